@@ -1,0 +1,1 @@
+//! Okaeri: personal e-mail that brings customers back.
