@@ -1,1 +1,9 @@
 //! Okaeri: personal e-mail that brings customers back.
+//!
+//! The rooms, in the order the data walks; a room imports only rooms above it.
+
+pub mod clock;
+pub mod problem;
+pub mod yaml;
+
+pub mod db;

@@ -1,0 +1,127 @@
+//! Bulk inserts: many rows in one statement. SQLite takes multi-row VALUES (fifteen times faster than single inserts),
+//! Postgres takes one array per column through UNNEST.
+
+use super::{DbResult, Row, Tx, Value};
+
+/// SQLite's limit on bound values in a statement is 32,766; half of it keeps statements of one shape in the cache.
+const SQLITE_BINDS_MAX: usize = 16_000;
+/// Rows in one SQLite statement.
+const SQLITE_ROWS_MAX: usize = 500;
+/// Rows in one Postgres statement.
+const POSTGRES_ROWS_MAX: usize = 10_000;
+
+/// What an insert does when the key is taken.
+#[derive(Debug, Clone, Copy)]
+pub enum Conflict<'a> {
+    /// Keep the row that is there.
+    Keep,
+    /// Replace the columns that are not part of `key`, but only when one of them differs: an unchanged row is not written.
+    Update { key: &'a [&'a str] },
+}
+
+impl Tx {
+    /// Insert `rows` (row-major, `columns.len()` values each) into `table`; the number of rows inserted or changed.
+    ///
+    /// With [`Conflict::Update`] no two rows of one call may share a key.
+    pub async fn insert_rows(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        rows: Vec<Value>,
+        conflict: Conflict<'_>,
+    ) -> DbResult<u64> {
+        let tail = conflict_clause(table, columns, conflict);
+        let mut changed = 0;
+        for part in self.parts(columns.len(), rows) {
+            let (sql, args) = self.insert_statement(table, columns, part, &tail);
+            changed += self.execute(&sql, args).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Like [`Tx::insert_rows`]; returns `returning` of the rows inserted or changed.
+    pub async fn insert_rows_returning<T: Row>(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        rows: Vec<Value>,
+        conflict: Conflict<'_>,
+        returning: &str,
+    ) -> DbResult<Vec<T>> {
+        let tail = format!("{} RETURNING {returning}", conflict_clause(table, columns, conflict));
+        let mut out = Vec::new();
+        for part in self.parts(columns.len(), rows) {
+            let (sql, args) = self.insert_statement(table, columns, part, &tail);
+            out.extend(self.fetch_all(&sql, args).await?);
+        }
+        Ok(out)
+    }
+
+    fn parts(&self, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
+        debug_assert_eq!(rows.len() % width, 0, "rows are row-major");
+        let most = match self {
+            Tx::Sqlite(_) => SQLITE_ROWS_MAX.min(SQLITE_BINDS_MAX / width),
+            Tx::Postgres(_) => POSTGRES_ROWS_MAX,
+        };
+        let mut parts = Vec::with_capacity(rows.len() / (most * width) + 1);
+        let mut rows = rows.into_iter();
+        loop {
+            let part: Vec<Value> = rows.by_ref().take(most * width).collect();
+            if part.is_empty() {
+                return parts;
+            }
+            parts.push(part);
+        }
+    }
+
+    fn insert_statement(&self, table: &str, columns: &[&str], part: Vec<Value>, tail: &str) -> (String, Vec<Value>) {
+        let width = columns.len();
+        let names = columns.join(", ");
+        match self {
+            Tx::Sqlite(_) => {
+                let mut sql = String::with_capacity(64 + part.len() * 3);
+                sql.push_str(&format!("INSERT INTO {table} ({names}) VALUES "));
+                // Plain `?` binds by position; it is the shortest text to parse.
+                let row = format!("({})", vec!["?"; width].join(","));
+                for i in 0..part.len() / width {
+                    if i > 0 {
+                        sql.push(',');
+                    }
+                    sql.push_str(&row);
+                }
+                sql.push(' ');
+                sql.push_str(tail);
+                (sql, part)
+            }
+            Tx::Postgres(_) => {
+                let arrays = columns_of(part, width);
+                let from: Vec<String> =
+                    arrays.iter().enumerate().map(|(i, a)| format!("${}::{}", i + 1, a.array_type())).collect();
+                let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM UNNEST({}) {tail}", from.join(", "));
+                (sql, arrays)
+            }
+        }
+    }
+}
+
+fn conflict_clause(table: &str, columns: &[&str], conflict: Conflict<'_>) -> String {
+    match conflict {
+        Conflict::Keep => "ON CONFLICT DO NOTHING".to_owned(),
+        Conflict::Update { key } => {
+            let rest: Vec<&&str> = columns.iter().filter(|c| !key.contains(*c)).collect();
+            let set: Vec<String> = rest.iter().map(|c| format!("{c} = excluded.{c}")).collect();
+            let differs: Vec<String> =
+                rest.iter().map(|c| format!("{table}.{c} IS DISTINCT FROM excluded.{c}")).collect();
+            format!("ON CONFLICT ({}) DO UPDATE SET {} WHERE {}", key.join(", "), set.join(", "), differs.join(" OR "))
+        }
+    }
+}
+
+/// Row-major values to one array value per column.
+fn columns_of(part: Vec<Value>, width: usize) -> Vec<Value> {
+    let mut arrays: Vec<Value> = part[..width].iter().map(Value::empty_array).collect();
+    for (i, v) in part.into_iter().enumerate() {
+        arrays[i % width].push(v);
+    }
+    arrays
+}

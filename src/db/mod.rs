@@ -1,0 +1,341 @@
+//! The database: SQLite embedded, Postgres for teams, one SQL text for both.
+//!
+//! Owns opening, migrations, transactions and bulk inserts. Everything above speaks SQL with `$1 … $n` and binds [`Value`]s;
+//! where the engines differ (bulk load, row locks, clustered tables) the difference lives in [`dialect`].
+//!
+//! Rules for the SQL (each was tried on SQLite, Postgres and Citus):
+//! * tables that grow with customers carry `bucket` first in every key, and joins between them use bucket **and** customer_id;
+//! * no `now()`, no `random()`, no engine-only construct; times are epoch milliseconds UTC, money is minor units;
+//! * `SUM`, `COUNT(*) FILTER` and `CASE … THEN 1` are cast to BIGINT, so that both engines give the same type.
+//!
+//! Read on: [`bucket_of`], then `migrations/0001_foundation.sql`.
+
+mod bulk;
+mod dialect;
+mod migrations;
+mod value;
+
+pub use bulk::Conflict;
+pub use dialect::Dialect;
+pub use value::{Row, Value};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Postgres, Sqlite, Transaction};
+
+/// How many buckets customers are spread over. A constant of the stored data: it never changes.
+pub const BUCKETS: i64 = 1024;
+/// How long a statement waits for another writer of the same SQLite file.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that read a SQLite file beside the one that writes.
+const SQLITE_READERS: u32 = 4;
+/// Connections to Postgres that one process opens at most.
+const POSTGRES_CONNECTIONS: u32 = 10;
+/// How long opening a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bucket of a customer: FNV-1a over the id's UTF-8 bytes, finished with the 64-bit mix of MurmurHash3, modulo [`BUCKETS`].
+///
+/// Computed here and never in SQL, so that every engine and every version agrees.
+pub fn bucket_of(customer_id: &str) -> i64 {
+    (stable_hash(customer_id.as_bytes()) % BUCKETS as u64) as i64
+}
+
+/// The stable 64-bit hash behind [`bucket_of`]; the same on every machine and in every version.
+pub fn stable_hash(bytes: &[u8]) -> u64 {
+    let mut h = 0xcbf2_9ce4_8422_2325_u64;
+    for b in bytes {
+        h = (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    h ^= h >> 33;
+    h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    h ^= h >> 33;
+    h = h.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    h ^ (h >> 33)
+}
+
+/// What can go wrong between us and the database.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The address names no engine we know.
+    #[error("database `{0}`: expected sqlite:PATH or postgres://…")]
+    Address(String),
+    /// The engine could not be reached or the file could not be opened.
+    #[error("cannot open the database {place}: {source}")]
+    Open { place: String, source: sqlx::Error },
+    /// The schema could not be brought up to date.
+    #[error("cannot bring the database schema up to date: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A statement failed.
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// The connection broke while a COMMIT was under way: it may or may not have happened.
+    #[error("the database did not confirm a commit: {0}")]
+    InDoubt(sqlx::Error),
+}
+
+impl DbError {
+    /// True when the same transaction may succeed if it is run again: serialisation failures, deadlocks, busy files, lost connections.
+    pub fn is_retryable(&self) -> bool {
+        let DbError::Sql(e) = self else { return false };
+        match e {
+            sqlx::Error::Database(d) => {
+                let code = d.code().unwrap_or_default();
+                // SQLSTATE 40001 serialisation, 40P01 deadlock, class 08 connection, 57P01 shutdown; SQLite 5 BUSY, 6 LOCKED and their extended forms.
+                matches!(code.as_ref(), "40001" | "40P01" | "57P01" | "5" | "6" | "261" | "517" | "262")
+                    || code.starts_with("08")
+            }
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            _ => false,
+        }
+    }
+}
+
+/// Result of a database call.
+pub type DbResult<T> = Result<T, DbError>;
+
+/// An open database. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+pub enum Db {
+    /// A file on this machine: one writing connection, several reading ones.
+    Sqlite { write: SqlitePool, read: SqlitePool, path: PathBuf },
+    /// A Postgres (or Citus) server.
+    Postgres(PgPool),
+}
+
+/// A transaction; rolled back when dropped.
+pub enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Db {
+    /// Open `url` (`sqlite:PATH` or `postgres://…`) and bring its schema up to date. A missing SQLite file is created with its folder.
+    pub async fn open(url: &str) -> DbResult<Db> {
+        let db = Db::connect(url).await?;
+        migrations::run(&db).await?;
+        Ok(db)
+    }
+
+    async fn connect(url: &str) -> DbResult<Db> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+            let place = path.display().to_string();
+            if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+                std::fs::create_dir_all(parent)
+                    .map_err(|e| DbError::Open { place: place.clone(), source: sqlx::Error::Io(e) })?;
+            }
+            let options = SqliteConnectOptions::new()
+                .filename(&path)
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(SQLITE_BUSY_TIMEOUT)
+                .statement_cache_capacity(256)
+                .pragma("temp_store", "memory");
+            let open = |e| DbError::Open { place: place.clone(), source: e };
+            let write =
+                SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(open)?;
+            let read = SqlitePoolOptions::new()
+                .max_connections(SQLITE_READERS)
+                .connect_with(options.pragma("query_only", "on"))
+                .await
+                .map_err(open)?;
+            return Ok(Db::Sqlite { write, read, path });
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options: PgConnectOptions = url.parse().map_err(|_| DbError::Address(without_password(url)))?;
+            let options = options.application_name("okaeri").statement_cache_capacity(256);
+            let pool = PgPoolOptions::new()
+                .max_connections(POSTGRES_CONNECTIONS)
+                .acquire_timeout(CONNECT_TIMEOUT)
+                .connect_with(options)
+                .await
+                .map_err(|e| DbError::Open { place: without_password(url), source: e })?;
+            return Ok(Db::Postgres(pool));
+        }
+        Err(DbError::Address(without_password(url)))
+    }
+
+    /// Which engine this is.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Db::Sqlite { .. } => Dialect::Sqlite,
+            Db::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Begin a writing transaction. SQLite takes its write lock now (`BEGIN IMMEDIATE`), so that it never fails halfway for another writer.
+    pub async fn begin(&self) -> DbResult<Tx> {
+        Ok(match self {
+            Db::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Db::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Run one statement in a transaction of its own; the number of rows it changed.
+    pub async fn execute(&self, sql: &str, args: Vec<Value>) -> DbResult<u64> {
+        match self {
+            Db::Sqlite { write, .. } => value::execute_sqlite(write, sql, args).await,
+            Db::Postgres(pool) => value::execute_postgres(pool, sql, args).await,
+        }
+    }
+
+    /// All rows of a reading statement.
+    pub async fn fetch_all<T: Row>(&self, sql: &str, args: Vec<Value>) -> DbResult<Vec<T>> {
+        match self {
+            Db::Sqlite { read, .. } => value::fetch_sqlite(read, sql, args).await,
+            Db::Postgres(pool) => value::fetch_postgres(pool, sql, args).await,
+        }
+    }
+
+    /// The first row, if there is one.
+    pub async fn fetch_optional<T: Row>(&self, sql: &str, args: Vec<Value>) -> DbResult<Option<T>> {
+        Ok(self.fetch_all(sql, args).await?.into_iter().next())
+    }
+
+    /// The only row; an error when there is none.
+    pub async fn fetch_one<T: Row>(&self, sql: &str, args: Vec<Value>) -> DbResult<T> {
+        self.fetch_optional(sql, args).await?.ok_or(DbError::Sql(sqlx::Error::RowNotFound))
+    }
+
+    /// Like [`Db::fetch_all`] for a statement that writes (`INSERT … RETURNING`, `UPDATE … RETURNING`).
+    pub async fn write_returning<T: Row>(&self, sql: &str, args: Vec<Value>) -> DbResult<Vec<T>> {
+        match self {
+            Db::Sqlite { write, .. } => value::fetch_sqlite(write, sql, args).await,
+            Db::Postgres(pool) => value::fetch_postgres(pool, sql, args).await,
+        }
+    }
+
+    /// Refresh the planner's statistics after a bulk load. Speed only: correctness never depends on it.
+    pub async fn analyze(&self) -> DbResult<()> {
+        match self {
+            Db::Sqlite { .. } => self.execute("PRAGMA optimize", vec![]).await?,
+            Db::Postgres(_) => self.execute("ANALYZE", vec![]).await?,
+        };
+        Ok(())
+    }
+
+    /// Close all connections and wait for them.
+    pub async fn close(&self) {
+        match self {
+            Db::Sqlite { write, read, .. } => {
+                read.close().await;
+                write.close().await;
+            }
+            Db::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Which engine this is.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Tx::Sqlite(_) => Dialect::Sqlite,
+            Tx::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Run one statement; the number of rows it changed.
+    pub async fn execute(&mut self, sql: &str, args: Vec<Value>) -> DbResult<u64> {
+        match self {
+            Tx::Sqlite(tx) => value::execute_sqlite(&mut **tx, sql, args).await,
+            Tx::Postgres(tx) => value::execute_postgres(&mut **tx, sql, args).await,
+        }
+    }
+
+    /// All rows of a statement.
+    pub async fn fetch_all<T: Row>(&mut self, sql: &str, args: Vec<Value>) -> DbResult<Vec<T>> {
+        match self {
+            Tx::Sqlite(tx) => value::fetch_sqlite(&mut **tx, sql, args).await,
+            Tx::Postgres(tx) => value::fetch_postgres(&mut **tx, sql, args).await,
+        }
+    }
+
+    /// The first row, if there is one.
+    pub async fn fetch_optional<T: Row>(&mut self, sql: &str, args: Vec<Value>) -> DbResult<Option<T>> {
+        Ok(self.fetch_all(sql, args).await?.into_iter().next())
+    }
+
+    /// Make it durable. [`DbError::InDoubt`] when the engine did not answer: read the rows back before acting on them.
+    pub async fn commit(self) -> DbResult<()> {
+        let done = match self {
+            Tx::Sqlite(tx) => tx.commit().await,
+            Tx::Postgres(tx) => tx.commit().await,
+        };
+        done.map_err(|e| match e {
+            sqlx::Error::Database(_) => DbError::Sql(e),
+            e => DbError::InDoubt(e),
+        })
+    }
+
+    /// Undo everything since `begin`.
+    pub async fn rollback(self) -> DbResult<()> {
+        match self {
+            Tx::Sqlite(tx) => tx.rollback().await?,
+            Tx::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+/// A database address fit for messages: the password is replaced.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((login, host)) => {
+            let user = login.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:…@{host}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// Bind values in order: `args![bucket, customer_id, now]`.
+#[macro_export]
+macro_rules! args {
+    ($($v:expr),* $(,)?) => { vec![$($crate::db::Value::from($v)),*] };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_pinned_forever() {
+        // Changing any of these moves customers to other buckets and breaks every stored key.
+        assert_eq!(bucket_of(""), (stable_hash(b"") % 1024) as i64);
+        assert_eq!(stable_hash(b""), 0xefd0_1f60_ba99_2926);
+        assert_eq!(["1", "2", "c-1001", "顧客"].map(bucket_of), PINNED);
+    }
+
+    const PINNED: [i64; 4] = [982, 334, 425, 317];
+
+    #[test]
+    fn passwords_stay_out_of_messages() {
+        assert_eq!(without_password("postgres://okaeri:s3cret@db/shop"), "postgres://okaeri:…@db/shop");
+        assert_eq!(without_password("sqlite:.okaeri/okaeri.db"), "sqlite:.okaeri/okaeri.db");
+    }
+
+    #[tokio::test]
+    async fn opens_twice_and_migrates_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("a/b.db").display());
+        let db = Db::open(&url).await.unwrap();
+        db.execute("INSERT INTO meta (name, value) VALUES ($1, $2)", args!["k", "v"]).await.unwrap();
+        db.close().await;
+        let db = Db::open(&url).await.unwrap();
+        let (v,): (String,) = db.fetch_one("SELECT value FROM meta WHERE name = $1", args!["k"]).await.unwrap();
+        assert_eq!(v, "v");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_engine_is_named() {
+        let e = Db::open("mysql://u:p@h/d").await.err().unwrap();
+        assert!(e.to_string().contains("mysql://u:…@h/d"), "{e}");
+    }
+}
