@@ -2,8 +2,12 @@
 //!
 //! The rooms, in the order the data walks; a room imports only rooms above it.
 
+pub mod address;
 pub mod clock;
 pub mod problem;
+pub mod token;
 pub mod yaml;
+
+pub mod settings;
 
 pub mod db;

@@ -261,6 +261,7 @@ CREATE TABLE message (
   seq BIGINT NOT NULL,
   topic TEXT NOT NULL,
   arm TEXT NOT NULL,
+  message_id TEXT NOT NULL,   -- left side of the Message-ID: a keyed hash of campaign, step, slot, customer
   address TEXT,
   address_key TEXT,
   locale TEXT NOT NULL,

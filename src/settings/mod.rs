@@ -1,0 +1,268 @@
+//! Settings: `okaeri.yaml`, checked. The only reader of environment variables ([`env`]).
+//!
+//! What needs a variable that is not set (the database, the mail server, the secret) is kept as [`EnvText`] and asked for when it is
+//! used, so that `okaeri check` works where no secret is at hand.
+
+pub mod env;
+mod read;
+mod smtp;
+
+pub use env::{EnvText, NotSet};
+pub use smtp::{SmtpUrl, Tls};
+
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::problem::{Place, Problems};
+use crate::yaml::Span;
+
+/// The name of the settings file in a project's folder.
+pub const FILE: &str = "okaeri.yaml";
+
+/// A project: its folder and its settings.
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub dir: PathBuf,
+    pub settings: Settings,
+}
+
+/// The whole of `okaeri.yaml`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The project's name; salts experiment shares, so it must not change while experiments run.
+    pub project: String,
+    /// Whole days begin at midnight here.
+    pub time_zone: TimeZone,
+    /// ISO 4217.
+    pub currency: String,
+    /// BCP 47; for customers without a locale.
+    pub default_locale: String,
+    /// `sqlite:PATH` (relative to the project) or `postgres://…`.
+    pub database: EnvText,
+    pub sender: Sender,
+    pub brand: Brand,
+    pub smtp: Smtp,
+    pub links: Links,
+    pub guards: Guards,
+    /// The share of all customers whom no promotional campaign reaches, 0 to 1.
+    pub holdout_global: f64,
+    pub lifecycle: Lifecycle,
+    pub topics: Vec<Topic>,
+    pub sources: Vec<Source>,
+}
+
+/// Who the mail is from.
+#[derive(Debug, Clone, Default)]
+pub struct Sender {
+    /// Display name of the From header.
+    pub name: Option<String>,
+    /// Address of the From header.
+    pub from: String,
+    pub reply_to: Option<String>,
+    /// Domain of return paths; the From domain when absent.
+    pub bounce_domain: Option<String>,
+    /// The organisation and its postal address, shown in every mail.
+    pub organisation: String,
+    pub postal_address: String,
+}
+
+/// How the mails look and where they point.
+#[derive(Debug, Clone, Default)]
+pub struct Brand {
+    pub name: Option<String>,
+    pub url: Option<String>,
+    /// Accent colour, `#rrggbb`.
+    pub colour: Option<String>,
+}
+
+/// The mail server.
+#[derive(Debug, Clone)]
+pub struct Smtp {
+    pub url: EnvText,
+    /// Connections opened at once by one process.
+    pub connections: u32,
+    /// A PEM file with one more certificate authority to trust.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Links in mails.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// Where `okaeri serve` is reached from outside; without it mails carry the mailto form only.
+    pub base_url: Option<EnvText>,
+    /// Signs links, return paths and Message-IDs.
+    pub secret: EnvText,
+}
+
+/// Limits that hold for every promotional campaign.
+#[derive(Debug, Clone)]
+pub struct Guards {
+    pub frequency_caps: Vec<FrequencyCap>,
+    pub service_freeze: ServiceFreeze,
+}
+
+/// At most so many promotional messages in a rolling window; withheld ones count like sent ones.
+#[derive(Debug, Clone)]
+pub struct FrequencyCap {
+    pub messages: u32,
+    pub in_last: Span,
+    /// Only messages of this topic; all promotional ones when absent.
+    pub topic: Option<String>,
+}
+
+/// When promotions are frozen because something went wrong for this person.
+#[derive(Debug, Clone)]
+pub struct ServiceFreeze {
+    /// While a ticket is open.
+    pub open_tickets: bool,
+    /// After a rating at or below this …
+    pub rating_at_most: Option<f64>,
+    /// … for so long.
+    pub days: i64,
+}
+
+/// Where the stages of a customer's life begin. Times are days; factors multiply the person's own usual gap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lifecycle {
+    /// `new` until so many days after the first order.
+    pub new_days: i64,
+    /// The gap assumed for people with fewer than two gaps of their own.
+    pub default_gap_days: f64,
+    /// `drifting` when the last order is further back than so many usual gaps.
+    pub drifting_gaps: f64,
+    /// `lapsed` likewise.
+    pub lapsed_gaps: f64,
+    /// `lost` after so many days without an order, whatever the rhythm.
+    pub lost_days: i64,
+    /// `returned` for so many days after an order that ended a lapse.
+    pub returned_days: i64,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Lifecycle {
+        Lifecycle {
+            new_days: 30,
+            default_gap_days: 60.0,
+            drifting_gaps: 1.5,
+            lapsed_gaps: 3.0,
+            lost_days: 365,
+            returned_days: 30,
+        }
+    }
+}
+
+/// A subject people consent to or not.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    pub name: String,
+    /// What the preference page calls it; by locale, `default` first.
+    pub titles: Vec<(String, String)>,
+    pub place: Place,
+}
+
+impl Topic {
+    /// The title in a locale (`ja-JP` → `ja` → default).
+    pub fn title(&self, locale: &str) -> &str {
+        let language = locale.split(['-', '_']).next().unwrap_or(locale);
+        let find = |l: &str| self.titles.iter().find(|(k, _)| k == l).map(|(_, t)| t.as_str());
+        find(locale).or_else(|| find(language)).or_else(|| find("default")).unwrap_or(&self.name)
+    }
+}
+
+/// A file `okaeri import` reads when nothing is named.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// customers, consents, products, orders, lines, events, suppressions.
+    pub kind: String,
+    /// Relative to the project's folder.
+    pub file: String,
+    /// Their column → ours.
+    pub map: Vec<(String, String)>,
+    pub place: Place,
+}
+
+impl Project {
+    /// Read and check the settings of the project in `dir`. `None` when they cannot be used; the reasons are among `problems`.
+    pub fn load(dir: &Path, problems: &mut Problems) -> Option<Project> {
+        Project::load_with(dir, env::lookup, problems)
+    }
+
+    /// [`Project::load`] with an environment of one's own.
+    pub fn load_with(dir: &Path, lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Project> {
+        let text = read_file(dir, FILE, problems)?;
+        let node = crate::yaml::parse(FILE, &text, problems)?;
+        let settings = read::settings(&node, &lookup, problems)?;
+        Some(Project { dir: dir.to_owned(), settings })
+    }
+
+    /// The database address, with a relative SQLite path taken from the project's folder.
+    pub fn database_url(&self) -> Result<String, NotSet> {
+        let url = self.settings.database.require("the database")?;
+        Ok(match url.strip_prefix("sqlite:") {
+            Some(path) if Path::new(path).is_relative() => format!("sqlite:{}", self.dir.join(path).display()),
+            _ => url.to_owned(),
+        })
+    }
+
+    /// Files below `folder` that end in `.yaml` or `.yml`, by name, relative to the project; folders inside are not entered.
+    pub fn yaml_files(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.dir.join(folder)) else { return Vec::new() };
+        let mut files: Vec<String> = entries
+            .filter_map(|e| Some(e.ok()?.path()))
+            .filter(|p| p.is_file() && p.extension().is_some_and(|e| e == "yaml" || e == "yml"))
+            .filter_map(|p| Some(format!("{folder}/{}", p.file_name()?.to_str()?)))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+impl Settings {
+    /// The display name of the sender, or the project's name.
+    pub fn sender_name(&self) -> &str {
+        self.sender.name.as_deref().unwrap_or(&self.project)
+    }
+
+    /// Whether a topic of this name exists.
+    pub fn has_topic(&self, name: &str) -> bool {
+        self.topics.iter().any(|t| t.name == name)
+    }
+}
+
+/// Read an author's file as text; `name` is relative to `dir`. What cannot be read, or is not UTF-8, is a problem.
+pub fn read_file(dir: &Path, name: &str, problems: &mut Problems) -> Option<String> {
+    let path = dir.join(name);
+    let place = Place::file(name);
+    let too_large = std::fs::metadata(&path).is_ok_and(|m| m.len() > AUTHORS_FILE_BYTES_MAX);
+    if too_large {
+        problems.error("file-too-large", &place, format!("larger than {} MiB", AUTHORS_FILE_BYTES_MAX >> 20));
+        return None;
+    }
+    match std::fs::read(&path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Some(text),
+            Err(e) => {
+                let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+                problems
+                    .error("not-utf8", &Place { line, column: 1, ..place }, "not UTF-8 text")
+                    .hint("save the file as UTF-8");
+                None
+            }
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let problem = problems.error("missing-file", &place, format!("not found in {}", dir.display()));
+            if name == FILE {
+                problem.hint("name the project's folder with --project, or start one with `okaeri init DIR`");
+            }
+            None
+        }
+        Err(e) => {
+            problems.error("unreadable-file", &place, e.to_string());
+            None
+        }
+    }
+}
+
+/// The largest file of any kind that an author may write, in bytes.
+const AUTHORS_FILE_BYTES_MAX: u64 = 16 << 20;

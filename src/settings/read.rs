@@ -1,0 +1,461 @@
+//! From the YAML of `okaeri.yaml` to [`Settings`]; every key is read here, and keys the design names but this version does not
+//! carry out are told as such.
+
+use jiff::tz::TimeZone;
+
+use super::{
+    Brand, EnvText, FrequencyCap, Guards, Lifecycle, Links, Sender, ServiceFreeze, Settings, Smtp, SmtpUrl, Source,
+    Topic,
+};
+use crate::address::Address;
+use crate::problem::{Place, Problems};
+use crate::token::SECRET_CHARS_MIN;
+use crate::yaml::{MapReader, Node, Shape, Share, Span};
+
+/// Connections to the mail server when the settings name no number.
+const CONNECTIONS_DEFAULT: u32 = 10;
+const CONNECTIONS_MAX: u32 = 200;
+/// The kinds of data a source can bring.
+const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+pub(super) fn settings(
+    node: &Node,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Option<Settings> {
+    let mut m = node.map("okaeri.yaml", problems)?;
+    let before = problems.count(crate::problem::Severity::Error);
+    let project = m.require::<String>("project", problems);
+    let time_zone = time_zone(&mut m, problems);
+    let currency = currency(&mut m, problems);
+    let default_locale = m.get::<String>("default_locale", problems).unwrap_or_else(|| "en".to_owned());
+    let database = env_text(&mut m, "database", lookup, problems)
+        .map(|(t, _)| t)
+        .unwrap_or_else(|| EnvText::literal("sqlite:.okaeri/okaeri.db"));
+    let sender = sender(&mut m, problems);
+    let brand = brand(&mut m, problems);
+    let smtp = smtp(&mut m, lookup, problems);
+    let links = links(&mut m, lookup, problems);
+    m.list::<String>("compliance", problems);
+    let guards = guards(&mut m, problems);
+    let holdout_global = holdout(&mut m, problems);
+    let lifecycle = lifecycle(&mut m, problems);
+    let topics = topics(&mut m, problems);
+    let sources = sources(&mut m, problems);
+    check_caps(&guards, &topics, node, problems);
+    m.not_supported_yet(&["dkim", "loyalty", "models", "contract", "utm", "tracking"], problems);
+    m.finish(problems);
+    if problems.count(crate::problem::Severity::Error) > before {
+        return None;
+    }
+    Some(Settings {
+        project: project?,
+        time_zone: time_zone?,
+        currency: currency?,
+        default_locale,
+        database,
+        sender: sender?,
+        brand,
+        smtp,
+        links,
+        guards,
+        holdout_global,
+        lifecycle,
+        topics,
+        sources,
+    })
+}
+
+fn env_text(m: &mut MapReader, key: &'static str, lookup: Lookup, problems: &mut Problems) -> Option<(EnvText, Place)> {
+    let node = m.node(key)?;
+    filled(node, key, lookup, problems).map(|t| (t, node.place.clone()))
+}
+
+fn filled(node: &Node, key: &str, lookup: Lookup, problems: &mut Problems) -> Option<EnvText> {
+    let text = node.read::<String>(&format!("`{key}`"), problems)?;
+    EnvText::fill(&text, lookup).map_err(|e| problems.error("bad-variable", &node.place, e).to_owned()).ok()
+}
+
+fn time_zone(m: &mut MapReader, problems: &mut Problems) -> Option<TimeZone> {
+    let Some(node) = m.node("time_zone") else { return Some(TimeZone::UTC) };
+    let name = node.read::<String>("`time_zone`", problems)?;
+    TimeZone::get(&name)
+        .map_err(|_| {
+            problems
+                .error("unknown-time-zone", &node.place, format!("`{name}` is not a time zone"))
+                .hint("an IANA name such as Europe/Berlin, America/New_York or Asia/Tokyo")
+                .to_owned()
+        })
+        .ok()
+}
+
+fn currency(m: &mut MapReader, problems: &mut Problems) -> Option<String> {
+    let Some(node) = m.node("currency") else { return Some("EUR".to_owned()) };
+    let code = node.read::<String>("`currency`", problems)?;
+    if code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Some(code);
+    }
+    problems
+        .error("unknown-currency", &node.place, format!("`{code}` is not a currency code"))
+        .hint("three capital letters (ISO 4217), such as EUR, USD or JPY");
+    None
+}
+
+fn address(node: &Node, key: &str, problems: &mut Problems) -> Option<String> {
+    let text = node.read::<String>(&format!("`{key}`"), problems)?;
+    match Address::parse(&text) {
+        Ok(a) => Some(a.to_string()),
+        Err(e) => {
+            problems.error("bad-address", &node.place, format!("`{key}`: the address `{text}` {e}"));
+            None
+        }
+    }
+}
+
+fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
+    let Some(mut s) = m.map("sender", "the sender", problems) else {
+        if m.node("sender").is_none() {
+            problems
+                .error("missing-key", &m.place, "okaeri.yaml needs `sender`: who the mail is from")
+                .hint("sender: { name: My Shop, from: hello@shop.example.com, organisation: …, postal_address: … }");
+        }
+        return None;
+    };
+    let from = match s.node("from") {
+        Some(node) => address(node, "from", problems),
+        None => {
+            problems.error("missing-key", &s.place, "the sender needs `from`: an address");
+            None
+        }
+    };
+    let sender = Sender {
+        name: s.get("name", problems),
+        from: from.unwrap_or_default(),
+        reply_to: s.node("reply_to").and_then(|n| address(n, "reply_to", problems)),
+        bounce_domain: s.get("bounce_domain", problems),
+        organisation: s.require("organisation", problems).unwrap_or_default(),
+        postal_address: s.require("postal_address", problems).unwrap_or_default(),
+    };
+    s.finish(problems);
+    Some(sender)
+}
+
+fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {
+    let Some(mut b) = m.map("brand", "the brand", problems) else { return Brand::default() };
+    let colour = b.node("colour").and_then(|n| {
+        let c = n.read::<String>("`colour`", problems)?;
+        let hex = c.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !hex {
+            problems
+                .error("bad-colour", &n.place, format!("`{c}` is not a colour"))
+                .hint("write it as \"#aa3344\", in quotes");
+        }
+        hex.then_some(c)
+    });
+    let brand = Brand { name: b.get("name", problems), url: b.get("url", problems), colour };
+    b.finish(problems);
+    brand
+}
+
+fn smtp(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Smtp {
+    let mut smtp =
+        Smtp { url: EnvText::literal("smtp://127.0.0.1:2525"), connections: CONNECTIONS_DEFAULT, ca_file: None };
+    let Some(node) = m.node("smtp") else { return smtp };
+    let (url, place) = match &node.shape {
+        Shape::Map(_) => {
+            let Some(mut s) = node.map("smtp", problems) else { return smtp };
+            s.not_supported_yet(&["relays", "failover", "rate", "family_rates", "warm_up"], problems);
+            if let Some(n) = s.node("connections")
+                && let Some(c) = n.read::<u32>("`connections`", problems)
+            {
+                if (1..=CONNECTIONS_MAX).contains(&c) {
+                    smtp.connections = c;
+                } else {
+                    problems.error(
+                        "out-of-range",
+                        &n.place,
+                        format!("`connections` must be 1 to {CONNECTIONS_MAX}, not {c}"),
+                    );
+                }
+            }
+            smtp.ca_file = s.get::<String>("ca_file", problems).map(Into::into);
+            let url = env_text(&mut s, "url", lookup, problems);
+            if url.is_none() && s.node("url").is_none() {
+                problems.error("missing-key", &s.place, "smtp needs `url`: smtp://host:port or smtps://host");
+            }
+            s.finish(problems);
+            match url {
+                Some(url) => url,
+                None => return smtp,
+            }
+        }
+        _ => match filled(node, "smtp", lookup, problems) {
+            Some(text) => (text, node.place.clone()),
+            None => return smtp,
+        },
+    };
+    if let Some(text) = url.get() {
+        match SmtpUrl::parse(text) {
+            Ok(parsed) if parsed.login.is_some() && !url.from_environment => {
+                problems
+                    .error("literal-secret", &place, "a password in the settings file")
+                    .hint("keep it in the environment: smtp: ${SMTP_URL}");
+            }
+            Ok(_) => {}
+            Err(e) => {
+                problems.error("bad-smtp", &place, e);
+            }
+        }
+    }
+    smtp.url = url;
+    smtp
+}
+
+fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
+    let mut links = Links { base_url: None, secret: EnvText::literal("") };
+    links.secret = EnvText::fill("${OKAERI_SECRET}", lookup).expect("a well-formed variable");
+    let Some(mut l) = m.map("links", "links", problems) else { return links };
+    if let Some((text, place)) = env_text(&mut l, "base_url", lookup, problems) {
+        match text.get() {
+            Some("") => {}
+            Some(url) => {
+                let parsed =
+                    url::Url::parse(url).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.host().is_some());
+                match parsed {
+                    None => {
+                        problems
+                            .error("bad-url", &place, format!("`base_url` is not a web address: {url}"))
+                            .hint("https://mail.shop.example.com");
+                    }
+                    Some(u)
+                        if u.scheme() == "http"
+                            && !u.host_str().is_some_and(|h| h == "localhost" || h == "127.0.0.1") =>
+                    {
+                        problems
+                            .error(
+                                "bad-url",
+                                &place,
+                                "`base_url` must be https: mail programs refuse one-click unsubscribe without it",
+                            )
+                            .hint("RFC 8058 §3.1");
+                    }
+                    Some(_) => links.base_url = Some(text),
+                }
+            }
+            None => links.base_url = Some(text),
+        }
+    }
+    if let Some((secret, place)) = env_text(&mut l, "secret", lookup, problems) {
+        if !secret.from_environment {
+            problems
+                .error("literal-secret", &place, "a secret in the settings file")
+                .hint("keep it in the environment: secret: ${OKAERI_SECRET}");
+        } else if secret.get().is_some_and(|s| s.chars().count() < SECRET_CHARS_MIN) {
+            problems
+                .error("weak-secret", &place, format!("the secret is shorter than {SECRET_CHARS_MIN} characters"))
+                .hint("for example: openssl rand -hex 32");
+        }
+        links.secret = secret;
+    }
+    l.not_supported_yet(&["assets_url", "track"], problems);
+    l.finish(problems);
+    links
+}
+
+fn guards(m: &mut MapReader, problems: &mut Problems) -> Guards {
+    let mut guards = Guards {
+        frequency_caps: Vec::new(),
+        service_freeze: ServiceFreeze { open_tickets: true, rating_at_most: None, days: 14 },
+    };
+    let Some(mut g) = m.map("guards", "guards", problems) else { return guards };
+    g.not_supported_yet(&["quiet_hours"], problems);
+    if let Some(node) = g.node("frequency_cap") {
+        let list: Vec<&Node> = match &node.shape {
+            Shape::List(list) => list.iter().collect(),
+            _ => vec![node],
+        };
+        for node in list {
+            let Some(mut c) = node.map("a frequency cap", problems) else { continue };
+            let messages = c.require("messages", problems);
+            let in_last = c.require("in_last", problems);
+            let topic = c.get("topic", problems);
+            c.finish(problems);
+            if let (Some(messages), Some(in_last)) = (messages, in_last) {
+                guards.frequency_caps.push(FrequencyCap { messages, in_last, topic });
+            }
+        }
+    }
+    if let Some(node) = g.node("service_freeze") {
+        if let Shape::Bool(on) = node.shape {
+            guards.service_freeze.open_tickets = on;
+        } else if let Some(mut f) = node.map("service_freeze", problems) {
+            let freeze = &mut guards.service_freeze;
+            freeze.open_tickets = f.get("open_tickets", problems).unwrap_or(true);
+            freeze.rating_at_most = f.get("rating_at_most", problems);
+            freeze.days = f.get::<Span>("for", problems).map_or(freeze.days, |s| s.millis() / crate::clock::DAY);
+            f.finish(problems);
+        }
+    }
+    g.finish(problems);
+    guards
+}
+
+fn check_caps(guards: &Guards, topics: &[Topic], node: &Node, problems: &mut Problems) {
+    for topic in guards.frequency_caps.iter().filter_map(|c| c.topic.as_deref()) {
+        if !topics.iter().any(|t| t.name == topic) {
+            problems
+                .error(
+                    "unknown-topic",
+                    &node.place,
+                    format!("a frequency cap names the topic `{topic}`, which is not among `topics`"),
+                )
+                .did_you_mean(topic, topics.iter().map(|t| t.name.as_str()));
+        }
+    }
+}
+
+fn holdout(m: &mut MapReader, problems: &mut Problems) -> f64 {
+    let Some(mut h) = m.map("holdout", "holdout", problems) else { return 0.0 };
+    let share = h.get::<Share>("global", problems).map_or(0.0, |s| s.0);
+    h.finish(problems);
+    share
+}
+
+fn lifecycle(m: &mut MapReader, problems: &mut Problems) -> Lifecycle {
+    let mut life = Lifecycle::default();
+    let Some(mut l) = m.map("lifecycle", "lifecycle", problems) else { return life };
+    let days = |s: Span| s.millis() / crate::clock::DAY;
+    if let Some(s) = l.get::<Span>("new", problems) {
+        life.new_days = days(s);
+    }
+    if let Some(s) = l.get::<Span>("default_gap", problems) {
+        life.default_gap_days = days(s) as f64;
+    }
+    if let Some(f) = l.get("drifting_after_gaps", problems) {
+        life.drifting_gaps = f;
+    }
+    if let Some(f) = l.get("lapsed_after_gaps", problems) {
+        life.lapsed_gaps = f;
+    }
+    if let Some(s) = l.get::<Span>("lost_after", problems) {
+        life.lost_days = days(s);
+    }
+    if let Some(s) = l.get::<Span>("returned", problems) {
+        life.returned_days = days(s);
+    }
+    if !(life.drifting_gaps > 0.0 && life.drifting_gaps < life.lapsed_gaps) || life.default_gap_days < 1.0 {
+        problems.error(
+            "out-of-range",
+            &l.place,
+            "lifecycle needs 0 < drifting_after_gaps < lapsed_after_gaps and default_gap of a day or more",
+        );
+    }
+    l.finish(problems);
+    life
+}
+
+fn topics(m: &mut MapReader, problems: &mut Problems) -> Vec<Topic> {
+    let Some(mut t) = m.map("topics", "topics", problems) else { return Vec::new() };
+    let mut topics = Vec::new();
+    for pair in t.all() {
+        let titles = match &pair.value.shape {
+            Shape::Map(pairs) => pairs
+                .iter()
+                .filter_map(|p| Some((p.key.clone(), p.value.read::<String>("a topic's title", problems)?)))
+                .collect(),
+            Shape::Null => Vec::new(),
+            _ => pair
+                .value
+                .read::<String>("a topic's title", problems)
+                .map(|t| vec![("default".to_owned(), t)])
+                .unwrap_or_default(),
+        };
+        topics.push(Topic { name: pair.key.clone(), titles, place: pair.key_place.clone() });
+    }
+    topics
+}
+
+fn sources(m: &mut MapReader, problems: &mut Problems) -> Vec<Source> {
+    let Some(node) = m.node("sources") else { return Vec::new() };
+    let Shape::List(list) = &node.shape else {
+        problems.error("wrong-type", &node.place, format!("`sources` must be a list, not {}", node.described()));
+        return Vec::new();
+    };
+    let mut sources = Vec::new();
+    for node in list {
+        let Some(mut s) = node.map("a source", problems) else { continue };
+        s.not_supported_yet(&["sql", "database", "required", "volume_drop", "freshness"], problems);
+        let kind = s.choice("import", &SOURCE_KINDS.map(|k| (k, k)), problems);
+        if s.node("import").is_none() {
+            problems.error(
+                "missing-key",
+                &s.place,
+                format!("a source needs `import`: one of {}", SOURCE_KINDS.join(", ")),
+            );
+        }
+        let file = s.require::<String>("file", problems);
+        let mut map = Vec::new();
+        if let Some(mut names) = s.map("map", "a column mapping", problems) {
+            for pair in names.all() {
+                if let Some(ours) = pair.value.read::<String>("a column name", problems) {
+                    map.push((pair.key.clone(), ours));
+                }
+            }
+        }
+        s.finish(problems);
+        if let (Some(kind), Some(file)) = (kind, file) {
+            sources.push(Source { kind: kind.to_owned(), file, map, place: node.place.clone() });
+        }
+    }
+    sources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, env: &[(&str, &str)]) -> (Option<Settings>, String) {
+        let mut problems = Problems::new();
+        let lookup = |n: &str| env.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).to_owned());
+        let settings = crate::yaml::parse("okaeri.yaml", text, &mut problems)
+            .and_then(|node| settings(&node, &lookup, &mut problems));
+        (settings, anstream::adapter::strip_str(&problems.to_text()).to_string())
+    }
+
+    const SMALL: &str =
+        "project: shop\nsender: { from: hello@example.com, organisation: Shop, postal_address: 1 Road }\n";
+
+    #[test]
+    fn a_small_file_is_enough() {
+        let (settings, problems) = load(SMALL, &[]);
+        assert_eq!(problems, "");
+        let settings = settings.unwrap();
+        assert_eq!(settings.database.get(), Some("sqlite:.okaeri/okaeri.db"));
+        assert_eq!(settings.links.secret.require("links").unwrap_err().variable, "OKAERI_SECRET");
+        assert_eq!(settings.sender_name(), "shop");
+    }
+
+    #[test]
+    fn every_problem_has_its_place() {
+        let (settings, problems) = load(
+            "projct: shop\ntime_zone: Mars/Olympus\ncurrency: euro\nsender:\n  from: nobody\n  organisation: Shop\n  postal_address: 1 Road\n\
+             smtp: smtp://u:p@mail.example.com\nlinks:\n  base_url: http://shop.example.com\n  secret: hunter2hunter2hunter2\n\
+             dkim: {}\nholdout: { global: 200% }\nsources:\n  - import: costumers\n    file: a.csv\n",
+            &[],
+        );
+        assert!(settings.is_none());
+        insta::assert_snapshot!(problems, @"");
+    }
+
+    #[test]
+    fn topics_have_titles_by_language() {
+        let text = format!("{SMALL}topics:\n  offers: {{ default: Offers, ja: お得な情報 }}\n  news: News\n  bare:\n");
+        let settings = load(&text, &[]).0.unwrap();
+        assert_eq!(settings.topics[0].title("ja-JP"), "お得な情報");
+        assert_eq!(settings.topics[0].title("de"), "Offers");
+        assert_eq!(settings.topics[1].title("ja"), "News");
+        assert_eq!(settings.topics[2].title("ja"), "bare");
+    }
+}
