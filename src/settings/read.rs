@@ -446,7 +446,28 @@ mod tests {
             &[],
         );
         assert!(settings.is_none());
-        insta::assert_snapshot!(problems, @"");
+        insta::assert_snapshot!(problems, @r#"
+        okaeri.yaml:1:1: error: `projct` is not a key of okaeri.yaml [unknown-key]
+            did you mean `project`?
+        okaeri.yaml:1:1: error: okaeri.yaml needs `project`: text [missing-key]
+        okaeri.yaml:2:12: error: `Mars/Olympus` is not a time zone [unknown-time-zone]
+            an IANA name such as Europe/Berlin, America/New_York or Asia/Tokyo
+        okaeri.yaml:3:11: error: `euro` is not a currency code [unknown-currency]
+            three capital letters (ISO 4217), such as EUR, USD or JPY
+        okaeri.yaml:5:9: error: `from`: the address `nobody` has no @ [bad-address]
+        okaeri.yaml:8:7: error: a password in the settings file [literal-secret]
+            keep it in the environment: smtp: ${SMTP_URL}
+        okaeri.yaml:10:13: error: `base_url` must be https: mail programs refuse one-click unsubscribe without it [bad-url]
+            RFC 8058 §3.1
+        okaeri.yaml:11:11: error: a secret in the settings file [literal-secret]
+            keep it in the environment: secret: ${OKAERI_SECRET}
+        okaeri.yaml:12:1: error: `dkim` is not supported yet [not-supported-yet]
+            remove it for now; nothing is ignored in silence
+        okaeri.yaml:13:20: error: `global` must be a share such as 10%, not the text "200%" [wrong-type]
+        okaeri.yaml:15:13: error: `import` cannot be `costumers` [unknown-word]
+            one of: customers, consents, products, orders, lines, events, suppressions
+        11 errors and 0 warnings
+        "#);
     }
 
     #[test]
