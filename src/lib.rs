@@ -11,3 +11,5 @@ pub mod yaml;
 pub mod settings;
 
 pub mod db;
+
+pub mod cli;
