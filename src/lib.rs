@@ -12,4 +12,6 @@ pub mod settings;
 
 pub mod db;
 
+pub mod campaign;
+
 pub mod cli;
