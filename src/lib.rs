@@ -12,6 +12,11 @@ pub mod settings;
 
 pub mod db;
 
+pub mod suppression;
+
 pub mod campaign;
+
+pub mod delivery;
+pub mod queue;
 
 pub mod cli;
