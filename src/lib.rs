@@ -7,3 +7,6 @@ pub mod problem;
 pub mod yaml;
 
 pub mod db;
+
+/// The outside world for demo, previews and tests: imports no other room, and only `cli` and tests import it.
+pub mod catcher;

@@ -625,8 +625,7 @@ mod tests {
     #[test]
     fn scalars_are_what_yaml_says() {
         let mut problems = Problems::new();
-        let node =
-            parse("f", "[yes, true, 1, 1.5, ~, 'true', 09:00, 2026-11-24, 30%]", &mut problems).unwrap();
+        let node = parse("f", "[yes, true, 1, 1.5, ~, 'true', 09:00, 2026-11-24, 30%]", &mut problems).unwrap();
         let Shape::List(list) = node.shape else { panic!() };
         let shown: Vec<String> = list.iter().map(|n| n.described()).collect();
         assert_eq!(shown[..5], ["the text \"yes\"", "true", "the number 1", "the number 1.5", "nothing"]);
