@@ -282,7 +282,7 @@ impl Conversation {
             from.push_str(&format!(" SIZE={}", mail.bytes.len()));
         }
         if utf8 {
-            from.push_str(" SMTPUTF8");
+            from.push_str(" BODY=8BITMIME SMTPUTF8"); // RFC 6531 §3.4: the one implies the other
         }
         let mut to = format!("RCPT TO:<{}>", mail.envelope_to);
         if self.offers.dsn {
@@ -361,7 +361,7 @@ impl Conversation {
             }
         }
         let Some(text) = stuffed(&mail.bytes) else {
-            return Sent::NotWritten("the composed mail is not ASCII".to_owned());
+            return Sent::NotWritten("the composed mail is not UTF-8".to_owned());
         };
         let before = self.taken.load(Ordering::Relaxed);
         let answered = timeout(CONTENT_TIMEOUT, self.connection.command(Raw(&text))).await;
@@ -393,9 +393,10 @@ fn is_yes(stage: Stage, reply: &Reply) -> bool {
     }
 }
 
-/// Content with its dots doubled (RFC 5321 §4.5.2) and its end. `None` when it is not ASCII.
+/// Content with its dots doubled (RFC 5321 §4.5.2) and its end. `None` when it is not text: mails are ASCII, or UTF-8 to
+/// international addresses (RFC 6532).
 fn stuffed(bytes: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok().filter(|t| t.is_ascii())?;
+    let text = std::str::from_utf8(bytes).ok()?;
     let mut out = String::with_capacity(text.len() + 16);
     for line in text.split_inclusive("\r\n") {
         if line.starts_with('.') {
@@ -435,7 +436,7 @@ mod tests {
     fn dots_are_doubled_and_the_end_is_one() {
         assert_eq!(stuffed(b"a\r\n.b\r\n..\r\n").unwrap(), "a\r\n..b\r\n...\r\n.\r\n");
         assert_eq!(stuffed(b".").unwrap(), "..\r\n.\r\n");
-        assert_eq!(stuffed("ä".as_bytes()), None);
+        assert_eq!(stuffed(b"\xff"), None);
     }
 
     #[test]
