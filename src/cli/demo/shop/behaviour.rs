@@ -78,21 +78,21 @@ impl Log<'_> {
         }
     }
 
-    /// One in fourteen of those who bought in the last two hundred days asked for help; a quarter of them still waits.
+    /// One in ten of those who bought in the last two hundred days asked for help; a quarter of them still waits.
     fn ticket(&mut self, customer: &Customer) {
         let mut chance = Chance::stream(For::Tickets, customer.number);
         let Some(since) = customer.last_order.map(|day| self.days_since(day)) else { return };
-        if since > 200 || !chance.percent(7) {
+        if since > 200 || !chance.percent(10) {
             return;
         }
-        let opened = chance.between(1, since.min(45));
+        let opened = chance.between(1, since.min(30));
         let ticket = format!("Q{:05}", customer.number);
         let about = chance.one_of(&["late parcel", "damaged", "wrong item", "question"]);
         self.add(opened, "ticket.opened", json!({ "ticket_id": ticket, "about": about }), &mut chance);
         if opened == 1 || chance.percent(25) {
             return;
         }
-        let closed = chance.between(1, (opened - 1).clamp(1, 12));
+        let closed = (opened - chance.between(1, 8)).max(1);
         let rating = [1, 2, 3, 4, 5][chance.weighted(&[12, 14, 14, 25, 35])];
         self.add(closed, "ticket.closed", json!({ "ticket_id": ticket, "rating": rating }), &mut chance);
     }
