@@ -12,4 +12,8 @@ pub mod settings;
 
 pub mod db;
 
+pub mod suppression;
+
+pub mod data;
+
 pub mod cli;

@@ -3,6 +3,8 @@
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
 mod check;
+mod import;
+mod suppress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    Import(import::ImportArgs),
+    Suppress(suppress::SuppressArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -189,6 +193,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Import(args) => import::run(&inv, args).await,
+        Verb::Suppress(args) => suppress::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
