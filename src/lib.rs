@@ -19,6 +19,9 @@ pub mod db;
 /// Who may be mailed.
 pub mod suppression;
 
+/// What the shop knows: import.
+pub mod data;
+
 /// Campaign files.
 pub mod campaign;
 

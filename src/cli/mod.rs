@@ -4,6 +4,8 @@
 
 mod check;
 pub mod demo;
+mod import;
+mod suppress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +56,8 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    Import(import::ImportArgs),
+    Suppress(suppress::SuppressArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -190,6 +194,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Import(args) => import::run(&inv, args).await,
+        Verb::Suppress(args) => suppress::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
