@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod clock;
+pub mod money;
 pub mod problem;
 pub mod token;
 pub mod yaml;
@@ -11,5 +12,8 @@ pub mod yaml;
 pub mod settings;
 
 pub mod db;
+
+pub mod profile;
+pub mod segment;
 
 pub mod cli;
