@@ -22,6 +22,12 @@ pub mod suppression;
 /// What the shop knows: import.
 pub mod data;
 
+/// What we derive about each customer.
+pub mod profile;
+
+/// The rule language.
+pub mod segment;
+
 /// Campaign files.
 pub mod campaign;
 
