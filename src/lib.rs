@@ -11,3 +11,7 @@ pub mod yaml;
 pub mod settings;
 
 pub mod db;
+
+pub mod content;
+
+pub mod message;
