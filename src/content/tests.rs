@@ -234,8 +234,8 @@ fn names_and_missing_values_are_told_without_any_data() {
         "Subject: Hello {{ customer.first_name }}\n\n{{ customer.points | number }}\n{{ links.unsubscribe }}")], "a"), @r#"
     templates/a.html:1:28: error: `customer.first_name` may be missing [template-fails]
         give it a default: customer.first_name | default(value="…"), or ask first: {% if customer.first_name %}
-    templates/a.html:3:4: error: `customer.points` may be missing [template-fails]
-        give it a default: customer.points | default(value="…"), or ask first: {% if customer.points %}
+    templates/a.html:3:22: error: `number` may be missing [template-fails]
+        give it a default: number | default(value="…"), or ask first: {% if number %}
     2 errors and 0 warnings
     "#);
     insta::assert_snapshot!(problems(&[("templates/a.html", "Subject: Hello\n\n{% if customer.first_name %}{{ links.unsubscribe }}{% endif %}{{ profile.top_category | default(value='x') | date }}")], "a"), @r#"

@@ -95,7 +95,23 @@ fn a_promotional_message_from_end_to_end() {
         topic: "offers".into(),
     });
     let head = text.split("\r\n\r\n").next().unwrap().replace("\r\n", "\n").replace(&token, "TOKEN");
-    insta::assert_snapshot!(head, @"");
+    insta::assert_snapshot!(head, @r#"
+    From: =?UTF-8?B?VG9tb3NoaWJpIOOBqOOCguOBl+OBsw==?= <letters@shop.example.com>
+    Reply-To: hana@shop.example.com
+    To: Mia Berg <mia@example.com>
+    Subject: Welcome back, Mia
+    Date: Tue, 24 Nov 2026 09:30:00 +0900
+    Message-ID: <00112233445566778899aabbccddeeff@shop.example.com>
+    List-Unsubscribe: <https://mail.example.com/u/TOKEN>,
+     <mailto:hana@shop.example.com?subject=unsubscribe%20TOKEN>
+    List-Unsubscribe-Post: List-Unsubscribe=One-Click
+    List-Id: =?UTF-8?B?44GU5qGI5YaF?= <offers.shop.example.com>
+    Precedence: bulk
+    Feedback-ID: win-back:letter:offers:shop
+    MIME-Version: 1.0
+    Content-Type: multipart/alternative;
+     boundary="=_00112233445566778899aabbccddeeff"
+    "#);
     assert_eq!(composed.envelope_to, "mia@example.com");
     let local = composed.envelope_from.strip_suffix("@bounce.shop.example.com").unwrap();
     let opened = Tokens::new("a secret of the project").open_return_path(local);
