@@ -5,7 +5,6 @@
 //! Readers walk a [`Node`] through [`Node::map`], which remembers what was asked for, so unknown keys are problems with
 //! "did you mean" and all problems of a file come at once.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -240,9 +239,9 @@ fn size(node: &Node) -> usize {
     }
 }
 
-fn scalar(text: &Cow<'_, str>, style: ScalarStyle) -> Shape {
+fn scalar(text: &str, style: ScalarStyle) -> Shape {
     if !matches!(style, ScalarStyle::Plain) {
-        return Shape::Text(text.clone().into_owned());
+        return Shape::Text(text.to_owned());
     }
     // Only what may be a number, a boolean or null needs resolving; the rest is text and may hold what YAML would parse further.
     let first = text.chars().next();
@@ -251,7 +250,7 @@ fn scalar(text: &Cow<'_, str>, style: ScalarStyle) -> Shape {
         Some(c) => c.is_ascii_digit() || "+-.".contains(c) || (text.len() <= 5 && c.is_ascii_alphabetic()),
     };
     if !maybe {
-        return Shape::Text(text.clone().into_owned());
+        return Shape::Text(text.to_owned());
     }
     match serde_yaml::from_str::<serde_yaml::Value>(text) {
         Ok(serde_yaml::Value::Null) => Shape::Null,
@@ -259,9 +258,9 @@ fn scalar(text: &Cow<'_, str>, style: ScalarStyle) -> Shape {
         Ok(serde_yaml::Value::Number(n)) => match (n.as_i64(), n.as_f64()) {
             (Some(i), _) => Shape::Int(i),
             (None, Some(r)) => Shape::Real(r),
-            (None, None) => Shape::Text(text.clone().into_owned()),
+            (None, None) => Shape::Text(text.to_owned()),
         },
-        _ => Shape::Text(text.clone().into_owned()),
+        _ => Shape::Text(text.to_owned()),
     }
 }
 

@@ -244,19 +244,25 @@ pub(super) fn render_error(template: &str, error: &tera::Error, sources: &BTreeM
     }
 }
 
-/// The dotted path that a span of a source is part of: the span may name only its last field.
+/// The dotted path that a span of a source is part of, or that the filter named there was given: a span may cover only the last field,
+/// or only the filter.
 fn path_around(source: &str, span: std::ops::Range<usize>) -> Option<String> {
     let belongs = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '?');
-    let start = source
-        .get(..span.start)?
-        .char_indices()
-        .rev()
-        .take_while(|(_, c)| belongs(*c))
-        .last()
-        .map_or(span.start, |(i, _)| i);
-    let path: String = source.get(start..)?.chars().take_while(|c| belongs(*c)).filter(|c| *c != '?').collect();
-    let path = path.trim_matches('.');
-    (!path.is_empty() && path.starts_with(|c: char| c.is_alphabetic() || c == '_')).then(|| path.to_owned())
+    let mut at = span.start;
+    loop {
+        let before = source.get(..at)?;
+        let start = before.trim_end_matches(belongs).len();
+        let Some(piped) = source[..start].trim_end().strip_suffix('|') else {
+            let path: String = source[start..].chars().take_while(|c| belongs(*c)).filter(|c| *c != '?').collect();
+            let path = path.trim_matches('.');
+            return path.starts_with(|c: char| c.is_alphabetic() || c == '_').then(|| path.to_owned());
+        };
+        let piped = piped.trim_end();
+        if !piped.ends_with(belongs) {
+            return None; // A filter with arguments, or an expression.
+        }
+        at = piped.len();
+    }
 }
 
 #[cfg(test)]

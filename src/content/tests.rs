@@ -234,8 +234,8 @@ fn names_and_missing_values_are_told_without_any_data() {
         "Subject: Hello {{ customer.first_name }}\n\n{{ customer.points | number }}\n{{ links.unsubscribe }}")], "a"), @r#"
     templates/a.html:1:28: error: `customer.first_name` may be missing [template-fails]
         give it a default: customer.first_name | default(value="…"), or ask first: {% if customer.first_name %}
-    templates/a.html:3:22: error: `number` may be missing [template-fails]
-        give it a default: number | default(value="…"), or ask first: {% if number %}
+    templates/a.html:3:22: error: `customer.points` may be missing [template-fails]
+        give it a default: customer.points | default(value="…"), or ask first: {% if customer.points %}
     2 errors and 0 warnings
     "#);
     insta::assert_snapshot!(problems(&[("templates/a.html", "Subject: Hello\n\n{% if customer.first_name %}{{ links.unsubscribe }}{% endif %}{{ profile.top_category | default(value='x') | date }}")], "a"), @r#"
@@ -271,4 +271,28 @@ fn a_link_out_of_the_folder_is_not_followed() {
     let mut problems = Problems::new();
     assert!(TemplateSet::load(dir.path(), &[wanted("a")], &settings, &mut problems).is_none());
     assert!(problems.to_text().contains("there is no template templates/b.txt"), "{}", problems.to_text());
+}
+
+#[test]
+fn the_sample_shops_mails_have_no_problem_and_render_in_every_language() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut problems = Problems::new();
+    let settings = Project::load_with(dir, |_| Some("0123456789abcdef".into()), &mut problems).unwrap().settings;
+    let names = ["welcome/hello", "win-back/letter", "recovery/sorry", "champions/thanks"];
+    let wanted: Vec<Wanted> = names.iter().map(|n| wanted(n)).collect();
+    let set = TemplateSet::load(dir, &wanted, &settings, &mut problems);
+    if let Some(set) = &set {
+        set.check(&settings, None, &mut problems);
+    }
+    assert!(problems.is_empty(), "{}", problems.to_text());
+    let compiled = Snapshot::take(&set.unwrap(), SenderValues::of(&settings).unwrap()).compile().unwrap();
+    for name in names {
+        for (locale, mark) in [("en-GB", "Mia"), ("ja", "花岡様")] {
+            let rendered = compiled.render(name, &facts(&sample_person(locale), locale)).unwrap();
+            assert!(
+                rendered.html.contains(mark) && rendered.text.contains("https://mail.example.com/u/T"),
+                "{name} {locale}"
+            );
+        }
+    }
 }

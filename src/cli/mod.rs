@@ -1,0 +1,218 @@
+//! The command line: one file per verb, each reading like a paragraph; here the conventions they share.
+//!
+//! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
+
+mod check;
+pub mod demo;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+
+use crate::clock::{self, Clock};
+use crate::db::{Db, DbError};
+use crate::problem::Problems;
+use crate::settings::{NotSet, Project};
+
+/// Personal e-mail that brings customers back: segments, plans and a durable queue, kept in git.
+#[derive(Debug, Parser)]
+#[command(name = "okaeri", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb accepts.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// The project's folder
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    project: PathBuf,
+    /// How results are printed on standard output
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    format: Format,
+    /// Say nothing but results and problems
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Plan as if it were this instant (2026-11-24T09:00, in the project's time zone); moves planning only
+    #[arg(long, global = true, value_name = "INSTANT")]
+    at: Option<String>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Find all problems of the project's files; needs no database
+    Check(check::CheckArgs),
+}
+
+/// How a verb ended when it did what was asked. The numbers are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 2: problems in files or usage.
+    Problems,
+    /// 3: done, but this invocation left messages in state `unknown`.
+    Unknown,
+    /// 4: stopped by the breaker.
+    Breaker,
+    /// 75: work remains (EX_TEMPFAIL); run again later.
+    WorkRemains,
+}
+
+/// Why a verb could not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// Problems in the author's files: exit code 2.
+    Problems(Problems),
+    /// The request itself makes no sense: exit code 2. Message and, on a second line, the remedy.
+    Usage(String),
+    /// Database or mail server unavailable: exit code 5.
+    Environment(String),
+    /// Another process is at work; later it may go: exit code 75.
+    Busy(String),
+}
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Problems => 2,
+            Exit::Unknown => 3,
+            Exit::Breaker => 4,
+            Exit::WorkRemains => 75,
+        }
+    }
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Problems(_) | Failure::Usage(_) => 2,
+            Failure::Environment(_) => 5,
+            Failure::Busy(_) => 75,
+        }
+    }
+}
+
+impl From<DbError> for Failure {
+    fn from(e: DbError) -> Failure {
+        match e {
+            DbError::Address(_) => Failure::Usage(e.to_string()),
+            e => Failure::Environment(e.to_string()),
+        }
+    }
+}
+
+impl From<NotSet> for Failure {
+    fn from(e: NotSet) -> Failure {
+        Failure::Usage(e.to_string())
+    }
+}
+
+/// One invocation: what the shared options say.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    pub project_dir: PathBuf,
+    pub format: Format,
+    pub quiet: bool,
+    at: Option<String>,
+}
+
+impl Invocation {
+    /// The project, checked; its problems end the verb, its warnings are told on stderr.
+    pub fn project(&self) -> Result<Project, Failure> {
+        let mut problems = Problems::new();
+        let project = Project::load(&self.project_dir, &mut problems);
+        self.settle(problems)?;
+        project.ok_or_else(|| Failure::Usage("the settings could not be read".to_owned()))
+    }
+
+    /// End the verb if there are errors among `problems`; otherwise tell the warnings.
+    pub fn settle(&self, problems: Problems) -> Result<(), Failure> {
+        if problems.has_errors() {
+            return Err(Failure::Problems(problems));
+        }
+        if !problems.is_empty() && !self.quiet {
+            anstream::eprint!("{}", problems.to_text());
+        }
+        Ok(())
+    }
+
+    /// The project's database, open and up to date.
+    pub async fn open_db(&self, project: &Project) -> Result<Db, Failure> {
+        Ok(Db::open(&project.database_url()?).await?)
+    }
+
+    /// The clock, moved by `--at` if given.
+    pub fn clock(&self, zone: &TimeZone) -> Result<Clock, Failure> {
+        let Some(text) = &self.at else { return Ok(Clock::real()) };
+        clock::parse_instant(text, zone).map(Clock::planning_at).ok_or_else(|| {
+            Failure::Usage(format!(
+                "--at {text}: not an instant\nwrite 2026-11-24T09:00, 2026-11-24 or 2026-11-24T09:00:00+01:00"
+            ))
+        })
+    }
+
+    /// Print a result on stdout: `json` with `--format json`, else the text.
+    pub fn print(&self, json: impl FnOnce() -> serde_json::Value, text: impl FnOnce() -> String) {
+        match self.format {
+            Format::Json => {
+                let text = serde_json::to_string_pretty(&json()).expect("a JSON value serialises");
+                anstream::println!("{text}");
+            }
+            Format::Text => anstream::print!("{}", text()),
+        }
+    }
+
+    /// Say something on stderr, unless `--quiet`.
+    pub fn say(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            anstream::eprintln!("{text}");
+        }
+    }
+}
+
+/// Run the command line; the process's exit code.
+pub async fn run(cli: Cli) -> ExitCode {
+    let Global { project, format, quiet, at } = cli.global;
+    let inv = Invocation { project_dir: project, format, quiet, at };
+    let ended = match cli.verb {
+        Verb::Check(args) => check::run(&inv, args).await,
+    };
+    match ended {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => {
+            tell(&inv, &failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn tell(inv: &Invocation, failure: &Failure) {
+    match failure {
+        Failure::Problems(problems) if inv.format == Format::Json => {
+            anstream::println!("{}", serde_json::json!({ "problems": problems.to_json() }));
+        }
+        Failure::Problems(problems) => anstream::eprint!("{}", problems.to_text()),
+        Failure::Usage(text) | Failure::Environment(text) | Failure::Busy(text) => {
+            let red = anstyle::Style::new().fg_color(Some(anstyle::AnsiColor::Red.into())).bold();
+            let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+            anstream::eprintln!("{red}error{red:#}: {first}");
+            for line in rest.lines() {
+                anstream::eprintln!("    {line}");
+            }
+        }
+    }
+}
