@@ -28,8 +28,14 @@ pub mod profile;
 /// The rule language.
 pub mod segment;
 
+/// Templates.
+pub mod content;
+
 /// Campaign files.
 pub mod campaign;
+
+/// One row of the ledger becomes bytes.
+pub mod message;
 
 /// The ledger.
 pub mod queue;
