@@ -12,6 +12,15 @@ pub mod settings;
 
 pub mod db;
 
+pub mod model;
+
+pub mod suppression;
+
 pub mod campaign;
+
+pub mod feedback;
+pub mod report;
+
+pub mod web;
 
 pub mod cli;

@@ -1,7 +1,7 @@
-//! Bulk inserts: many rows in one statement. SQLite takes multi-row VALUES (fifteen times faster than single inserts),
-//! Postgres takes one array per column through UNNEST.
+//! Bulk inserts and keyed statements: many rows in one statement. SQLite takes multi-row VALUES (fifteen times faster than single
+//! inserts), Postgres takes one array per column through UNNEST.
 
-use super::{DbResult, Row, Tx, Value};
+use super::{Db, DbResult, Dialect, Row, Tx, Value};
 
 /// SQLite's limit on bound values in a statement is 32,766; half of it keeps statements of one shape in the cache.
 const SQLITE_BINDS_MAX: usize = 16_000;
@@ -10,6 +10,9 @@ const SQLITE_ROWS_MAX: usize = 500;
 /// Rows in one Postgres statement.
 const POSTGRES_ROWS_MAX: usize = 10_000;
 
+/// Keys in one SQLite statement.
+const SQLITE_KEYS_MAX: usize = 1_000;
+
 /// What an insert does when the key is taken.
 #[derive(Debug, Clone, Copy)]
 pub enum Conflict<'a> {
@@ -17,6 +20,8 @@ pub enum Conflict<'a> {
     Keep,
     /// Replace the columns that are not part of `key`, but only when one of them differs: an unchanged row is not written.
     Update { key: &'a [&'a str] },
+    /// Replace them when `when` holds: an SQL condition over the stored row (by the table's name) and the new one (`excluded`).
+    UpdateWhen { key: &'a [&'a str], when: &'a str },
 }
 
 impl Tx {
@@ -57,21 +62,32 @@ impl Tx {
         Ok(out)
     }
 
+    /// All rows of `tail`, a statement that reads the keys as the table `k (names…)`; `keys` is row-major like the rows of an insert.
+    ///
+    /// Begin the FROM with `k CROSS JOIN table`: SQLite then looks each key up instead of scanning the table.
+    pub async fn fetch_keyed<T: Row>(&mut self, names: &[&str], keys: Vec<Value>, tail: &str) -> DbResult<Vec<T>> {
+        let mut out = Vec::new();
+        for (sql, args) in keyed_statements(self.dialect(), names, keys, tail) {
+            out.extend(self.fetch_all(&sql, args).await?);
+        }
+        Ok(out)
+    }
+
+    /// Run `tail`, which reads the keys as the table `k (names…)`; the number of rows it changed.
+    pub async fn execute_keyed(&mut self, names: &[&str], keys: Vec<Value>, tail: &str) -> DbResult<u64> {
+        let mut changed = 0;
+        for (sql, args) in keyed_statements(self.dialect(), names, keys, tail) {
+            changed += self.execute(&sql, args).await?;
+        }
+        Ok(changed)
+    }
+
     fn parts(&self, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
-        debug_assert_eq!(rows.len() % width, 0, "rows are row-major");
         let most = match self {
             Tx::Sqlite(_) => SQLITE_ROWS_MAX.min(SQLITE_BINDS_MAX / width),
             Tx::Postgres(_) => POSTGRES_ROWS_MAX,
         };
-        let mut parts = Vec::with_capacity(rows.len() / (most * width) + 1);
-        let mut rows = rows.into_iter();
-        loop {
-            let part: Vec<Value> = rows.by_ref().take(most * width).collect();
-            if part.is_empty() {
-                return parts;
-            }
-            parts.push(part);
-        }
+        parts(most, width, rows)
     }
 
     fn insert_statement(&self, table: &str, columns: &[&str], part: Vec<Value>, tail: &str) -> (String, Vec<Value>) {
@@ -95,25 +111,79 @@ impl Tx {
             }
             Tx::Postgres(_) => {
                 let arrays = columns_of(part, width);
-                let from: Vec<String> =
-                    arrays.iter().enumerate().map(|(i, a)| format!("${}::{}", i + 1, a.array_type())).collect();
-                let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM UNNEST({}) {tail}", from.join(", "));
+                let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM UNNEST({}) {tail}", unnested(&arrays));
                 (sql, arrays)
             }
         }
     }
 }
 
+impl Db {
+    /// [`Tx::fetch_keyed`] outside a transaction.
+    pub async fn fetch_keyed<T: Row>(&self, names: &[&str], keys: Vec<Value>, tail: &str) -> DbResult<Vec<T>> {
+        let mut out = Vec::new();
+        for (sql, args) in keyed_statements(self.dialect(), names, keys, tail) {
+            out.extend(self.fetch_all(&sql, args).await?);
+        }
+        Ok(out)
+    }
+}
+
+/// Cut row-major values into parts of at most `most` rows.
+fn parts(most: usize, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
+    debug_assert_eq!(rows.len() % width, 0, "rows are row-major");
+    let mut parts = Vec::with_capacity(rows.len() / (most * width) + 1);
+    let mut rows = rows.into_iter();
+    loop {
+        let part: Vec<Value> = rows.by_ref().take(most * width).collect();
+        if part.is_empty() {
+            return parts;
+        }
+        parts.push(part);
+    }
+}
+
+/// `WITH k (names) AS (the keys) tail`, as often as the engine's limits ask for.
+fn keyed_statements(dialect: Dialect, names: &[&str], keys: Vec<Value>, tail: &str) -> Vec<(String, Vec<Value>)> {
+    let width = names.len();
+    let head = format!("WITH k ({}) AS", names.join(", "));
+    match dialect {
+        Dialect::Sqlite => {
+            let row = format!("({})", vec!["?"; width].join(","));
+            parts(SQLITE_KEYS_MAX, width, keys)
+                .into_iter()
+                .map(|part| (format!("{head} (VALUES {}) {tail}", vec![&*row; part.len() / width].join(",")), part))
+                .collect()
+        }
+        Dialect::Postgres => parts(POSTGRES_ROWS_MAX, width, keys)
+            .into_iter()
+            .map(|part| {
+                let arrays = columns_of(part, width);
+                (format!("{head} (SELECT * FROM UNNEST({})) {tail}", unnested(&arrays)), arrays)
+            })
+            .collect(),
+    }
+}
+
+/// `$1::bigint[], $2::text[]` for these columns.
+fn unnested(arrays: &[Value]) -> String {
+    arrays.iter().enumerate().map(|(i, a)| format!("${}::{}", i + 1, a.array_type())).collect::<Vec<_>>().join(", ")
+}
+
 fn conflict_clause(table: &str, columns: &[&str], conflict: Conflict<'_>) -> String {
+    let rest = |key: &[&str]| -> Vec<&str> { columns.iter().copied().filter(|c| !key.contains(c)).collect() };
+    let replace = |key: &[&str], when: &str| {
+        let set: Vec<String> = rest(key).iter().map(|c| format!("{c} = excluded.{c}")).collect();
+        format!("ON CONFLICT ({}) DO UPDATE SET {} WHERE {when}", key.join(", "), set.join(", "))
+    };
     match conflict {
         Conflict::Keep => "ON CONFLICT DO NOTHING".to_owned(),
         Conflict::Update { key } => {
-            let rest: Vec<&&str> = columns.iter().filter(|c| !key.contains(*c)).collect();
-            let set: Vec<String> = rest.iter().map(|c| format!("{c} = excluded.{c}")).collect();
             let differs: Vec<String> =
-                rest.iter().map(|c| format!("{table}.{c} IS DISTINCT FROM excluded.{c}")).collect();
-            format!("ON CONFLICT ({}) DO UPDATE SET {} WHERE {}", key.join(", "), set.join(", "), differs.join(" OR "))
+                rest(key).iter().map(|c| format!("{table}.{c} IS DISTINCT FROM excluded.{c}")).collect();
+            replace(key, &differs.join(" OR "))
         }
+        Conflict::UpdateWhen { key, when } => replace(key, when),
     }
 }
 
