@@ -1,26 +1,47 @@
 //! Okaeri: personal e-mail that brings customers back.
 //!
 //! The rooms, in the order the data walks; a room imports only rooms above it.
+//! `docs/flow.md` tells the same as a story.
 
+// The ground: time, mistakes, names, files.
 pub mod address;
 pub mod clock;
 pub mod problem;
 pub mod token;
 pub mod yaml;
 
+/// okaeri.yaml.
 pub mod settings;
 
+/// SQLite or Postgres.
 pub mod db;
 
+/// Statistics, pure.
 pub mod model;
 
+/// Who may be mailed.
 pub mod suppression;
 
+/// Campaign files.
 pub mod campaign;
 
+/// The ledger.
+pub mod queue;
+
+/// SMTP.
+pub mod delivery;
+
+/// What came back.
 pub mod feedback;
+
+/// What happened and what it caused.
 pub mod report;
 
+/// Unsubscribe and preference pages.
 pub mod web;
 
+/// The outside world for demo, previews and tests: imports no other room, and only `cli` and tests import it.
+pub mod catcher;
+
+/// One file per verb.
 pub mod cli;

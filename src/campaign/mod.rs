@@ -34,7 +34,7 @@ pub struct Campaign {
     /// Segments whose members are left out of the audience.
     pub exclude: Vec<String>,
     pub once_per: Option<OncePer>,
-    /// Campaigns due together are planned by falling priority.
+    /// Campaigns due together are planned in this order, smallest first.
     pub priority: i64,
     pub steps: Vec<Step>,
     pub experiment: Experiment,
