@@ -6,6 +6,7 @@
 // The ground: time, mistakes, names, files.
 pub mod address;
 pub mod clock;
+pub mod money;
 pub mod problem;
 pub mod token;
 pub mod yaml;

@@ -4,6 +4,8 @@
 
 mod check;
 pub mod demo;
+mod report;
+mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +56,10 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    /// What a campaign did, what came back, and what it caused
+    Report(report::ReportArgs),
+    /// Answer unsubscribe links and preference pages until told to stop
+    Serve(serve::ServeArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -190,6 +196,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Report(args) => report::run(&inv, args).await,
+        Verb::Serve(args) => serve::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),

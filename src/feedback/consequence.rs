@@ -42,13 +42,7 @@ pub(super) async fn lock_person(tx: &mut Tx, bucket: i64, key: &MessageKey) -> D
 }
 
 /// Bring suppression and consent in line with the facts, `changes` being all the person ever said, this fact included.
-pub(super) async fn apply(
-    tx: &mut Tx,
-    bucket: i64,
-    fact: &Fact,
-    person: &Person,
-    changes: &[Change],
-) -> DbResult<()> {
+pub(super) async fn apply(tx: &mut Tx, bucket: i64, fact: &Fact, person: &Person, changes: &[Change]) -> DbResult<()> {
     let source = format!("{} {}", fact.via, fact.key.campaign);
     match &fact.kind {
         Kind::Unsubscribe(scope) | Kind::Resubscribe(scope) => {

@@ -141,18 +141,7 @@ async fn insert(tx: &mut Tx, bucket: i64, fact: &Fact, fact_id: &str, now: Milli
             "INSERT INTO fact (bucket, customer_id, fact_id, kind, at, campaign, step, slot, detail, recorded_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (bucket, customer_id, fact_id) DO NOTHING",
-            args![
-                bucket,
-                customer_id,
-                fact_id,
-                fact.kind.name(),
-                fact.at,
-                campaign,
-                step,
-                slot,
-                fact.detail(),
-                now
-            ],
+            args![bucket, customer_id, fact_id, fact.kind.name(), fact.at, campaign, step, slot, fact.detail(), now],
         )
         .await?;
     if new > 0 {

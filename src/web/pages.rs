@@ -131,11 +131,12 @@ impl Page<'_> {
         let ask = if self.address.is_some() { t.preferences } else { t.preferences_without_address };
         let body = format!(
             "<p{}>{}</p>\n<form method=\"post\">\n<div class=\"boxes\">\n{boxes}</div>\n\
-             <button class=\"main\" name=\"{BUTTON}\" value=\"save\">{}</button>\n{}\n</form>",
+             <button class=\"main\" name=\"{BUTTON}\" value=\"save\">{}</button>\n{}\n</form>\n<p class=\"small end\">{}</p>",
             if saved { " role=\"status\"" } else { "" },
             self.fill(if saved { t.saved } else { ask }),
             self.fill(t.save),
             self.button(Press::StopPromotional, t.stop_promotional, "other"),
+            self.fill(t.always),
         );
         self.html(if saved { t.saved_title } else { t.preferences_title }, &body)
     }
@@ -248,7 +249,7 @@ border-radius:12px;padding:28px clamp(20px,6vw,44px) 36px}\
 header{color:var(--soft);font-size:.9rem;letter-spacing:.04em}\
 h1{font-size:1.55rem;line-height:1.3;font-weight:650;margin:.5rem 0 1rem;text-wrap:balance}\
 p{margin:0 0 1.1rem}b{font-weight:600}\
-.small{color:var(--soft);font-size:.9rem}\
+.small{color:var(--soft);font-size:.9rem}.end{margin:1.4rem 0 0}\
 form{display:grid;gap:12px;margin:1.6rem 0 0}\
 button{font:inherit;font-weight:600;min-height:48px;padding:10px 18px;border-radius:9px;cursor:pointer;width:100%}\
 .main{background:var(--accent);color:var(--on-accent);border:1px solid var(--accent)}\
