@@ -203,8 +203,8 @@ fn caused(out: &mut String, effect: &Effect, people: i64, currency: &str) {
 fn verdict(e: &Estimate) -> &'static str {
     match (e.includes_zero(), e.value > 0.0) {
         (true, _) => "may be chance",
-        (false, true) => "more than chance",
-        (false, false) => "harm, more than chance",
+        (false, true) => "beyond chance",
+        (false, false) => "a loss, beyond chance",
     }
 }
 
