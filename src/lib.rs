@@ -6,6 +6,7 @@
 // The ground: time, mistakes, names, files.
 pub mod address;
 pub mod clock;
+pub mod money;
 pub mod problem;
 pub mod token;
 pub mod yaml;
@@ -21,6 +22,9 @@ pub mod suppression;
 
 /// What the shop knows: import.
 pub mod data;
+
+/// Statistics, pure.
+pub mod model;
 
 /// What we derive about each customer.
 pub mod profile;
@@ -42,6 +46,15 @@ pub mod queue;
 
 /// SMTP.
 pub mod delivery;
+
+/// What comes back.
+pub mod feedback;
+
+/// What happened and what it caused.
+pub mod report;
+
+/// Unsubscribe and preferences.
+pub mod web;
 
 /// The outside world for demo, previews and tests: imports no other room, and only `cli` and tests import it.
 pub mod catcher;

@@ -5,6 +5,8 @@
 mod check;
 pub mod demo;
 mod import;
+mod report;
+mod serve;
 mod suppress;
 
 use std::path::PathBuf;
@@ -58,6 +60,10 @@ enum Verb {
     Check(check::CheckArgs),
     Import(import::ImportArgs),
     Suppress(suppress::SuppressArgs),
+    /// What a campaign did, what came back, and what it caused
+    Report(report::ReportArgs),
+    /// Answer unsubscribe links and preference pages until told to stop
+    Serve(serve::ServeArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -196,6 +202,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Check(args) => check::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Suppress(args) => suppress::run(&inv, args).await,
+        Verb::Report(args) => report::run(&inv, args).await,
+        Verb::Serve(args) => serve::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
