@@ -38,6 +38,9 @@ pub mod content;
 /// Campaign files.
 pub mod campaign;
 
+/// Verdicts: who gets what, and why not.
+pub mod plan;
+
 /// One row of the ledger becomes bytes.
 pub mod message;
 

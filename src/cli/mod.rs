@@ -2,12 +2,19 @@
 //!
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
+mod campaign;
 mod check;
 pub mod demo;
 mod import;
+mod loaded;
+mod plan;
+mod queue;
 mod report;
+mod send;
+mod sending;
 mod serve;
 mod suppress;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +24,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::{self, Clock};
 use crate::db::{Db, DbError};
+use crate::plan::PlanError;
 use crate::problem::Problems;
 use crate::settings::{NotSet, Project};
 
@@ -64,6 +72,16 @@ enum Verb {
     Report(report::ReportArgs),
     /// Answer unsubscribe links and preference pages until told to stop
     Serve(serve::ServeArgs),
+    /// The project's campaigns
+    Campaign(campaign::CampaignArgs),
+    /// Who would get a campaign, who would not, and why; sends nothing
+    Plan(plan::PlanArgs),
+    /// Plan a campaign and deliver it
+    Send(send::SendArgs),
+    /// Deliver everything that is due
+    Work(work::WorkArgs),
+    /// Look at the queue, prove that it adds up, hold and release runs
+    Queue(queue::QueueArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -121,6 +139,15 @@ impl From<DbError> for Failure {
         match e {
             DbError::Address(_) => Failure::Usage(e.to_string()),
             e => Failure::Environment(e.to_string()),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(e: PlanError) -> Failure {
+        match e {
+            PlanError::Db(e) => e.into(),
+            e => Failure::Usage(e.to_string()),
         }
     }
 }
@@ -204,6 +231,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Suppress(args) => suppress::run(&inv, args).await,
         Verb::Report(args) => report::run(&inv, args).await,
         Verb::Serve(args) => serve::run(&inv, args).await,
+        Verb::Campaign(args) => campaign::run(&inv, args).await,
+        Verb::Plan(args) => plan::run(&inv, args).await,
+        Verb::Send(args) => send::run(&inv, args).await,
+        Verb::Work(args) => work::run(&inv, args).await,
+        Verb::Queue(args) => queue::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
@@ -229,4 +261,27 @@ fn tell(inv: &Invocation, failure: &Failure) {
             }
         }
     }
+}
+
+/// `12,345`.
+fn thousands(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
+    if n < 0 {
+        out.push('-');
+    }
+    for (i, d) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(d);
+    }
+    out
+}
+
+/// A table with a heading and no frame but a line under it.
+fn table<const N: usize>(heading: [&str; N]) -> comfy_table::Table {
+    let mut t = comfy_table::Table::new();
+    t.load_preset(comfy_table::presets::NOTHING).set_header(heading);
+    t
 }
