@@ -2,6 +2,7 @@
 
 use super::{Exit, Failure, Invocation};
 use crate::problem::{Problems, Severity};
+use crate::segment::Library;
 use crate::settings::Project;
 
 #[derive(Debug, clap::Args)]
@@ -9,7 +10,9 @@ pub struct CheckArgs {}
 
 pub async fn run(inv: &Invocation, _args: CheckArgs) -> Result<Exit, Failure> {
     let mut problems = Problems::new();
-    if let Some(_project) = Project::load(&inv.project_dir, &mut problems) {}
+    if let Some(project) = Project::load(&inv.project_dir, &mut problems) {
+        Library::load(&project, &mut problems);
+    }
     if problems.has_errors() {
         return Err(Failure::Problems(problems));
     }

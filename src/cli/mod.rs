@@ -4,6 +4,8 @@
 
 mod check;
 pub mod demo;
+mod profile;
+mod segment;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +56,10 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    /// Bring the customers' numbers up to date and show where everybody stands
+    Profile(profile::ProfileArgs),
+    /// Named rules: their sizes, their meaning, and why somebody is in or out
+    Segment(segment::SegmentArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -190,6 +196,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Profile(args) => profile::run(&inv, args).await,
+        Verb::Segment(args) => segment::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),

@@ -71,9 +71,9 @@ impl Dialect {
                 "LENGTH({text}) <= {DECIMAL_CHARS_MAX} AND {text} NOT GLOB '*[^-.0-9]*' AND json_valid({text}) \
                  AND json_type({text}) IN ('integer', 'real')"
             ),
-            Dialect::Postgres => format!(
-                "LENGTH({text}) <= {DECIMAL_CHARS_MAX} AND {text} ~ '^-?(0|[1-9][0-9]*)([.][0-9]+)?$'"
-            ),
+            Dialect::Postgres => {
+                format!("LENGTH({text}) <= {DECIMAL_CHARS_MAX} AND {text} ~ '^-?(0|[1-9][0-9]*)([.][0-9]+)?$'")
+            }
         };
         format!("CASE WHEN {is_number} THEN CAST({text} AS DOUBLE PRECISION) END")
     }
@@ -101,7 +101,6 @@ pub fn decimal(text: &str) -> Option<f64> {
         None => (unsigned, None),
     };
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    let well_formed =
-        digits(whole) && (whole.len() == 1 || !whole.starts_with('0')) && fraction.is_none_or(digits);
+    let well_formed = digits(whole) && (whole.len() == 1 || !whole.starts_with('0')) && fraction.is_none_or(digits);
     well_formed.then(|| text.parse().ok()).flatten()
 }

@@ -50,7 +50,12 @@ fn tree(column: &str, pieces: &[(Millis, Millis)]) -> String {
         [(_, offset)] => format!("{}", offset + DAYS_AHEAD * DAY),
         _ => {
             let (before, after) = pieces.split_at(pieces.len() / 2);
-            format!("CASE WHEN {column} < {} THEN {} ELSE {} END", after[0].0, tree(column, before), tree(column, after))
+            format!(
+                "CASE WHEN {column} < {} THEN {} ELSE {} END",
+                after[0].0,
+                tree(column, before),
+                tree(column, after)
+            )
         }
     }
 }
@@ -66,7 +71,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(&format!("sqlite:{}", dir.path().join("a.db").display())).await.unwrap();
         let now = clock::parse_instant("2026-11-24", &TimeZone::UTC).unwrap();
-        for name in ["UTC", "Asia/Tokyo", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu"] {
+        for name in ["UTC", "Asia/Tokyo", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu"]
+        {
             let zone = TimeZone::get(name).unwrap();
             let sql = format!("SELECT {}", day_sql("CAST($1 AS BIGINT)", &zone, now));
             // An odd stride visits every hour of the day and both sides of clock changes.

@@ -127,23 +127,24 @@ mod tests {
         let stage = |f: &Facts, today| lifecycle_of(f, today, &life);
         assert_eq!(stage(&Facts::default(), 1_000), Stage::Lead);
         let once = facts(1_000, 1_000, 1, None);
-        assert_eq!([1_030, 1_031, 1_090, 1_091, 1_180, 1_181, 1_365, 1_366].map(|d| stage(&once, d)), [
-            Stage::New,
-            Stage::Active,
-            Stage::Active,
-            Stage::Drifting,
-            Stage::Drifting,
-            Stage::Lapsed,
-            Stage::Lapsed,
-            Stage::Lost
-        ]);
+        assert_eq!(
+            [1_030, 1_031, 1_090, 1_091, 1_180, 1_181, 1_365, 1_366].map(|d| stage(&once, d)),
+            [
+                Stage::New,
+                Stage::Active,
+                Stage::Active,
+                Stage::Drifting,
+                Stage::Drifting,
+                Stage::Lapsed,
+                Stage::Lapsed,
+                Stage::Lost
+            ]
+        );
         let weekly = facts(500, 1_000, 70, Some(7.0));
-        assert_eq!([1_010, 1_011, 1_021, 1_022].map(|d| stage(&weekly, d)), [
-            Stage::Active,
-            Stage::Drifting,
-            Stage::Drifting,
-            Stage::Lapsed
-        ]);
+        assert_eq!(
+            [1_010, 1_011, 1_021, 1_022].map(|d| stage(&weekly, d)),
+            [Stage::Active, Stage::Drifting, Stage::Drifting, Stage::Lapsed]
+        );
     }
 
     #[test]

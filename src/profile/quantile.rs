@@ -23,7 +23,8 @@ struct Stretch {
 /// How many customers have bought, and for each rank (from 0, ascending) that `ranks` asks of so many the value of `column` there.
 /// Ranks are clamped to what exists; nothing when nobody has bought. `column` is one of ours, never an author's word.
 pub async fn values_at(db: &Db, column: &str, ranks: impl Fn(i64) -> Vec<i64>) -> DbResult<(i64, Vec<i64>)> {
-    let sql = format!("SELECT COUNT(*), MIN({column}), MAX({column}) FROM profile WHERE orders > 0 AND {column} IS NOT NULL");
+    let sql =
+        format!("SELECT COUNT(*), MIN({column}), MAX({column}) FROM profile WHERE orders > 0 AND {column} IS NOT NULL");
     let (n, low, high): (i64, Option<i64>, Option<i64>) = db.fetch_one(&sql, vec![]).await?;
     let (Some(low), Some(high)) = (low, high) else { return Ok((0, Vec::new())) };
     let wanted: Vec<i64> = ranks(n).into_iter().map(|r| r.clamp(0, n - 1)).collect();

@@ -51,7 +51,8 @@ pub struct RefreshTotals {
 /// Refresh profiles. `now` marks the rows that changed; the numbers do not depend on it.
 pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) -> DbResult<RefreshTotals> {
     let zone_name = settings.time_zone.iana_name().unwrap_or("fixed").to_owned();
-    let known: Option<(String,)> = db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![META_ZONE]).await?;
+    let known: Option<(String,)> =
+        db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![META_ZONE]).await?;
     let scope = if known.is_some_and(|(z,)| z == zone_name) { scope } else { Scope::Everyone };
     let names = event_names(db).await?;
     let statement = refresh_sql::statement(db.dialect(), scope, &names, &settings.time_zone, now);
@@ -117,7 +118,8 @@ async fn slice(db: &Db, scope: Scope, statement: &str, first: i64, last: i64, no
     let taken = "DELETE FROM dirty WHERE bucket >= $1 AND bucket <= $2";
     match scope {
         Scope::Dirty => {
-            let due: Vec<(i64, String)> = tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
+            let due: Vec<(i64, String)> =
+                tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
             if due.is_empty() {
                 tx.rollback().await?;
                 return Ok(totals);
@@ -144,7 +146,8 @@ async fn slice(db: &Db, scope: Scope, statement: &str, first: i64, last: i64, no
 
 /// The numbers of the event names that profiles read.
 async fn event_names(db: &Db) -> DbResult<EventNames> {
-    let rows: Vec<(i64, String)> = db.fetch_all("SELECT name_id, name FROM event_name ORDER BY name_id", vec![]).await?;
+    let rows: Vec<(i64, String)> =
+        db.fetch_all("SELECT name_id, name FROM event_name ORDER BY name_id", vec![]).await?;
     let mut names = EventNames::default();
     for (id, name) in rows {
         match name.as_str() {
@@ -164,4 +167,3 @@ async fn event_names(db: &Db) -> DbResult<EventNames> {
 pub fn is_rating(event: &str) -> bool {
     event == "ticket.closed" || event.starts_with("survey.") || event.starts_with("review.")
 }
-

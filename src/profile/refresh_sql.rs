@@ -60,8 +60,7 @@ const NO_NAME: i64 = -1;
 /// The whole statement.
 pub(super) fn statement(dialect: Dialect, scope: Scope, names: &EventNames, zone: &TimeZone, now: Millis) -> String {
     let columns = COLUMNS.join(", ");
-    let set: Vec<String> =
-        COLUMNS.iter().chain(&["computed_at"]).map(|c| format!("{c} = excluded.{c}")).collect();
+    let set: Vec<String> = COLUMNS.iter().chain(&["computed_at"]).map(|c| format!("{c} = excluded.{c}")).collect();
     let differs: Vec<String> = COLUMNS.iter().map(|c| format!("profile.{c} IS DISTINCT FROM excluded.{c}")).collect();
     let on = |alias: &str| format!("{alias}.bucket = t.bucket AND {alias}.customer_id = t.customer_id");
     format!(

@@ -7,9 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::quantile;
+use crate::args;
 use crate::clock::Millis;
 use crate::db::{Binds, Db, DbResult};
-use crate::args;
 
 /// The entry of table `meta` that keeps the cut points.
 const META_CUTS: &str = "rfm_cuts";
@@ -84,7 +84,10 @@ impl Rfm {
 
     /// The cells of this name, as `10 r + f`.
     pub fn cells(self) -> impl Iterator<Item = i64> {
-        (1..=5).flat_map(|r| (1..=5).map(move |f| (r, f))).filter(move |(r, f)| Rfm::of(*r, *f) == self).map(|(r, f)| 10 * r + f)
+        (1..=5)
+            .flat_map(|r| (1..=5).map(move |f| (r, f)))
+            .filter(move |(r, f)| Rfm::of(*r, *f) == self)
+            .map(|(r, f)| 10 * r + f)
     }
 }
 
@@ -114,7 +117,8 @@ pub struct Cuts {
 impl Cuts {
     /// The stored cut points; `None` before the first buyer.
     pub async fn load(db: &Db) -> DbResult<Option<Cuts>> {
-        let row: Option<(String,)> = db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![META_CUTS]).await?;
+        let row: Option<(String,)> =
+            db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![META_CUTS]).await?;
         Ok(row.and_then(|(text,)| serde_json::from_str(&text).ok()))
     }
 
@@ -203,6 +207,9 @@ mod tests {
         let cuts = Cuts { buyers: 10, recency: [5, 5, 5, 9], money: [100, 200, 300, 400], drawn_at: 0 };
         assert_eq!([4, 5, 8, 9].map(|d| cuts.recency_score(d)), [1, 4, 4, 5]);
         assert_eq!([-50, 100, 399, 400].map(|m| cuts.money_score(m)), [1, 2, 4, 5]);
-        assert_eq!([0, 1, 3, 4, 6, 7, 900].map(frequency_score), [None, Some(1), Some(3), Some(4), Some(4), Some(5), Some(5)]);
+        assert_eq!(
+            [0, 1, 3, 4, 6, 7, 900].map(frequency_score),
+            [None, Some(1), Some(3), Some(4), Some(4), Some(5), Some(5)]
+        );
     }
 }

@@ -48,7 +48,10 @@ pub(super) struct Resolved {
 impl Resolved {
     /// The value at a percentile; `None` when nobody has bought.
     pub fn threshold(&self, field: &str, op: Op, percent: f64) -> Option<i64> {
-        self.thresholds.iter().find(|(f, o, p, _)| *f == field && *o == op && *p == percent).and_then(|(.., value)| *value)
+        self.thresholds
+            .iter()
+            .find(|(f, o, p, _)| *f == field && *o == op && *p == percent)
+            .and_then(|(.., value)| *value)
     }
 }
 
@@ -115,8 +118,7 @@ impl Compiled {
                 }
             }
         }
-        let resolved =
-            Resolved { rules: self.rules.clone(), moment, name_ids: rows.into_iter().collect(), thresholds };
+        let resolved = Resolved { rules: self.rules.clone(), moment, name_ids: rows.into_iter().collect(), thresholds };
         let picked: Vec<&Rule> = self.names.iter().map(|n| &resolved.rules[n]).collect();
         let statement = (!picked.is_empty()).then(|| sql::statement(db.dialect(), &resolved, &picked));
         Ok(Prepared { names: self.names.clone(), resolved, statement })
@@ -129,8 +131,10 @@ impl Prepared {
         let Some(statement) = &self.statement else { return Ok(Vec::new()) };
         let sql = format!("SELECT bucket, customer_id, bits FROM ({}) found", statement.sql);
         let rows: Vec<(i64, String, i64)> = db.fetch_all(&sql, statement.values_for(first, last)).await?;
-        let mut members: Vec<Member> =
-            rows.into_iter().map(|(bucket, customer_id, bits)| Member { bucket, customer_id, bits: bits as u64 }).collect();
+        let mut members: Vec<Member> = rows
+            .into_iter()
+            .map(|(bucket, customer_id, bits)| Member { bucket, customer_id, bits: bits as u64 })
+            .collect();
         // Sorted here and not by the engine, whose collation decides the order of text.
         members.sort_unstable();
         Ok(members)
@@ -145,10 +149,8 @@ impl Prepared {
     pub async fn sizes(&self, db: &Db) -> DbResult<Vec<Size>> {
         let mut sizes = vec![Size::default(); self.names.len()];
         let Some(statement) = &self.statement else { return Ok(sizes) };
-        let sql = format!(
-            "SELECT bits, COUNT(*), CAST(SUM(revenue) AS BIGINT) FROM ({}) found GROUP BY bits",
-            statement.sql
-        );
+        let sql =
+            format!("SELECT bits, COUNT(*), CAST(SUM(revenue) AS BIGINT) FROM ({}) found GROUP BY bits", statement.sql);
         let mut first = 0;
         while first < BUCKETS {
             let last = first + BUCKETS_PER_STATEMENT - 1;

@@ -55,7 +55,8 @@ impl Explainer<'_> {
     fn leaf(&self, leaf: &Leaf) -> Proof {
         let (person, moment) = (self.person, &self.resolved.moment);
         let what = words::leaf(leaf, self.settings);
-        let decided = |holds: bool, value: String| Proof { holds, what: what.clone(), value: Some(value), parts: Vec::new() };
+        let decided =
+            |holds: bool, value: String| Proof { holds, what: what.clone(), value: Some(value), parts: Vec::new() };
         match leaf {
             Leaf::History(history) => {
                 let found = person.history(history, self.resolved);
@@ -104,7 +105,12 @@ impl Explainer<'_> {
                     .map(|r| {
                         let rule = self.resolved.rules.get(&r.name).expect("references are checked at load");
                         let proof = self.rule(rule);
-                        Proof { holds: proof.holds, what: format!("in segment {}", r.name), value: None, parts: vec![proof] }
+                        Proof {
+                            holds: proof.holds,
+                            what: format!("in segment {}", r.name),
+                            value: None,
+                            parts: vec![proof],
+                        }
                     })
                     .collect();
                 match <[Proof; 1]>::try_from(parts) {

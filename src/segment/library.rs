@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::evaluate::{Compiled, CompileError};
+use super::evaluate::{CompileError, Compiled};
 use super::read;
 use super::rule::Rule;
 use crate::clock::Millis;
@@ -108,13 +108,17 @@ impl Library {
         }
         self.drop_with_dependants(bad);
         let mut sizes: HashMap<String, usize> = HashMap::new();
-        let large: Vec<String> = self.names().map(str::to_owned).filter(|n| self.leaves(n, &mut sizes) > LEAVES_MAX).collect();
+        let large: Vec<String> =
+            self.names().map(str::to_owned).filter(|n| self.leaves(n, &mut sizes) > LEAVES_MAX).collect();
         for name in &large {
             problems
                 .error(
                     "segment-too-large",
                     &self.segments[name].place,
-                    format!("`{name}` has {} conditions once `in_segment` is written out; at most {LEAVES_MAX}", sizes[name]),
+                    format!(
+                        "`{name}` has {} conditions once `in_segment` is written out; at most {LEAVES_MAX}",
+                        sizes[name]
+                    ),
                 )
                 .hint("split it, or name fewer segments in it");
         }

@@ -17,7 +17,10 @@ pub mod rule;
 mod sql;
 mod words;
 
-pub use evaluate::{Compiled, CompileError, Member, Prepared, SEGMENTS_MAX, Size};
+pub use evaluate::{CompileError, Compiled, Member, Prepared, SEGMENTS_MAX, Size};
 pub use library::{Library, Segment};
 pub use person::Person;
 pub use words::sentence;
+
+#[cfg(test)]
+mod tests;

@@ -220,8 +220,7 @@ impl Person {
     /// Whether a field or attribute passes its checks and lies in its window.
     pub(super) fn customer_holds(&self, what: &What, checks: &[Check], window: Window, moment: &Moment) -> bool {
         let value = self.value(what, moment);
-        let inside = !window.is_limited()
-            || matches!(value, Some(Datum::Int(at)) if within(at, window, moment));
+        let inside = !window.is_limited() || matches!(value, Some(Datum::Int(at)) if within(at, window, moment));
         inside && checks.iter().all(|c| self.check(value.as_ref(), c, moment))
     }
 

@@ -64,7 +64,8 @@ fn is_name(name: &str) -> bool {
 /// Read a rule: a group or a leaf. `None` when it has errors.
 pub fn rule(node: &Node, settings: &Settings, problems: &mut Problems) -> Option<Rule> {
     let Shape::Map(pairs) = &node.shape else {
-        let problem = problems.error("wrong-type", &node.place, format!("a rule must be a mapping, not {}", node.described()));
+        let problem =
+            problems.error("wrong-type", &node.place, format!("a rule must be a mapping, not {}", node.described()));
         if matches!(node.shape, Shape::List(_)) {
             problem.hint("put `all:` or `any:` before the list");
         }
@@ -170,7 +171,9 @@ fn did(m: &mut MapReader, key: &'static str, settings: &Settings, problems: &mut
 fn summed(s: &mut MapReader, source: &Source, problems: &mut Problems) -> Option<Column> {
     let node = s.node("of");
     let Some(node) = node else {
-        problems.error("missing-key", &s.place, "`sum` needs `of`: the property to add up").hint("sum: { of: total, gte: 200 }");
+        problems
+            .error("missing-key", &s.place, "`sum` needs `of`: the property to add up")
+            .hint("sum: { of: total, gte: 200 }");
         return None;
     };
     let word = node.read::<String>("`of`", problems)?;
@@ -263,11 +266,19 @@ fn customer(m: &mut MapReader, settings: &Settings, problems: &mut Problems) -> 
     let window = window(m, problems);
     if window.is_limited() && ty != Ty::Instant {
         problems
-            .error("wrong-type", &place, format!("`in_last` and `more_than_ago` ask for an instant; `{name}` is {}", ty.described()))
+            .error(
+                "wrong-type",
+                &place,
+                format!("`in_last` and `more_than_ago` ask for an instant; `{name}` is {}", ty.described()),
+            )
             .did_you_mean(&format!("{name}_at"), FIELDS.iter().filter(|f| f.kind == Kind::Instant).map(|f| f.name));
     }
     let compared = CHECK_KEYS.iter().any(|k| m.node(k).is_some());
-    let checks = if compared || !window.is_limited() { checks(m, &format!("`{name}`"), ty, settings, problems)? } else { Vec::new() };
+    let checks = if compared || !window.is_limited() {
+        checks(m, &format!("`{name}`"), ty, settings, problems)?
+    } else {
+        Vec::new()
+    };
     Some(Leaf::Customer { what: what?, checks, window })
 }
 

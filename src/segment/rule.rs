@@ -3,9 +3,9 @@
 //! Two-valued logic: a comparison with a missing value is false, so `none` and `did_not` hold for those of whom nothing is known.
 
 use crate::clock::{self, Millis};
+use crate::problem::Place;
 use crate::profile::fields::Field;
 use crate::profile::{Moment, Rfm, Stage};
-use crate::problem::Place;
 use crate::yaml::Span;
 
 /// A tree of leaves.
@@ -26,9 +26,17 @@ pub enum Leaf {
     /// What somebody did, bought, received or agreed to.
     History(History),
     /// A field or attribute.
-    Customer { what: What, checks: Vec<Check>, window: Window },
+    Customer {
+        what: What,
+        checks: Vec<Check>,
+        window: Window,
+    },
     /// The place of a number among those of all buyers, 0 to 100.
-    Percentile { field: &'static Field, at_least: Option<f64>, at_most: Option<f64> },
+    Percentile {
+        field: &'static Field,
+        at_least: Option<f64>,
+        at_most: Option<f64>,
+    },
     Rfm(Vec<Rfm>),
     Lifecycle(Vec<Stage>),
     /// In at least one of these segments.
@@ -149,7 +157,11 @@ pub enum Check {
     /// Known, or not known.
     Exists(bool),
     /// With another field of the same customer, multiplied.
-    Field { op: Op, field: &'static Field, factor: f64 },
+    Field {
+        op: Op,
+        field: &'static Field,
+        factor: f64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +253,9 @@ impl Rule {
 
     /// Every segment this rule names.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
-        self.leaves().into_iter().filter_map(|l| if let Leaf::InSegment(names) = l { Some(names) } else { None }).flatten()
+        self.leaves()
+            .into_iter()
+            .filter_map(|l| if let Leaf::InSegment(names) = l { Some(names) } else { None })
+            .flatten()
     }
 }

@@ -146,8 +146,7 @@ impl Writer<'_> {
                 balanced(parts, " AND ")
             }
             Leaf::Rfm(names) => {
-                let cells: Vec<String> =
-                    names.iter().flat_map(|n| n.cells()).map(|c| self.binds.bind(c)).collect();
+                let cells: Vec<String> = names.iter().flat_map(|n| n.cells()).map(|c| self.binds.bind(c)).collect();
                 format!("((10 * p.r + p.f) IN ({})) IS TRUE", cells.join(", "))
             }
             Leaf::Lifecycle(stages) => {
@@ -220,7 +219,9 @@ impl Writer<'_> {
                 format!("(({left}) = {}) IS TRUE", self.number(*number, is_json))
             }
             Operand::Text(text) => format!("({expression} = {}) IS TRUE", self.binds.bind(text)),
-            Operand::Flag(flag) => format!("({expression} = {}) IS TRUE", self.binds.bind(if *flag { "true" } else { "false" })),
+            Operand::Flag(flag) => {
+                format!("({expression} = {}) IS TRUE", self.binds.bind(if *flag { "true" } else { "false" }))
+            }
         }
     }
 

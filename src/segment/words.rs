@@ -13,7 +13,9 @@ pub fn sentence(rule: &Rule, settings: &Settings) -> String {
     match rule {
         Rule::All(rules) => joined(rules, ", and ", settings),
         Rule::Any(rules) => joined(rules, ", or ", settings),
-        Rule::None(rules) => format!("not ({})", rules.iter().map(|r| sentence(r, settings)).collect::<Vec<_>>().join(", nor ")),
+        Rule::None(rules) => {
+            format!("not ({})", rules.iter().map(|r| sentence(r, settings)).collect::<Vec<_>>().join(", nor "))
+        }
         Rule::Leaf(l) => leaf(l, settings),
     }
 }
@@ -123,11 +125,14 @@ fn checks(checks: &[Check], kind: Option<Kind>, settings: &Settings) -> String {
             Check::Exists(false) => " not known".to_owned(),
             Check::Compare(op, n) => format!(" {} {}", op_words(*op), number(*n, kind, settings)),
             Check::In(operands) => {
-                format!(" {}", or(operands.iter().map(|o| match o {
-                    Operand::Number(n) => number(*n, kind, settings),
-                    Operand::Text(t) => t.clone(),
-                    Operand::Flag(b) => b.to_string(),
-                })))
+                format!(
+                    " {}",
+                    or(operands.iter().map(|o| match o {
+                        Operand::Number(n) => number(*n, kind, settings),
+                        Operand::Text(t) => t.clone(),
+                        Operand::Flag(b) => b.to_string(),
+                    }))
+                )
             }
             Check::Field { op, field, factor } if *factor == 1.0 => format!(" {} {}", op_words(*op), field.meaning),
             Check::Field { op, field, factor } => {
