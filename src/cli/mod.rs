@@ -15,6 +15,8 @@ mod sending;
 mod serve;
 mod suppress;
 mod work;
+mod profile;
+mod segment;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +84,10 @@ enum Verb {
     Work(work::WorkArgs),
     /// Look at the queue, prove that it adds up, hold and release runs
     Queue(queue::QueueArgs),
+    /// Bring the customers' numbers up to date and show where everybody stands
+    Profile(profile::ProfileArgs),
+    /// Named rules: their sizes, their meaning, and why somebody is in or out
+    Segment(segment::SegmentArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -236,6 +242,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,
+        Verb::Profile(args) => profile::run(&inv, args).await,
+        Verb::Segment(args) => segment::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),

@@ -21,3 +21,6 @@ pub use evaluate::{CompileError, Compiled, Member, Prepared, SEGMENTS_MAX, Size}
 pub use library::{Library, Segment};
 pub use person::Person;
 pub use words::sentence;
+
+#[cfg(test)]
+mod tests;

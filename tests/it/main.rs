@@ -4,3 +4,6 @@ mod delivery;
 mod ground;
 mod report;
 mod web;
+mod history;
+mod profile;
+mod segment;
