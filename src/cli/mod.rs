@@ -3,6 +3,7 @@
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
 mod check;
+pub mod demo;
 mod import;
 mod suppress;
 

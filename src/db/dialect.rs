@@ -8,17 +8,20 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Appended to the inner SELECT of a claim: rows locked by another session are passed over. SQLite has one writer and needs none.
-    pub fn skip_locked(self) -> &'static str {
+    /// Appended to the inner SELECT of a claim on table alias `k`: rows another session holds are passed over. SQLite has one writer and needs none.
+    pub fn claim(self) -> &'static str {
         match self {
             Dialect::Sqlite => "",
-            Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
+            Dialect::Postgres => "FOR UPDATE OF k SKIP LOCKED",
         }
     }
 
-    /// The keyword before a CTE that must be computed exactly once (claims would otherwise be re-run per row on Postgres).
-    pub fn once(self) -> &'static str {
-        "MATERIALIZED"
+    /// Appended to a SELECT on table alias `k` whose rows must stay as they are until this transaction ends.
+    pub fn hold(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => "FOR SHARE OF k",
+        }
     }
 
     /// A migration text in this engine's words: `CLUSTERED` after a table means that rows lie in key order.

@@ -1,0 +1,198 @@
+//! Campaigns: `campaigns/*.yaml`, checked. Who shall hear what, under which limits, measured how.
+//!
+//! A [`Campaign`] that exists is sound: its segments, topic and templates are known names. Reading is in [`read`]. Keys of the design that
+//! this version does not carry out are problems, never ignored.
+
+mod read;
+
+use crate::clock::Millis;
+use crate::problem::{Place, Problems};
+use crate::settings::Project;
+use crate::yaml::Span;
+
+/// The folder campaigns lie in, relative to the project.
+pub const FOLDER: &str = "campaigns";
+
+/// All campaigns of a project, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Library {
+    campaigns: Vec<Campaign>,
+}
+
+/// One campaign, as checked.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    pub name: String,
+    /// Where its file begins.
+    pub place: Place,
+    pub title: String,
+    pub status: Status,
+    /// Consent and preference topic.
+    pub topic: String,
+    pub kind: Kind,
+    pub audience: Audience,
+    /// Segments whose members are left out of the audience.
+    pub exclude: Vec<String>,
+    pub once_per: Option<OncePer>,
+    /// Campaigns due together are planned in this order, smallest first.
+    pub priority: i64,
+    pub steps: Vec<Step>,
+    pub experiment: Experiment,
+    /// At most so many messages in one run.
+    pub per_run: Option<u32>,
+}
+
+/// Whether a campaign sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Being written: merging it sends nothing.
+    Draft,
+    Live,
+    Paused,
+}
+
+/// What a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Wants something: meets every guard.
+    Promotional,
+    /// Owed to the person: meets only the guards that make mailing impossible or wrong.
+    Service,
+}
+
+/// Whom a campaign is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    Everyone,
+    InSegment(String),
+}
+
+/// How often one person may enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OncePer {
+    /// Once, ever.
+    Person,
+    /// Once in any window of this length.
+    Window(Span),
+}
+
+/// One message of a campaign.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub name: String,
+    /// Names files in `templates/`: `win-back/letter`.
+    pub template: String,
+    /// Where the template is named.
+    pub template_place: Place,
+}
+
+/// Who is held out, and what counts as success.
+#[derive(Debug, Clone, Default)]
+pub struct Experiment {
+    /// The share held out of this campaign, 0 to 1.
+    pub holdout: f64,
+    pub goal: Option<Goal>,
+}
+
+/// What a campaign wants people to do.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Goal {
+    /// An event; `order.placed` is an order.
+    pub did: String,
+    /// The outcome window, in days from the entry's `due_at`.
+    pub within_days: i64,
+    /// The property summed up as money.
+    pub value: Option<String>,
+}
+
+impl Library {
+    /// Read all campaigns. `segments` are the names a campaign may use.
+    pub fn load(project: &Project, segments: &[&str], problems: &mut Problems) -> Library {
+        let mut library = Library::default();
+        for file in project.yaml_files(FOLDER) {
+            let Some(text) = crate::settings::read_file(&project.dir, &file, problems) else { continue };
+            let Some(node) = crate::yaml::parse(&file, &text, problems) else { continue };
+            let known = read::Known { settings: &project.settings, segments };
+            let Some(campaign) = read::campaign(&node, &known, problems) else { continue };
+            if let Some(first) = library.get(&campaign.name) {
+                problems
+                    .error(
+                        "duplicate-campaign",
+                        &campaign.place,
+                        format!("a second campaign named `{}`", campaign.name),
+                    )
+                    .hint(format!("the first is {}", first.place.file));
+                continue;
+            }
+            library.campaigns.push(campaign);
+        }
+        library.campaigns.sort_by(|a, b| a.name.cmp(&b.name));
+        library
+    }
+
+    /// The campaign of this name.
+    pub fn get(&self, name: &str) -> Option<&Campaign> {
+        self.campaigns.iter().find(|c| c.name == name)
+    }
+
+    /// All campaigns, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Campaign> + Clone {
+        self.campaigns.iter()
+    }
+
+    /// The segments that any campaign uses.
+    pub fn segments_used(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.iter().flat_map(Campaign::segments).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl Campaign {
+    /// The segments its audience is made of.
+    pub fn segments(&self) -> Vec<&str> {
+        let audience = match &self.audience {
+            Audience::InSegment(name) => Some(name.as_str()),
+            Audience::Everyone => None,
+        };
+        audience.into_iter().chain(self.exclude.iter().map(String::as_str)).collect()
+    }
+
+    /// The names of its templates.
+    pub fn templates(&self) -> Vec<&str> {
+        self.steps.iter().map(|s| s.template.as_str()).collect()
+    }
+}
+
+impl Status {
+    /// As authors write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Draft => "draft",
+            Status::Live => "live",
+            Status::Paused => "paused",
+        }
+    }
+}
+
+impl Kind {
+    /// As authors write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Promotional => "promotional",
+            Kind::Service => "service",
+        }
+    }
+}
+
+impl OncePer {
+    /// Entries at or after this instant bar a new one; `None` bars forever.
+    pub fn bars_since(self, as_of: Millis, zone: &jiff::tz::TimeZone) -> Option<Millis> {
+        match self {
+            OncePer::Person => None,
+            OncePer::Window(Span::Days(days)) => Some(crate::clock::days_before(as_of, days, zone)),
+            OncePer::Window(Span::Exact(ms)) => Some(as_of - ms),
+        }
+    }
+}

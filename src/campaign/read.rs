@@ -1,0 +1,331 @@
+//! From a campaign's YAML to a checked [`Campaign`].
+
+use super::{Audience, Campaign, Experiment, Goal, Kind, OncePer, Status, Step};
+use crate::problem::{Problems, Severity};
+use crate::settings::Settings;
+use crate::yaml::{MapReader, Node, Shape, Share, Span};
+
+/// The longest name of a campaign or step, in characters: names stand in keys, links and headers.
+const NAME_CHARS_MAX: usize = 64;
+/// Arm shares must add up to one within this; percentages with two decimals do.
+const SPLIT_TOLERANCE: f64 = 0.000_05;
+
+/// The names a campaign may use.
+pub(super) struct Known<'a> {
+    pub settings: &'a Settings,
+    pub segments: &'a [&'a str],
+}
+
+pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> Option<Campaign> {
+    let before = problems.count(Severity::Error);
+    let mut m = node.map("a campaign", problems)?;
+    let name = name(&mut m, "campaign", problems);
+    let title = m.get::<String>("title", problems);
+    let status = m
+        .choice("status", &[("draft", Status::Draft), ("live", Status::Live), ("paused", Status::Paused)], problems)
+        .unwrap_or(Status::Draft);
+    let kind = m
+        .choice("kind", &[("promotional", Kind::Promotional), ("service", Kind::Service)], problems)
+        .unwrap_or(Kind::Promotional);
+    let topic = topic(&mut m, known, problems);
+    let audience = audience(&mut m, known, problems);
+    let exclude = m.node("exclude").map(|n| segments_of(n, "exclude", known, problems)).unwrap_or_default();
+    let once_per = m.node("once_per").and_then(|n| once_per(n, problems));
+    let priority = m.get("priority", problems).unwrap_or(0);
+    let steps = steps(&mut m, problems);
+    let experiment = m.node("experiment").map(|n| experiment(n, kind, problems)).unwrap_or_default();
+    let per_run = m.map("limits", "limits", problems).and_then(|mut l| {
+        let per_run = l.get("per_run", problems);
+        l.finish(problems);
+        per_run
+    });
+    m.not_supported_yet(
+        &["schedule", "first_wave", "stop_above", "tests", "ends", "renamed_from", "exit_on"],
+        problems,
+    );
+    let place = m.place.clone();
+    m.finish(problems);
+    if problems.count(Severity::Error) > before {
+        return None;
+    }
+    let name = name?;
+    Some(Campaign {
+        title: title.unwrap_or_else(|| name.clone()),
+        name,
+        place,
+        status,
+        topic: topic?,
+        kind,
+        audience: audience?,
+        exclude,
+        once_per,
+        priority,
+        steps,
+        experiment,
+        per_run,
+    })
+}
+
+fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems) -> Option<String> {
+    let name = m.require::<String>(key, problems)?;
+    let fits = !name.is_empty()
+        && name.len() <= NAME_CHARS_MAX
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+    if !fits {
+        let place = &m.node(key).expect("required above").place;
+        problems
+            .error("bad-name", place, format!("`{name}` cannot be a name"))
+            .hint(format!("lower-case letters, digits, - and _; at most {NAME_CHARS_MAX}; the title may say anything"));
+        return None;
+    }
+    Some(name)
+}
+
+fn topic(m: &mut MapReader, known: &Known, problems: &mut Problems) -> Option<String> {
+    let topic = m.require::<String>("topic", problems)?;
+    if known.settings.has_topic(&topic) {
+        return Some(topic);
+    }
+    let place = &m.node("topic").expect("required above").place;
+    problems
+        .error("unknown-topic", place, format!("the topic `{topic}` is not among `topics` of okaeri.yaml"))
+        .did_you_mean(&topic, known.settings.topics.iter().map(|t| t.name.as_str()));
+    None
+}
+
+fn audience(m: &mut MapReader, known: &Known, problems: &mut Problems) -> Option<Audience> {
+    let Some(node) = m.node("audience") else {
+        problems
+            .error("missing-key", &m.place, "a campaign needs `audience`: whom it is for")
+            .hint("audience: { in_segment: NAME }, or: everyone");
+        return None;
+    };
+    if node.as_text() == Some("everyone") {
+        return Some(Audience::Everyone);
+    }
+    let names = segments_of(node, "audience", known, problems);
+    match names.as_slice() {
+        [one] => Some(Audience::InSegment(one.clone())),
+        [] => None,
+        _ => {
+            problems
+                .error("several-segments", &node.place, "an audience is one segment")
+                .hint("compose them in a segment file with `any:` or `all:`");
+            None
+        }
+    }
+}
+
+/// The names under `{ in_segment: … }`; unknown ones are problems and left out.
+fn segments_of(node: &Node, key: &str, known: &Known, problems: &mut Problems) -> Vec<String> {
+    let Shape::Map(_) = node.shape else {
+        problems.error(
+            "wrong-type",
+            &node.place,
+            format!("`{key}` must be {{ in_segment: NAME }}, not {}", node.described()),
+        );
+        return Vec::new();
+    };
+    let Some(mut m) = node.map("an audience", problems) else { return Vec::new() };
+    let mut names = Vec::new();
+    match m.node("in_segment") {
+        Some(value) => {
+            for name in value.read_list::<String>("`in_segment`", problems).unwrap_or_default() {
+                if known.segments.contains(&name.as_str()) {
+                    names.push(name);
+                    continue;
+                }
+                problems
+                    .error(
+                        "unknown-segment",
+                        &value.place,
+                        format!("there is no segment `{name}` in campaigns/segments/"),
+                    )
+                    .did_you_mean(&name, known.segments.iter().copied());
+            }
+        }
+        None => {
+            problems.error("missing-key", &m.place, format!("`{key}` needs `in_segment`: the name of a segment"));
+        }
+    }
+    m.finish(problems);
+    names
+}
+
+fn once_per(node: &Node, problems: &mut Problems) -> Option<OncePer> {
+    if node.as_text() == Some("person") {
+        return Some(OncePer::Person);
+    }
+    match node.as_text().and_then(Span::parse) {
+        Some(span) => Some(OncePer::Window(span)),
+        None => {
+            problems.error(
+                "wrong-type",
+                &node.place,
+                format!("`once_per` must be `person` or a length of time such as 60d, not {}", node.described()),
+            );
+            None
+        }
+    }
+}
+
+fn steps(m: &mut MapReader, problems: &mut Problems) -> Vec<Step> {
+    let Some(node) = m.node("steps") else {
+        problems
+            .error("missing-key", &m.place, "a campaign needs `steps`: what is sent")
+            .hint("steps:\n      - step: letter\n        template: win-back/letter");
+        return Vec::new();
+    };
+    let list: Vec<&Node> = match &node.shape {
+        Shape::List(list) => list.iter().collect(),
+        _ => {
+            problems.error("wrong-type", &node.place, format!("`steps` must be a list, not {}", node.described()));
+            return Vec::new();
+        }
+    };
+    if list.is_empty() {
+        problems.error("missing-key", &node.place, "a campaign needs at least one step");
+    }
+    if let Some(second) = list.get(1) {
+        problems.error("not-supported-yet", &second.place, "more than one step is not supported yet");
+    }
+    let mut steps = Vec::new();
+    for node in list {
+        let Some(mut s) = node.map("a step", problems) else { continue };
+        s.not_supported_yet(&["after", "unless", "only_if", "recommend", "reward", "variants", "at"], problems);
+        let step = name(&mut s, "step", problems);
+        let template = s.require::<String>("template", problems);
+        if let (Some(name), Some(template)) = (step, template) {
+            let template_place = s.node("template").expect("required above").place.clone();
+            steps.push(Step { name, template, template_place });
+        }
+        s.finish(problems);
+    }
+    steps
+}
+
+fn experiment(node: &Node, kind: Kind, problems: &mut Problems) -> Experiment {
+    let mut experiment = Experiment::default();
+    let Some(mut m) = node.map("an experiment", problems) else { return experiment };
+    if let Some(node) = m.node("split") {
+        experiment.holdout = split(node, kind, problems);
+    }
+    if let Some(mut g) = m.map("goal", "a goal", problems) {
+        let did = g.require::<String>("did", problems);
+        let within = g.require::<Span>("within", problems);
+        let value = g.get::<String>("value", problems);
+        g.not_supported_yet(&["with"], problems);
+        g.finish(problems);
+        if let (Some(did), Some(within)) = (did, within) {
+            let within_days = (within.millis() / crate::clock::DAY).max(1);
+            experiment.goal = Some(Goal { did, within_days, value });
+        }
+    }
+    m.finish(problems);
+    experiment
+}
+
+/// The held-out share of a split; all shares must be there and total 100 %.
+fn split(node: &Node, kind: Kind, problems: &mut Problems) -> f64 {
+    let Some(mut s) = node.map("a split", problems) else { return 0.0 };
+    let mut total = 0.0;
+    let mut holdout = 0.0;
+    let mut arms = 0;
+    for pair in s.all() {
+        let share = pair.value.read::<Share>("a share", problems).map_or(0.0, |s| s.0);
+        total += share;
+        if pair.key == "holdout" {
+            holdout = share;
+            if kind == Kind::Service && share > 0.0 {
+                problems
+                    .error("service-holdout", &pair.key_place, "service mail is owed to people and is never withheld")
+                    .hint("remove `holdout`, or make the campaign `kind: promotional`");
+            }
+        } else {
+            arms += 1;
+            if arms > 1 {
+                problems.error(
+                    "not-supported-yet",
+                    &pair.key_place,
+                    "more than one arm beside the holdout is not supported yet",
+                );
+            }
+        }
+    }
+    if (total - 1.0).abs() > SPLIT_TOLERANCE {
+        problems
+            .error("split-total", &node.place, format!("the shares add up to {:.2} %, not 100 %", total * 100.0))
+            .hint("for example: split: { holdout: 10%, a: 90% }");
+    }
+    holdout
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Option<Campaign>, String) {
+        let mut problems = Problems::new();
+        let mut settings_problems = Problems::new();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join("okaeri.yaml"),
+            "project: shop\nsender: { from: a@example.com, organisation: o, postal_address: p }\ntopics: { offers: Offers }\n",
+        )
+        .unwrap();
+        let project = crate::settings::Project::load_with(dir.path(), |_| None, &mut settings_problems).unwrap();
+        let known = Known { settings: &project.settings, segments: &["drifting_regulars", "employees"] };
+        let campaign =
+            crate::yaml::parse("c.yaml", text, &mut problems).and_then(|n| campaign(&n, &known, &mut problems));
+        (campaign, anstream::adapter::strip_str(&problems.to_text()).to_string())
+    }
+
+    #[test]
+    fn a_full_campaign_is_read() {
+        let (campaign, problems) = read(
+            "campaign: win-back\ntitle: Come home\nstatus: live\ntopic: offers\naudience: { in_segment: drifting_regulars }\n\
+             exclude: { in_segment: [employees] }\nonce_per: 60d\npriority: 20\nsteps:\n  - step: letter\n    template: win-back/letter\n\
+             experiment:\n  split: { holdout: 10%, a: 90% }\n  goal: { did: order.placed, within: 14d, value: total }\nlimits: { per_run: 20000 }\n",
+        );
+        assert_eq!(problems, "");
+        let c = campaign.unwrap();
+        assert_eq!((c.status, c.kind, c.priority, c.per_run), (Status::Live, Kind::Promotional, 20, Some(20_000)));
+        assert_eq!(c.segments(), ["drifting_regulars", "employees"]);
+        assert!((c.experiment.holdout - 0.1).abs() < 1e-9);
+        assert_eq!(c.experiment.goal.unwrap().within_days, 14);
+    }
+
+    #[test]
+    fn mistakes_are_named_all_at_once() {
+        let (campaign, problems) = read(
+            "campaign: Win Back\nstatus: alive\ntopic: offer\nkind: service\naudience: { in_segment: drifting_regular }\nonce_per: often\n\
+             steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 5d\n\
+             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tuesday 09:00 }\n",
+        );
+        assert!(campaign.is_none());
+        insta::assert_snapshot!(problems, @r#"
+        c.yaml:1:11: error: `Win Back` cannot be a name [bad-name]
+            lower-case letters, digits, - and _; at most 64; the title may say anything
+        c.yaml:2:9: error: `status` cannot be `alive` [unknown-word]
+            one of: draft, live, paused
+        c.yaml:3:8: error: the topic `offer` is not among `topics` of okaeri.yaml [unknown-topic]
+            did you mean `offers`?
+        c.yaml:5:25: error: there is no segment `drifting_regular` in campaigns/segments/ [unknown-segment]
+            did you mean `drifting_regulars`?
+        c.yaml:6:11: error: `once_per` must be `person` or a length of time such as 60d, not the text "often" [wrong-type]
+        c.yaml:8:5: error: a step needs `template`: text [missing-key]
+        c.yaml:9:5: error: `tempalte` is not a key of a step [unknown-key]
+            did you mean `template`?
+        c.yaml:10:5: error: more than one step is not supported yet [not-supported-yet]
+        c.yaml:12:5: error: `after` is not supported yet [not-supported-yet]
+            remove it for now; nothing is ignored in silence
+        c.yaml:14:10: error: the shares add up to 90.00 %, not 100 % [split-total]
+            for example: split: { holdout: 10%, a: 90% }
+        c.yaml:14:12: error: service mail is owed to people and is never withheld [service-holdout]
+            remove `holdout`, or make the campaign `kind: promotional`
+        c.yaml:15:1: error: `schedule` is not supported yet [not-supported-yet]
+            remove it for now; nothing is ignored in silence
+        12 errors and 0 warnings
+        "#);
+    }
+}

@@ -1,0 +1,3 @@
+//! The demo's own things: the sample shop.
+
+pub mod shop;

@@ -1,0 +1,207 @@
+//! Delivery: leased messages go out over SMTP, and what the servers said is recorded.
+//!
+//! Knows no campaign, plan or template source: a [`Compose`] turns a queued message into bytes. The conversation runs over lettre's
+//! connection with stages driven by us, so that every reply has its meaning ([`replies`]) and the ledger's commit falls exactly between
+//! the server's readiness and the first byte of content ([`worker`]).
+//!
+//! Read on: [`drain`], then [`worker`], then `queue::ledger`.
+
+pub mod conversation;
+mod feed;
+mod lock;
+pub mod replies;
+mod tls;
+mod wire;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+pub use conversation::{Conversation, Server};
+pub use lock::DeliveryLock;
+
+use crate::clock::{self, Millis};
+use crate::db::{Db, DbError};
+use crate::queue::lease::Queued;
+use crate::queue::ledger::{Ledger, Stopped};
+use crate::queue::rescue;
+use crate::suppression::Kind;
+
+/// Attempts to reach the server before the work is given up for this invocation.
+const CONNECT_FAILURES_MAX: u64 = 5;
+/// How often idle workers look for due chunks while another process still holds some.
+const FOREIGN_LEASE_POLL: Duration = Duration::from_millis(500);
+
+/// A mail ready for the wire.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// RFC 5321 reverse-path; where bounces go.
+    pub envelope_from: String,
+    pub envelope_to: String,
+    /// ASCII, CRLF line ends, no bare dot handling needed: the conversation stuffs dots.
+    pub bytes: Vec<u8>,
+}
+
+/// Turns queued messages of one run into mail. The same message and `date_at` always give the same bytes.
+pub trait Compose: Send + Sync {
+    /// The mail, or why it cannot be composed.
+    fn compose(&self, message: &Queued, date_at: Millis) -> Result<Mail, String>;
+    /// Whether the run is promotional or service mail.
+    fn kind(&self) -> Kind;
+    /// After this instant a message of the run is not worth sending.
+    fn expires_at(&self) -> Millis;
+}
+
+/// Opens the composer of a run, once per run and process.
+pub type OpenComposer = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn Compose>, String>> + Send + Sync>;
+
+/// Told the totals so far.
+pub type Progress = Arc<dyn Fn(&Totals) + Send + Sync>;
+
+/// What to drain and how.
+pub struct Options {
+    /// One run, or every run that may send.
+    pub run_id: Option<String>,
+    pub server: Arc<Server>,
+    pub connections: u32,
+    pub open_composer: OpenComposer,
+    /// Turns true when the process is asked to stop.
+    pub stop: watch::Receiver<bool>,
+    /// Called now and then with the totals so far.
+    pub progress: Option<Progress>,
+}
+
+/// What one drain did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    pub accepted: u64,
+    pub deferred: u64,
+    pub failed: u64,
+    pub unknown: u64,
+    pub suppressed: u64,
+    pub expired: u64,
+    /// Messages that an earlier, dead worker left in doubt and this invocation named.
+    pub rescued_unknown: u64,
+}
+
+/// Why a drain ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing is due and nobody else holds a lease.
+    Idle,
+    /// Asked to stop; what was not in flight is back in the queue.
+    Asked,
+    /// The server refused our login or our mail as such: the runs are paused.
+    Paused(String),
+    /// The mail server could not be reached.
+    ServerUnavailable(String),
+    /// The database stayed unreachable.
+    DatabaseUnavailable(String),
+    /// A run's mail could not be composed; its run is paused.
+    CannotCompose(String),
+}
+
+/// Counters shared by the connections.
+#[derive(Debug, Default)]
+struct Counters {
+    accepted: AtomicU64,
+    deferred: AtomicU64,
+    failed: AtomicU64,
+    unknown: AtomicU64,
+    suppressed: AtomicU64,
+    expired: AtomicU64,
+    connect_failures: AtomicU64,
+}
+
+impl Counters {
+    fn totals(&self, rescued_unknown: u64) -> Totals {
+        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Totals {
+            accepted: get(&self.accepted),
+            deferred: get(&self.deferred),
+            failed: get(&self.failed),
+            unknown: get(&self.unknown),
+            suppressed: get(&self.suppressed),
+            expired: get(&self.expired),
+            rescued_unknown,
+        }
+    }
+}
+
+/// What the connections of one drain share.
+struct Shared {
+    db: Db,
+    ledger: Ledger,
+    server: Arc<Server>,
+    counters: Counters,
+    stop: watch::Receiver<bool>,
+    /// Set once, by whoever finds that the drain cannot go on.
+    ended: watch::Sender<Option<Ended>>,
+}
+
+impl Shared {
+    fn end(&self, why: Ended) {
+        self.ended.send_if_modified(|e| {
+            let first = e.is_none();
+            if first {
+                *e = Some(why.clone());
+            }
+            first
+        });
+    }
+
+    fn stopping(&self) -> bool {
+        *self.stop.borrow() || self.ended.borrow().is_some()
+    }
+
+    fn database_gone(&self, e: &Stopped) {
+        self.end(Ended::DatabaseUnavailable(e.to_string()));
+    }
+}
+
+/// Send everything that is due until nothing is, or until something stops us.
+pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError> {
+    let rescued = rescue::rescue(db, clock::now()).await?;
+    let (ended, ended_seen) = watch::channel(None);
+    let shared = Arc::new(Shared {
+        db: db.clone(),
+        ledger: Ledger::start(db.clone()),
+        server: options.server,
+        counters: Counters::default(),
+        stop: options.stop,
+        ended,
+    });
+    let mut rescued_unknown = rescued.unknown;
+    let (feed, takers) = feed::start(shared.clone(), options.run_id, options.open_composer);
+    let connections: Vec<_> =
+        (0..options.connections).map(|_| tokio::spawn(worker::work(shared.clone(), takers.clone()))).collect();
+    drop(takers);
+    let reporter = options.progress.map(|progress| {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                progress(&shared.counters.totals(0));
+            }
+        })
+    });
+    for connection in connections {
+        if let Err(e) = connection.await
+            && e.is_panic()
+        {
+            std::panic::resume_unwind(e.into_panic());
+        }
+    }
+    rescued_unknown += feed.finish().await?;
+    if let Some(reporter) = reporter {
+        reporter.abort();
+    }
+    crate::queue::run::drain_finished(db, clock::now()).await?;
+    let ended = ended_seen.borrow().clone();
+    let ended = ended.unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });
+    Ok((shared.counters.totals(rescued_unknown), ended))
+}

@@ -1,0 +1,204 @@
+//! What a reply means: pure. RFC 5321 §4.2 (classes), RFC 3463 (enhanced codes), and which of them speak about the mailbox and which about us.
+
+use crate::clock::{HOUR, MINUTE, Millis};
+use crate::queue::DeliveryState;
+use crate::queue::ledger::Outcome;
+
+/// Longest reply kept, in characters.
+const REPLY_CHARS_MAX: usize = 500;
+/// Pauses between tries; the last repeats until the message expires. Each is spread by ±20 %.
+const RETRY_AFTER: [Millis; 6] = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR];
+
+/// A server's reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub code: u16,
+    /// `5.1.1`, when the text begins with one.
+    pub enhanced: Option<String>,
+    pub text: String,
+}
+
+/// Where in the conversation a reply came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Connect,
+    Auth,
+    Mail,
+    Rcpt,
+    Data,
+    Content,
+}
+
+impl Stage {
+    /// As the ledger keeps it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Stage::Connect => "connect",
+            Stage::Auth => "auth",
+            Stage::Mail => "mail",
+            Stage::Rcpt => "rcpt",
+            Stage::Data => "data",
+            Stage::Content => "content",
+        }
+    }
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The mailbox does not exist: suppress the address.
+    NoSuchMailbox,
+    /// This message or mailbox, now or for good.
+    Message,
+    /// Us: our login, our reputation, our rights. Says nothing about the address.
+    Sender,
+}
+
+impl Reply {
+    /// From code and text.
+    pub fn new(code: u16, text: &str) -> Reply {
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REPLY_CHARS_MAX).collect();
+        let first = text.split_whitespace().next().unwrap_or_default();
+        let enhanced = is_enhanced(first).then(|| first.to_owned());
+        Reply { code, enhanced, text: text.trim().to_owned() }
+    }
+
+    /// `250 2.0.0 queued`.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.code, self.text)
+    }
+
+    /// 4yz, and everything that is no reply of SMTP at all: unknown is temporary.
+    pub fn is_temporary(&self) -> bool {
+        !(500..600).contains(&self.code)
+    }
+
+    /// The server will close the connection (RFC 5321 §3.8).
+    pub fn closes(&self) -> bool {
+        self.code == 421
+    }
+}
+
+/// RFC 3463 §2: class "." subject "." detail.
+fn is_enhanced(word: &str) -> bool {
+    let mut parts = word.split('.');
+    let digits =
+        |p: Option<&str>, max| p.is_some_and(|p| (1..=max).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()));
+    matches!(word.as_bytes().first(), Some(b'2' | b'4' | b'5'))
+        && digits(parts.next(), 1)
+        && digits(parts.next(), 3)
+        && digits(parts.next(), 3)
+        && parts.next().is_none()
+}
+
+/// What a 5yz refusal at a stage is about.
+pub fn about(stage: Stage, reply: &Reply) -> About {
+    if matches!(reply.code, 530 | 534 | 535 | 538) || stage == Stage::Auth {
+        return About::Sender;
+    }
+    match reply.enhanced.as_deref() {
+        // 5.1.1 no mailbox, 5.1.2 no such domain, 5.1.3 bad syntax, 5.1.6 moved away, 5.1.10 null MX.
+        Some("5.1.1" | "5.1.2" | "5.1.3" | "5.1.6" | "5.1.10") => About::NoSuchMailbox,
+        Some(e) if e.starts_with("5.7.") => About::Sender,
+        Some(_) => About::Message,
+        // Without an enhanced code only 550, 551 and 553 at RCPT speak of the mailbox, and only if the words do not speak of us.
+        None if stage == Stage::Rcpt && matches!(reply.code, 550 | 551 | 553) => {
+            let text = reply.text.to_lowercase();
+            let ours =
+                ["spam", "block", "polic", "denied", "relay", "reputation", "blacklist", "spf", "dkim", "dmarc", "rbl"];
+            if ours.iter().any(|w| text.contains(w)) { About::Sender } else { About::NoSuchMailbox }
+        }
+        None => About::Message,
+    }
+}
+
+/// The outcome of a refused try: later for 4yz, never for 5yz.
+pub fn refused(stage: Stage, reply: &Reply, attempt_no: i64, now: Millis, expires_at: Millis, spread: f64) -> Outcome {
+    let outcome = |state, due_at| Outcome {
+        state,
+        due_at,
+        stage: stage.word(),
+        code: Some(reply.code),
+        enhanced: reply.enhanced.clone(),
+        reply: reply.text.clone(),
+    };
+    if !reply.is_temporary() {
+        return outcome(DeliveryState::Failed, None);
+    }
+    let due_at = now + retry_after(attempt_no, spread);
+    if due_at > expires_at {
+        outcome(DeliveryState::Expired, None)
+    } else {
+        outcome(DeliveryState::Deferred, Some(due_at))
+    }
+}
+
+/// The outcome of a try that broke before the end of the content was written: nothing can have been delivered.
+pub fn broken(stage: Stage, why: &str, attempt_no: i64, now: Millis, expires_at: Millis, spread: f64) -> Outcome {
+    let reply = Reply { code: 0, enhanced: None, text: why.chars().take(REPLY_CHARS_MAX).collect() };
+    Outcome { code: None, ..refused(stage, &reply, attempt_no, now, expires_at, spread) }
+}
+
+/// The pause after the `attempt_no`th try; `spread` is random in 0..1 and moves it by up to a fifth either way.
+pub fn retry_after(attempt_no: i64, spread: f64) -> Millis {
+    let step = usize::try_from(attempt_no - 1).unwrap_or(0).min(RETRY_AFTER.len() - 1);
+    (RETRY_AFTER[step] as f64 * (0.8 + 0.4 * spread)) as Millis
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_tell_the_mailbox_from_the_sender() {
+        for (stage, code, text, expected) in [
+            (Stage::Rcpt, 550, "5.1.1 no such user", About::NoSuchMailbox),
+            (Stage::Rcpt, 550, "No such user here", About::NoSuchMailbox),
+            (Stage::Rcpt, 553, "unknown recipient", About::NoSuchMailbox),
+            (Stage::Rcpt, 550, "Blocked by policy", About::Sender),
+            (Stage::Rcpt, 550, "5.7.1 Spam message rejected", About::Sender),
+            (Stage::Content, 550, "5.7.26 unauthenticated", About::Sender),
+            (Stage::Content, 554, "transaction failed", About::Message),
+            (Stage::Rcpt, 552, "5.2.2 mailbox full", About::Message),
+            (Stage::Mail, 550, "go away", About::Message),
+            (Stage::Auth, 535, "5.7.8 bad credentials", About::Sender),
+            (Stage::Mail, 530, "authentication required", About::Sender),
+        ] {
+            assert_eq!(about(stage, &Reply::new(code, text)), expected, "{stage:?} {code} {text}");
+        }
+    }
+
+    #[test]
+    fn only_real_enhanced_codes_are_read() {
+        for (text, expected) in [
+            ("5.1.1 x", Some("5.1.1")),
+            ("4.7.650 throttled", Some("4.7.650")),
+            ("1.2.3 x", None),
+            ("5.1 x", None),
+            ("5.1.1.1 x", None),
+            ("10.0.0.1 x", None),
+            ("", None),
+        ] {
+            assert_eq!(Reply::new(550, text).enhanced.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn retries_grow_and_end_with_the_message() {
+        let now = 1_000_000;
+        let at = |n, expires| refused(Stage::Rcpt, &Reply::new(451, "later"), n, now, expires, 0.5);
+        assert_eq!(at(1, i64::MAX).due_at, Some(now + 5 * MINUTE));
+        assert_eq!(at(6, i64::MAX).due_at, Some(now + 4 * HOUR));
+        assert_eq!(at(60, i64::MAX).due_at, Some(now + 4 * HOUR));
+        assert_eq!(at(1, now + MINUTE).state, DeliveryState::Expired);
+        assert_eq!(retry_after(1, 0.0), 4 * MINUTE);
+        assert_eq!(retry_after(1, 1.0), 6 * MINUTE);
+    }
+
+    #[test]
+    fn an_unknown_reply_is_temporary() {
+        assert!(Reply::new(0, "").is_temporary());
+        assert!(Reply::new(354, "odd").is_temporary());
+        assert!(!Reply::new(599, "").is_temporary());
+    }
+}

@@ -1,0 +1,282 @@
+//! A worker: one connection that takes messages from the feed, one after the other.
+//!
+//! The order that the promise rests on: compose → envelope accepted → commit in the ledger → content → answer → outcome. The outcome of a
+//! delivered message travels with the commit of the next one, so at most one message per connection is in doubt at any instant.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::conversation::{Begun, Conversation, OpenError, Sent};
+use super::feed::{Takers, Work};
+use super::replies::{self, About, Reply, Stage};
+use super::{CONNECT_FAILURES_MAX, Ended, Mail, Shared};
+use crate::clock;
+use crate::queue::ledger::{Answer, Commit, Key, Outcome, Settlement};
+use crate::queue::{DeliveryState, RunState, run};
+use crate::token;
+
+/// The pause before connecting again, times the number of failures so far.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Take messages until the feed ends or the drain does.
+pub(super) async fn work(shared: Arc<Shared>, takers: Takers) {
+    let mut worker = Worker { shared, conversation: None, held: None };
+    loop {
+        let next = match (worker.shared.stopping(), &worker.held) {
+            (true, _) => None,
+            (false, Some(_)) => takers.try_next(),
+            (false, None) => takers.next().await,
+        };
+        match next {
+            Some(work) => worker.send(work).await,
+            None if worker.held.is_some() => worker.write_held().await,
+            None => break,
+        }
+    }
+    if let Some(conversation) = worker.conversation.take() {
+        conversation.quit().await;
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    conversation: Option<Conversation>,
+    /// An outcome that waits for the next commit; its work keeps the chunk leased until then.
+    held: Option<(Settlement, Work)>,
+}
+
+impl Worker {
+    async fn send(&mut self, work: Work) {
+        if work.chunk.is_lost() {
+            return;
+        }
+        let now = clock::now();
+        let attempt_no = work.queued.attempts + 1;
+        if now > work.composer.expires_at() {
+            let outcome = local_outcome(DeliveryState::Expired, "not delivered within its lifetime");
+            return self.settle(work, None, attempt_no, outcome).await;
+        }
+        let date_at = work.queued.date_at.unwrap_or(now);
+        let mail = match work.composer.compose(&work.queued, date_at) {
+            Ok(mail) => mail,
+            Err(why) => return self.cannot_compose(&work, why).await,
+        };
+        if !self.connect(&work).await {
+            return;
+        }
+        let Some(conversation) = &mut self.conversation else { return };
+        match conversation.begin(&mail, &work.queued.message_id).await {
+            Begun::Ready => self.commit_and_send(work, mail, attempt_no, date_at).await,
+            Begun::Refused(stage, reply) => {
+                let closes = reply.closes();
+                let outcome = refused(&work, stage, &reply, attempt_no);
+                if closes || !conversation.reset().await {
+                    self.conversation = None;
+                }
+                self.judge(&work, stage, &reply).await;
+                self.settle_refusal(work, None, attempt_no, stage, &reply, outcome).await;
+            }
+            Begun::Broken(stage, why) => {
+                self.conversation = None;
+                let outcome =
+                    replies::broken(stage, &why, attempt_no, clock::now(), work.composer.expires_at(), spread());
+                self.settle(work, None, attempt_no, outcome).await;
+            }
+        }
+    }
+
+    async fn commit_and_send(&mut self, work: Work, mail: Mail, attempt_no: i64, date_at: clock::Millis) {
+        let token = token::random_token();
+        let commit = Commit {
+            key: key(&work),
+            lease: work.chunk.lease.clone(),
+            token: token.clone(),
+            address_key: work.queued.address_key.clone().unwrap_or_default(),
+            kind: work.composer.kind(),
+            topic: work.queued.topic.clone(),
+            date_at,
+        };
+        let (settle, finished) = self.held.take().unzip();
+        let answer = self.shared.ledger.write(settle, Some(commit)).await;
+        drop(finished);
+        let withdrawn = match answer {
+            Ok(Some(Answer::Committed)) => None,
+            Ok(other) => Some(other),
+            Err(stopped) => {
+                self.shared.database_gone(&stopped);
+                Some(None)
+            }
+        };
+        if let Some(answer) = withdrawn {
+            match answer {
+                Some(Answer::Suppressed) => {
+                    self.shared.counters.suppressed.fetch_add(1, Ordering::Relaxed);
+                }
+                _ => work.chunk.lose(),
+            }
+            return self.withdraw().await;
+        }
+        let Some(conversation) = &mut self.conversation else { return };
+        match conversation.content(&mail).await {
+            Sent::Answered(_, reply) if (200..300).contains(&reply.code) => {
+                self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+                let outcome = Outcome {
+                    state: DeliveryState::Accepted,
+                    due_at: None,
+                    stage: Stage::Content.word(),
+                    code: Some(reply.code),
+                    enhanced: reply.enhanced.clone(),
+                    reply: reply.text,
+                };
+                let settlement =
+                    Settlement { key: key(&work), token: Some(token), attempt_no, outcome, hard_bounced: None };
+                self.held = Some((settlement, work));
+            }
+            Sent::Answered(stage, reply) => {
+                let outcome = refused(&work, stage, &reply, attempt_no);
+                if reply.closes() || !conversation_is_fit(stage, conversation).await {
+                    self.conversation = None;
+                }
+                self.judge(&work, stage, &reply).await;
+                self.settle_refusal(work, Some(token), attempt_no, stage, &reply, outcome).await;
+            }
+            Sent::NotWritten(why) => {
+                self.conversation = None;
+                let expires_at = work.composer.expires_at();
+                let outcome = replies::broken(Stage::Content, &why, attempt_no, clock::now(), expires_at, spread());
+                self.settle(work, Some(token), attempt_no, outcome).await;
+            }
+            Sent::Unanswered(why) => {
+                self.conversation = None;
+                let why = format!("the whole message was sent and no answer came: {why}");
+                self.settle(work, Some(token), attempt_no, local_outcome(DeliveryState::Unknown, &why)).await;
+            }
+        }
+    }
+
+    async fn withdraw(&mut self) {
+        if let Some(mut conversation) = self.conversation.take()
+            && conversation.withdraw().await
+        {
+            self.conversation = Some(conversation);
+        }
+    }
+
+    /// Have a conversation open; false when there is none and the drain is about to end.
+    async fn connect(&mut self, work: &Work) -> bool {
+        while self.conversation.is_none() {
+            if self.shared.stopping() {
+                return false;
+            }
+            match Conversation::open(&self.shared.server).await {
+                Ok(conversation) => {
+                    self.shared.counters.connect_failures.store(0, Ordering::Relaxed);
+                    self.conversation = Some(conversation);
+                }
+                Err(OpenError::Refused(Stage::Auth, reply)) if !reply.is_temporary() => {
+                    self.pause(work, &format!("the mail server refused our login: {}", reply.line())).await;
+                    return false;
+                }
+                Err(error) => {
+                    let why = match error {
+                        OpenError::Unreachable(why) => why,
+                        OpenError::Refused(_, reply) => format!("{}: {}", self.shared.server.url(), reply.line()),
+                    };
+                    let failures = self.shared.counters.connect_failures.fetch_add(1, Ordering::Relaxed) + 1;
+                    if failures >= CONNECT_FAILURES_MAX {
+                        self.shared.end(Ended::ServerUnavailable(why));
+                        return false;
+                    }
+                    // What was delivered is recorded now, not after a wait.
+                    self.write_held().await;
+                    tokio::time::sleep(RECONNECT_PAUSE * failures as u32).await;
+                }
+            }
+        }
+        true
+    }
+
+    /// A refusal that is about us, not about the address, stops the run before it does more harm.
+    async fn judge(&mut self, work: &Work, stage: Stage, reply: &Reply) {
+        let login = matches!(reply.code, 530 | 534 | 535 | 538);
+        if !reply.is_temporary() && login && replies::about(stage, reply) == About::Sender {
+            self.pause(work, &format!("the mail server refused our login: {}", reply.line())).await;
+        }
+    }
+
+    async fn pause(&self, work: &Work, why: &str) {
+        let run_id = &work.chunk.lease.run_id;
+        if let Err(e) = run::advance(&self.shared.db, run_id, RunState::Paused, Some(why), clock::now()).await {
+            self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
+        }
+        self.shared.end(Ended::Paused(why.to_owned()));
+    }
+
+    async fn cannot_compose(&self, work: &Work, why: String) {
+        let why = format!("message to customer {}: {why}", work.queued.customer_id);
+        self.pause(work, &why).await;
+    }
+
+    async fn settle(&mut self, work: Work, token: Option<String>, attempt_no: i64, outcome: Outcome) {
+        self.write(Settlement { key: key(&work), token, attempt_no, outcome, hard_bounced: None }, work).await;
+    }
+
+    async fn settle_refusal(
+        &mut self,
+        work: Work,
+        token: Option<String>,
+        attempt_no: i64,
+        stage: Stage,
+        reply: &Reply,
+        outcome: Outcome,
+    ) {
+        let gone = !reply.is_temporary() && replies::about(stage, reply) == About::NoSuchMailbox;
+        let hard_bounced = work.queued.address_key.clone().filter(|_| gone);
+        self.write(Settlement { key: key(&work), token, attempt_no, outcome, hard_bounced }, work).await;
+    }
+
+    async fn write(&mut self, settlement: Settlement, work: Work) {
+        let counters = &self.shared.counters;
+        let counter = match settlement.outcome.state {
+            DeliveryState::Deferred => &counters.deferred,
+            DeliveryState::Unknown => &counters.unknown,
+            DeliveryState::Expired => &counters.expired,
+            _ => &counters.failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.write_held().await;
+        self.held = Some((settlement, work));
+        self.write_held().await;
+    }
+
+    async fn write_held(&mut self) {
+        let Some((settlement, work)) = self.held.take() else { return };
+        if let Err(stopped) = self.shared.ledger.write(Some(settlement), None).await {
+            self.shared.database_gone(&stopped);
+        }
+        drop(work);
+    }
+}
+
+fn refused(work: &Work, stage: Stage, reply: &Reply, attempt_no: i64) -> Outcome {
+    replies::refused(stage, reply, attempt_no, clock::now(), work.composer.expires_at(), spread())
+}
+
+/// After a refused content the server is ready for the next message; after a refused DATA the envelope is still open.
+async fn conversation_is_fit(stage: Stage, conversation: &mut Conversation) -> bool {
+    stage == Stage::Content || conversation.reset().await
+}
+
+fn key(work: &Work) -> Key {
+    Key { bucket: work.queued.bucket, chunk_id: work.queued.chunk_id, seq: work.queued.seq }
+}
+
+fn local_outcome(state: DeliveryState, why: &str) -> Outcome {
+    Outcome { state, due_at: None, stage: Stage::Content.word(), code: None, enhanced: None, reply: why.to_owned() }
+}
+
+/// Random in 0..1, so that retries of one moment do not come back together.
+fn spread() -> f64 {
+    (token::random() % 10_000) as f64 / 10_000.0
+}

@@ -1,0 +1,171 @@
+//! Enqueue: write the ledger rows of a stretch of buckets, in one transaction given by the planner.
+//!
+//! Messages of one lane and quarter-hour share a chunk; a chunk spans neighbouring buckets so that small runs have few chunks.
+//! Writing the same stretch twice writes nothing the second time.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Millis;
+use crate::db::{Conflict, DbResult, Tx, Value};
+
+use super::{CHUNK_MESSAGES_MAX, CHUNK_STRETCH};
+
+/// A message to be written.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub bucket: i64,
+    pub customer_id: String,
+    pub arm: String,
+    /// Left side of the Message-ID.
+    pub message_id: String,
+    /// Absent for people without one who are withheld.
+    pub address: Option<String>,
+    pub address_key: Option<String>,
+    /// Mailbox-provider family; part of the lane.
+    pub family: &'static str,
+    pub locale: String,
+    /// JSON: the fields its templates use.
+    pub payload: String,
+    pub due_at: Millis,
+    /// Held out: counted, never sent.
+    pub withheld: bool,
+}
+
+/// What all messages of one call have in common.
+#[derive(Debug, Clone)]
+pub struct Batch<'a> {
+    pub run_id: &'a str,
+    pub campaign: &'a str,
+    pub step: &'a str,
+    pub slot: &'a str,
+    pub topic: &'a str,
+    /// The relay's name; with the family it makes the lane.
+    pub relay: &'a str,
+}
+
+const MESSAGE: [&str; 17] = [
+    "bucket",
+    "customer_id",
+    "campaign",
+    "step",
+    "slot",
+    "run_id",
+    "chunk_id",
+    "seq",
+    "topic",
+    "arm",
+    "message_id",
+    "address",
+    "address_key",
+    "locale",
+    "payload",
+    "due_at",
+    "created_at",
+];
+const DELIVERY: [&str; 9] =
+    ["bucket", "chunk_id", "seq", "customer_id", "run_id", "state", "due_at", "attempts", "changed_at"];
+const CHUNK: [&str; 9] =
+    ["bucket", "chunk_id", "bucket_to", "run_id", "lane", "state", "due_at", "messages", "changed_at"];
+
+/// Where a message lies: which chunk, which place in it.
+struct Placed<'d> {
+    draft: &'d Draft,
+    chunk_id: i64,
+    seq: i64,
+}
+
+/// Write messages, deliveries and chunks. Drafts come in the order of (bucket, customer_id).
+pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis) -> DbResult<()> {
+    let mut lanes: BTreeMap<(bool, &str, Millis), Vec<&Draft>> = BTreeMap::new();
+    for draft in drafts {
+        lanes
+            .entry((draft.withheld, draft.family, draft.due_at - draft.due_at.rem_euclid(CHUNK_STRETCH)))
+            .or_default()
+            .push(draft);
+    }
+    let mut placed = Vec::with_capacity(drafts.len());
+    let mut chunks = Vec::new();
+    for ((withheld, family, _), members) in lanes {
+        for part in members.chunks(CHUNK_MESSAGES_MAX) {
+            let chunk_id = new_chunk_id(now);
+            placed.extend(part.iter().zip(0..).map(|(draft, seq)| Placed { draft, chunk_id, seq }));
+            if withheld {
+                continue; // counted, never leased: no chunk row
+            }
+            let buckets = part.iter().map(|d| d.bucket);
+            chunks.extend([
+                Value::from(buckets.clone().min().expect("chunks are not empty")),
+                chunk_id.into(),
+                buckets.max().expect("chunks are not empty").into(),
+                batch.run_id.into(),
+                format!("{}/{family}", batch.relay).into(),
+                "open".into(),
+                part.iter().map(|d| d.due_at).min().expect("chunks are not empty").into(),
+                (part.len() as i64).into(),
+                now.into(),
+            ]);
+        }
+    }
+    placed.sort_by(|a, b| (a.draft.bucket, &a.draft.customer_id).cmp(&(b.draft.bucket, &b.draft.customer_id)));
+    tx.insert_rows(
+        "message",
+        &MESSAGE,
+        placed.iter().flat_map(|p| message_row(batch, p, now)).collect(),
+        Conflict::Keep,
+    )
+    .await?;
+    placed.sort_by_key(|p| (p.draft.bucket, p.chunk_id, p.seq));
+    tx.insert_rows(
+        "delivery",
+        &DELIVERY,
+        placed.iter().flat_map(|p| delivery_row(batch, p, now)).collect(),
+        Conflict::Keep,
+    )
+    .await?;
+    tx.insert_rows("chunk", &CHUNK, chunks, Conflict::Keep).await?;
+    Ok(())
+}
+
+fn message_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 17] {
+    let d = p.draft;
+    [
+        d.bucket.into(),
+        (&d.customer_id).into(),
+        batch.campaign.into(),
+        batch.step.into(),
+        batch.slot.into(),
+        batch.run_id.into(),
+        p.chunk_id.into(),
+        p.seq.into(),
+        batch.topic.into(),
+        (&d.arm).into(),
+        (&d.message_id).into(),
+        d.address.clone().into(),
+        d.address_key.clone().into(),
+        (&d.locale).into(),
+        (&d.payload).into(),
+        d.due_at.into(),
+        now.into(),
+    ]
+}
+
+fn delivery_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 9] {
+    let d = p.draft;
+    let state = if d.withheld { super::DeliveryState::Withheld } else { super::DeliveryState::Pending };
+    [
+        d.bucket.into(),
+        p.chunk_id.into(),
+        p.seq.into(),
+        (&d.customer_id).into(),
+        batch.run_id.into(),
+        state.word().into(),
+        d.due_at.into(),
+        0_i64.into(),
+        now.into(),
+    ]
+}
+
+/// A number that no other chunk has, growing with time: 42 bits of milliseconds, 21 random bits.
+fn new_chunk_id(now: Millis) -> i64 {
+    (now & ((1 << 42) - 1)) << 21 | (crate::token::random() & ((1 << 21) - 1))
+}

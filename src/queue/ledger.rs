@@ -1,0 +1,380 @@
+//! The ledger: one task per process that moves messages to `committed` and records what became of them.
+//!
+//! Every connection's request may carry the *outcome of message n* and the *commit of message n + 1*. The task takes whatever waits,
+//! writes it in one transaction, and answers all; while it waits for the disk the next group gathers. So durability is paid once per
+//! group, not per message, and nothing is delayed to make groups larger.
+//!
+//! Promises: a commit is confirmed only when one transaction saw the chunk under this lease, the run sending, the message still unsent
+//! and its address not suppressed. A COMMIT that the database did not confirm is read back before anyone acts on it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::args;
+use crate::clock::{self, Millis};
+use crate::db::{Conflict, Db, DbError, DbResult, Tx, Value};
+use crate::suppression::{self, Kind, Reason, Scope};
+
+use super::lease::Lease;
+use super::{DeliveryState, RunState};
+
+/// Requests written in one transaction at most.
+const GROUP_MAX: usize = 64;
+/// Requests waiting for the ledger at most; connections wait beyond that.
+const WAITING_MAX: usize = 1_024;
+/// How often a group is tried again when the database was busy or unreachable, and how long between the tries.
+const TRIES_MAX: u32 = 6;
+const TRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Which message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub bucket: i64,
+    pub chunk_id: i64,
+    pub seq: i64,
+}
+
+/// Wants to hand a message's content to the server.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub key: Key,
+    pub lease: Arc<Lease>,
+    /// Random; settles only what this commit moved.
+    pub token: String,
+    pub address_key: String,
+    pub kind: Kind,
+    pub topic: String,
+    /// The Date header, kept if an earlier commit set one.
+    pub date_at: Millis,
+}
+
+/// What became of a try.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub key: Key,
+    /// The commit's token; `None` when the try ended before a commit.
+    pub token: Option<String>,
+    pub attempt_no: i64,
+    pub outcome: Outcome,
+    /// Whose mailbox does not exist, when the outcome says so.
+    pub hard_bounced: Option<String>,
+}
+
+/// The remote's answer, as a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub state: DeliveryState,
+    /// When a deferred message is due again.
+    pub due_at: Option<Millis>,
+    /// Where in the conversation: connect, mail, rcpt, data, content.
+    pub stage: &'static str,
+    pub code: Option<u16>,
+    /// RFC 3463, as text.
+    pub enhanced: Option<String>,
+    /// The server's words, or ours when it said nothing.
+    pub reply: String,
+}
+
+/// The answer to a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The content may leave.
+    Committed,
+    /// The address was suppressed meanwhile; recorded as such.
+    Suppressed,
+    /// The run is paused, cancelled or gone.
+    RunStopped,
+    /// The lease is lost, or the message moved by another hand: leave it alone.
+    NotOurs,
+}
+
+/// The ledger ended because the database stayed unreachable.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Stopped(pub Arc<str>);
+
+struct Request {
+    settle: Option<Settlement>,
+    commit: Option<Commit>,
+    answer: oneshot::Sender<Result<Option<Answer>, Stopped>>,
+}
+
+/// A handle on the ledger task; the task ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Ledger {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Ledger {
+    /// Start the task.
+    pub fn start(db: Db) -> Ledger {
+        let (requests, inbox) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(serve(db, inbox));
+        Ledger { requests }
+    }
+
+    /// Record an outcome and ask for a commit, either or both, in one transaction.
+    pub async fn write(&self, settle: Option<Settlement>, commit: Option<Commit>) -> Result<Option<Answer>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || Stopped("the ledger has stopped".into());
+        self.requests.send(Request { settle, commit, answer }).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+async fn serve(db: Db, mut inbox: mpsc::Receiver<Request>) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while inbox.recv_many(&mut group, GROUP_MAX).await > 0 {
+        let settlements: Vec<&Settlement> = group.iter().filter_map(|r| r.settle.as_ref()).collect();
+        let commits: Vec<&Commit> = group.iter().filter_map(|r| r.commit.as_ref()).collect();
+        let written = write_group(&db, &settlements, &commits).await;
+        let stopped = written.as_ref().err().map(|e| Stopped(e.to_string().into()));
+        let answers = written.unwrap_or_default();
+        for request in group.drain(..) {
+            let result = match &stopped {
+                Some(stopped) => Err(stopped.clone()),
+                None => Ok(request.commit.as_ref().map(|c| answers.get(&c.key).copied().unwrap_or(Answer::NotOurs))),
+            };
+            // A connection that no longer listens has dropped its message; what was committed for it is rescued later.
+            let _ = request.answer.send(result);
+        }
+    }
+}
+
+/// Write a group, again and again while the database is merely busy.
+async fn write_group(db: &Db, settlements: &[&Settlement], commits: &[&Commit]) -> DbResult<HashMap<Key, Answer>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match try_group(db, settlements, commits).await {
+            Err(DbError::InDoubt(_)) if tries < TRIES_MAX => {
+                tokio::time::sleep(TRY_PAUSE).await;
+                // Outcomes are written again: the same outcome twice is the same state. Commits are looked up, never assumed.
+                match read_back(db, commits).await {
+                    Ok(answers) if settlements.is_empty() => return Ok(answers),
+                    Ok(answers) => match try_group(db, settlements, &[]).await {
+                        Ok(_) => return Ok(answers),
+                        Err(e) if tries < TRIES_MAX && (e.is_retryable() || matches!(e, DbError::InDoubt(_))) => {}
+                        Err(e) => return Err(e),
+                    },
+                    Err(e) if e.is_retryable() => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Err(e) if e.is_retryable() && tries < TRIES_MAX => tokio::time::sleep(TRY_PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
+async fn try_group(db: &Db, settlements: &[&Settlement], commits: &[&Commit]) -> DbResult<HashMap<Key, Answer>> {
+    let now = clock::now();
+    let mut tx = db.begin().await?;
+    hold_chunks(&mut tx, commits).await?; // before any delivery row: rescuers lock in the same order
+    if !settlements.is_empty() {
+        settle(&mut tx, settlements, now).await?;
+    }
+    let answers = if commits.is_empty() { HashMap::new() } else { commit(&mut tx, commits, now).await? };
+    tx.commit().await?;
+    Ok(answers)
+}
+
+/// Rows of a VALUES list, repeated at the end up to a power of two, so that few statement texts exist and all stay prepared.
+fn values(rows: usize, width: usize, first: usize) -> (String, usize) {
+    let padded = rows.next_power_of_two();
+    let row = |r: usize| {
+        let list: Vec<String> = (0..width).map(|c| format!("${}", first + r * width + c)).collect();
+        format!("({})", list.join(", "))
+    };
+    ((0..padded).map(row).collect::<Vec<_>>().join(", "), padded)
+}
+
+fn pad(mut args: Vec<Value>, rows: usize, padded: usize, width: usize) -> Vec<Value> {
+    let last = args[args.len() - width..].to_vec();
+    for _ in rows..padded {
+        args.extend(last.iter().cloned());
+    }
+    args
+}
+
+async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> {
+    const WIDTH: usize = 9;
+    let (rows, padded) = values(list.len(), WIDTH, 2);
+    let sql = format!(
+        "WITH got(bucket, chunk_id, seq, token, state, due_at, code, reply, tries) AS (VALUES {rows}) \
+         UPDATE delivery SET state = g.state, due_at = COALESCE(g.due_at, delivery.due_at), code = g.code, reply = g.reply, \
+                attempts = delivery.attempts + g.tries, changed_at = $1 \
+         FROM got g WHERE delivery.bucket = g.bucket AND delivery.chunk_id = g.chunk_id AND delivery.seq = g.seq \
+           AND ((g.tries = 0 AND delivery.commit_token = g.token AND delivery.state IN ('committed', 'unknown')) \
+             OR (g.tries = 1 AND delivery.state IN ('pending', 'deferred')))"
+    );
+    let mut args = Vec::with_capacity(padded * WIDTH);
+    for s in list {
+        let o = &s.outcome;
+        args.extend(args![
+            s.key.bucket,
+            s.key.chunk_id,
+            s.key.seq,
+            s.token.clone().unwrap_or_default(),
+            o.state.word(),
+            o.due_at,
+            o.code,
+            &o.reply,
+            i64::from(s.token.is_none()),
+        ]);
+    }
+    let mut all = args![now];
+    all.extend(pad(args, list.len(), padded, WIDTH));
+    tx.execute(&sql, all).await?;
+    record_attempts(tx, list, now).await?;
+    for s in list {
+        if let Some(address_key) = &s.hard_bounced {
+            let source = format!("smtp: {}", s.outcome.reply);
+            suppression::suppress(tx, address_key, &Scope::All, Reason::HardBounce, now, &source).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Tries that did not end in plain acceptance are kept, with the server's words.
+async fn record_attempts(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> {
+    let rows: Vec<Value> = list
+        .iter()
+        .filter(|s| s.outcome.state != DeliveryState::Accepted)
+        .flat_map(|s| {
+            let o = &s.outcome;
+            args![
+                s.key.bucket,
+                s.key.chunk_id,
+                s.key.seq,
+                s.attempt_no,
+                now,
+                o.stage,
+                o.state.word(),
+                o.code,
+                o.enhanced.clone(),
+                &o.reply
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let columns = ["bucket", "chunk_id", "seq", "attempt_no", "at", "stage", "state", "code", "enhanced", "reply"];
+    tx.insert_rows("attempt", &columns, rows, Conflict::Keep).await?;
+    Ok(())
+}
+
+async fn commit(tx: &mut Tx, list: &[&Commit], now: Millis) -> DbResult<HashMap<Key, Answer>> {
+    const WIDTH: usize = 10;
+    let (rows, padded) = values(list.len(), WIDTH, 2);
+    // The order is: the wanted rows, then each delivery by its key; chunk, run and suppression are looked up by key per row.
+    let sql = format!(
+        "WITH want(bucket, chunk_id, seq, chunk_bucket, lease, token, address_key, scope_a, scope_b, date_at) AS (VALUES {rows}) \
+         UPDATE delivery SET state = 'committed', commit_token = w.token, date_at = COALESCE(delivery.date_at, w.date_at), \
+                attempts = delivery.attempts + 1, changed_at = $1 \
+         FROM want w WHERE delivery.bucket = w.bucket AND delivery.chunk_id = w.chunk_id AND delivery.seq = w.seq \
+           AND delivery.state IN ('pending', 'deferred') \
+           AND EXISTS (SELECT 1 FROM chunk k JOIN run r ON r.run_id = k.run_id \
+                       WHERE k.bucket = w.chunk_bucket AND k.chunk_id = w.chunk_id AND k.lease_token = w.lease \
+                         AND k.lease_until_at > $1 AND r.state IN ('ready', 'sending')) \
+           AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.address_key = w.address_key \
+                           AND s.scope IN ('all', w.scope_a, w.scope_b)) \
+         RETURNING delivery.bucket, delivery.chunk_id, delivery.seq"
+    );
+    let mut args = Vec::with_capacity(padded * WIDTH);
+    for c in list {
+        let (scope_a, scope_b) = scopes(c);
+        args.extend(args![
+            c.key.bucket,
+            c.key.chunk_id,
+            c.key.seq,
+            c.lease.bucket,
+            &c.lease.token,
+            &c.token,
+            &c.address_key,
+            scope_a,
+            scope_b,
+            c.date_at,
+        ]);
+    }
+    let mut all = args![now];
+    all.extend(pad(args, list.len(), padded, WIDTH));
+    let committed: Vec<(i64, i64, i64)> = tx.fetch_all(&sql, all).await?;
+    let committed: HashSet<Key> =
+        committed.into_iter().map(|(bucket, chunk_id, seq)| Key { bucket, chunk_id, seq }).collect();
+    let mut answers = HashMap::with_capacity(list.len());
+    for c in list {
+        let answer = if committed.contains(&c.key) { Answer::Committed } else { refusal(tx, c, now).await? };
+        answers.insert(c.key, answer);
+    }
+    Ok(answers)
+}
+
+/// The scopes beside `all` that stop a message.
+fn scopes(c: &Commit) -> (String, String) {
+    match c.kind {
+        Kind::Service => (Scope::All.to_string(), Scope::All.to_string()),
+        Kind::Promotional => (Scope::Promotional.to_string(), Scope::Topic(c.topic.clone()).to_string()),
+    }
+}
+
+/// Keep the chunks as they are until this transaction ends, so that no rescuer opens one between our look and our commit.
+async fn hold_chunks(tx: &mut Tx, list: &[&Commit]) -> DbResult<()> {
+    let clause = tx.dialect().hold();
+    if clause.is_empty() {
+        return Ok(()); // one writer: nobody comes between
+    }
+    let chunks: HashSet<(i64, i64)> = list.iter().map(|c| (c.lease.bucket, c.lease.chunk_id)).collect();
+    let mut chunks: Vec<_> = chunks.into_iter().collect();
+    chunks.sort_unstable(); // one order for all, so that two processes never wait for each other
+    for (bucket, chunk_id) in chunks {
+        let sql = format!("SELECT k.chunk_id FROM chunk k WHERE k.bucket = $1 AND k.chunk_id = $2 {clause}");
+        tx.fetch_all::<(i64,)>(&sql, args![bucket, chunk_id]).await?;
+    }
+    Ok(())
+}
+
+/// Why a commit did not match; a suppressed message is recorded as such.
+async fn refusal(tx: &mut Tx, c: &Commit, now: Millis) -> DbResult<Answer> {
+    let run: Option<(String,)> = tx
+        .fetch_optional(
+            "SELECT r.state FROM chunk k JOIN run r ON r.run_id = k.run_id \
+             WHERE k.bucket = $1 AND k.chunk_id = $2 AND k.lease_token = $3 AND k.lease_until_at > $4",
+            args![c.lease.bucket, c.lease.chunk_id, &c.lease.token, now],
+        )
+        .await?;
+    let Some((state,)) = run else { return Ok(Answer::NotOurs) };
+    if !RunState::from_word(&state).is_some_and(RunState::may_send) {
+        return Ok(Answer::RunStopped);
+    }
+    let (scope_a, scope_b) = scopes(c);
+    let suppressed = tx
+        .execute(
+            "UPDATE delivery SET state = 'suppressed', reply = 'the address was suppressed before the message left', changed_at = $1 \
+             WHERE bucket = $2 AND chunk_id = $3 AND seq = $4 AND state IN ('pending', 'deferred') \
+               AND EXISTS (SELECT 1 FROM suppression s WHERE s.address_key = $5 AND s.scope IN ('all', $6, $7))",
+            args![now, c.key.bucket, c.key.chunk_id, c.key.seq, &c.address_key, scope_a, scope_b],
+        )
+        .await?;
+    Ok(if suppressed > 0 { Answer::Suppressed } else { Answer::NotOurs })
+}
+
+/// After a COMMIT without an answer: what does the database say?
+async fn read_back(db: &Db, commits: &[&Commit]) -> DbResult<HashMap<Key, Answer>> {
+    let mut answers = HashMap::new();
+    for c in commits {
+        let row: Option<(String, Option<String>)> = db
+            .fetch_optional(
+                "SELECT state, commit_token FROM delivery WHERE bucket = $1 AND chunk_id = $2 AND seq = $3",
+                args![c.key.bucket, c.key.chunk_id, c.key.seq],
+            )
+            .await?;
+        let ours = row.is_some_and(|(state, token)| state == "committed" && token.as_deref() == Some(&c.token));
+        answers.insert(c.key, if ours { Answer::Committed } else { Answer::NotOurs });
+    }
+    Ok(answers)
+}

@@ -1,0 +1,161 @@
+//! Looking at the queue: counts, lists, and `verify`, which proves from the stored rows that nothing is lost or doubled.
+
+use serde::Serialize;
+
+use crate::args;
+use crate::clock::Millis;
+use crate::db::{Db, DbResult, Value};
+
+use super::{DeliveryState, run};
+
+/// A run and where its messages stand.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunStatus {
+    #[serde(flatten)]
+    pub run: run::Run,
+    /// Messages by state, in the order of a message's life.
+    pub messages: Vec<(String, i64)>,
+    /// When the next of them is due, if any still moves.
+    pub next_due_at: Option<Millis>,
+}
+
+/// The newest runs with their counts.
+pub async fn overview(db: &Db, limit: i64) -> DbResult<Vec<RunStatus>> {
+    let mut out = Vec::new();
+    for run in run::list(db, limit).await? {
+        let messages = states_of(db, &run.run_id).await?;
+        let next_due_at = next_due(db, Some(&run.run_id)).await?;
+        out.push(RunStatus { run, messages, next_due_at });
+    }
+    Ok(out)
+}
+
+/// Messages of a run by state, in the order of a message's life.
+pub async fn states_of(db: &Db, run_id: &str) -> DbResult<Vec<(String, i64)>> {
+    let mut counts: Vec<(String, i64)> =
+        db.fetch_all("SELECT state, COUNT(*) FROM delivery WHERE run_id = $1 GROUP BY state", args![run_id]).await?;
+    let order = |word: &str| DeliveryState::from_word(word).map_or(usize::MAX, |s| s as usize);
+    counts.sort_by_key(|(word, _)| order(word));
+    Ok(counts)
+}
+
+/// When the next chunk of runs that may send is due; `None` when nothing is left to do.
+pub async fn next_due(db: &Db, run_id: Option<&str>) -> DbResult<Option<Millis>> {
+    let mut args = args![];
+    let only = run_id.map(|id| {
+        args.push(Value::from(id));
+        "AND k.run_id = $1"
+    });
+    let sql = format!(
+        "SELECT MIN(k.due_at) FROM chunk k JOIN run r ON r.run_id = k.run_id \
+         WHERE k.state <> 'done' AND r.state IN ('ready', 'sending', 'paused') {}",
+        only.unwrap_or_default()
+    );
+    let (due,): (Option<i64>,) = db.fetch_one(&sql, args).await?;
+    Ok(due)
+}
+
+/// A message as lists show it.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+pub struct Listed {
+    pub customer_id: String,
+    pub campaign: String,
+    pub step: String,
+    pub slot: String,
+    pub message_id: String,
+    pub address: Option<String>,
+    pub state: String,
+    pub due_at: Millis,
+    pub attempts: i64,
+    pub code: Option<i64>,
+    pub reply: Option<String>,
+}
+
+/// Messages, filtered by campaign and state, latest change first.
+pub async fn list(db: &Db, campaign: Option<&str>, state: Option<DeliveryState>, limit: i64) -> DbResult<Vec<Listed>> {
+    let mut args = args![limit];
+    let mut filter = String::new();
+    for (column, value) in [("m.campaign", campaign), ("d.state", state.map(DeliveryState::word))] {
+        if let Some(value) = value {
+            args.push(Value::from(value));
+            filter.push_str(&format!(" AND {column} = ${}", args.len()));
+        }
+    }
+    let sql = format!(
+        "SELECT d.customer_id, m.campaign, m.step, m.slot, m.message_id, m.address, d.state, d.due_at, d.attempts, d.code, d.reply \
+         FROM delivery d JOIN message m ON m.bucket = d.bucket AND m.customer_id = d.customer_id \
+                                       AND m.chunk_id = d.chunk_id AND m.seq = d.seq \
+         WHERE d.bucket >= 0{filter} ORDER BY d.changed_at DESC, d.bucket, d.customer_id LIMIT $1"
+    );
+    db.fetch_all(&sql, args).await
+}
+
+/// Something that should not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which rule is broken.
+    pub rule: &'static str,
+    /// Where, and by how much.
+    pub detail: String,
+}
+
+/// The rules `verify` checks: name, and a statement whose rows (one text each) are the violations.
+const RULES: [(&str, &str); 7] = [
+    (
+        "verdicts add up to the audience",
+        "SELECT r.run_id || ': audience ' || CAST(r.audience AS TEXT) || ', verdicts ' || CAST(COALESCE(SUM(v.people), 0) AS TEXT) \
+         FROM run r LEFT JOIN run_verdict v ON v.run_id = r.run_id WHERE r.state <> 'enqueuing' \
+         GROUP BY r.run_id, r.audience HAVING r.audience <> COALESCE(SUM(v.people), 0)",
+    ),
+    (
+        "every send or withheld verdict has its message, and every message its verdict",
+        "SELECT r.run_id || ': ' || CAST(COALESCE(v.people, 0) AS TEXT) || ' verdicts, ' || CAST(COALESCE(d.messages, 0) AS TEXT) || ' messages' \
+         FROM run r \
+         LEFT JOIN (SELECT run_id, CAST(SUM(people) AS BIGINT) AS people FROM run_verdict WHERE verdict <> 'skip' GROUP BY run_id) v ON v.run_id = r.run_id \
+         LEFT JOIN (SELECT run_id, COUNT(*) AS messages FROM delivery GROUP BY run_id) d ON d.run_id = r.run_id \
+         WHERE r.state <> 'enqueuing' AND COALESCE(v.people, 0) <> COALESCE(d.messages, 0)",
+    ),
+    (
+        "every message has one delivery and every delivery one message",
+        "SELECT r.run_id || ': ' || CAST(COALESCE(m.rows_, 0) AS TEXT) || ' messages, ' || CAST(COALESCE(d.rows_, 0) AS TEXT) || ' deliveries' \
+         FROM run r \
+         LEFT JOIN (SELECT run_id, COUNT(*) AS rows_ FROM message GROUP BY run_id) m ON m.run_id = r.run_id \
+         LEFT JOIN (SELECT run_id, COUNT(*) AS rows_ FROM delivery GROUP BY run_id) d ON d.run_id = r.run_id \
+         WHERE COALESCE(m.rows_, 0) <> COALESCE(d.rows_, 0)",
+    ),
+    (
+        "no two messages share a Message-ID",
+        "SELECT message_id || ': ' || CAST(COUNT(*) AS TEXT) || ' messages' FROM message GROUP BY message_id HAVING COUNT(*) > 1",
+    ),
+    (
+        "nothing is committed without a live lease",
+        "SELECT d.run_id || ', customer ' || d.customer_id FROM delivery d WHERE d.state = 'committed' AND NOT EXISTS \
+         (SELECT 1 FROM chunk k WHERE k.run_id = d.run_id AND k.chunk_id = d.chunk_id AND k.state = 'leased' AND k.lease_until_at > $1)",
+    ),
+    (
+        "a chunk that is done has nothing left to send",
+        "SELECT d.run_id || ', customer ' || d.customer_id || ': ' || d.state FROM delivery d WHERE d.state IN ('pending', 'deferred') \
+         AND NOT EXISTS (SELECT 1 FROM chunk k WHERE k.run_id = d.run_id AND k.chunk_id = d.chunk_id AND k.state <> 'done')",
+    ),
+    (
+        "a drained run has nothing left to send",
+        "SELECT r.run_id || ': ' || CAST(COUNT(*) AS TEXT) || ' messages' FROM run r JOIN delivery d ON d.run_id = r.run_id \
+         WHERE r.state IN ('drained', 'closed') AND d.state IN ('pending', 'deferred', 'committed') GROUP BY r.run_id",
+    ),
+];
+
+/// Check every rule; no findings means that the states add up.
+pub async fn verify(db: &Db, now: Millis) -> DbResult<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for (rule, sql) in RULES {
+        let args = if sql.contains("$1") { args![now] } else { args![] };
+        let rows: Vec<(String,)> = db.fetch_all(sql, args).await?;
+        findings.extend(rows.into_iter().map(|(detail,)| Finding { rule, detail }));
+    }
+    Ok(findings)
+}
+
+/// The rules, for `verify` to say what held.
+pub fn rules() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|(rule, _)| *rule)
+}
