@@ -184,7 +184,7 @@ mod tests {
     fn dots_are_unstuffed_and_the_end_is_found() {
         let (body, end, unstuffed) = unstuff(&[b"a\r\n..\r\n...b\r\nc.\r\n.\r\nMAIL"]);
         assert_eq!(body, b"a\r\n.\r\n..b\r\nc.\r\n");
-        assert_eq!(end, Some(22));
+        assert_eq!(end, Some(20));
         assert_eq!(unstuffed, 0);
         assert_eq!(unstuff(&[b".\r\n"]), (vec![], Some(3), 0));
     }

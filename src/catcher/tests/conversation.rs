@@ -144,7 +144,7 @@ async fn chunks_are_joined() {
     assert_eq!(client.group(chunks, 5).await, ["250", "250", "250", "250", "250"]);
     assert_eq!(**catcher.mails()[0].bytes, *b"Subject: a\r\n\r\n.b\r\n\n");
     assert_eq!(catcher.mails()[0].defects, ["lines end in LF without CR (1)"]);
-    let rest = "RCPT TO:<b@example.com>\r\nBDAT 2\r\na\r\nRCPT TO:<c@example.com>\r\nDATA\r\nBDAT 0 LAST\r\n";
+    let rest = "RCPT TO:<b@example.com>\r\nBDAT 3\r\na\r\nRCPT TO:<c@example.com>\r\nDATA\r\nBDAT 0 LAST\r\n";
     assert_eq!(client.group(rest, 5).await, ["250", "250", "503", "503", "250"]);
     assert_eq!(**catcher.mails()[1].bytes, *b"a\r\n");
 }

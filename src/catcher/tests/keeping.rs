@@ -25,7 +25,7 @@ async fn files_hold_the_content_and_numbers_go_on_after_a_restart() {
 #[tokio::test]
 async fn counting_keeps_no_mail() {
     let catcher = with(CatcherOptions { keep: Keep::Count, ..Default::default() }).await;
-    Client::greeted(&catcher).await.deliver("mia@example.com", "a\nb").await;
+    Client::greeted(&catcher).await.deliver("mia@example.com", "a\nb\r\n").await;
     Client::greeted(&catcher).await.deliver("mia@example.com", &letter("a")).await;
     assert_eq!(catcher.mails(), []);
     let counts = catcher.counts();

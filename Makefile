@@ -1,0 +1,32 @@
+# The front door. `make` lists what there is; continuous integration calls the same through .ci/run.
+
+CARGO ?= cargo
+# Passed to every cargo command, such as --locked or --offline.
+CARGO_FLAGS ?=
+# Passed to the tests, such as TESTS=catcher.
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help test check bench demo clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## run every test, on SQLite and on a private PostgreSQL (installed when missing)
+	@.ci/install-missing compiler postgres
+	.ci/with-postgres $(CARGO) test $(CARGO_FLAGS) $(TESTS)
+
+check: ## formatting and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+bench: ## run the benchmarks
+	@.ci/install-missing compiler postgres
+	.ci/with-postgres $(CARGO) bench $(CARGO_FLAGS)
+
+demo: ## the whole way on a sample shop, with mails you can look at
+	$(CARGO) run --release $(CARGO_FLAGS) -- demo
+
+clean: ## remove what was built, and the demo's folders
+	$(CARGO) clean
+	rm -rf okaeri-demo*

@@ -1,0 +1,98 @@
+//! A private PostgreSQL for the tests of this process.
+//!
+//! `OKAERI_TEST_POSTGRES` names a server (set by `make test`, which starts one for the whole run). Unset, the first
+//! test that asks starts one through `.ci/with-postgres` and holds it by a pipe: however this process ends, the pipe
+//! closes and the cluster is stopped and removed. Without PostgreSQL a test fails, saying what to do; it never skips.
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// An empty database of its own for one test.
+pub struct FreshDatabase {
+    /// As the `database` setting takes it.
+    pub url: String,
+    name: String,
+}
+
+impl FreshDatabase {
+    /// Drops it, whoever is still connected.
+    pub async fn remove(self) {
+        administer(&format!("DROP DATABASE \"{}\" WITH (FORCE)", self.name)).await;
+    }
+}
+
+/// Makes an empty database.
+pub async fn fresh_database() -> FreshDatabase {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("okaeri_{}_{}", std::process::id(), MADE.fetch_add(1, Relaxed));
+    administer(&format!("CREATE DATABASE \"{name}\" TEMPLATE template0")).await;
+    let (server, _) = server().rsplit_once('/').expect("the URL of a server ends in the name of a database");
+    FreshDatabase { url: format!("{server}/{name}"), name }
+}
+
+/// Runs a statement that is about databases; the names in it are our own.
+async fn administer(statement: &str) {
+    let mut server = PgConnection::connect(server()).await.expect("the test server can be reached");
+    server.execute(AssertSqlSafe(statement)).await.expect("the test server does as it is told");
+}
+
+/// The URL of the server, which is started when nobody has yet.
+fn server() -> &'static str {
+    static SERVER: OnceLock<(String, Option<Cluster>)> = OnceLock::new();
+    let (url, _) = SERVER.get_or_init(|| match std::env::var("OKAERI_TEST_POSTGRES") {
+        Ok(url) if !url.is_empty() => (url, None),
+        _ => {
+            let cluster = Cluster::start();
+            (cluster.url.clone(), Some(cluster))
+        }
+    });
+    url
+}
+
+/// A running `.ci/with-postgres`. It ends when `leash` closes, at the latest with this process.
+struct Cluster {
+    url: String,
+    process: Child,
+    leash: Option<ChildStdin>,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/with-postgres");
+        let mut process = Command::new(script)
+            .args(["sh", "-c", "echo \"$OKAERI_TEST_POSTGRES\"; exec cat >/dev/null"])
+            .env_remove("OKAERI_TEST_POSTGRES")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect(".ci/with-postgres can be run");
+        let leash = process.stdin.take();
+        let mut url = String::new();
+        let said = BufReader::new(process.stdout.take().expect("its output is a pipe")).read_line(&mut url);
+        assert!(
+            said.is_ok() && url.starts_with("postgres://"),
+            "these tests need PostgreSQL and none could be started: run `make test`, which installs and starts one, \
+             or set OKAERI_TEST_POSTGRES to the URL of a server on which databases may be created"
+        );
+        Self { url: url.trim_end().to_owned(), process, leash }
+    }
+
+    /// Lets go and waits until the cluster is gone.
+    fn stop(mut self) {
+        drop(self.leash.take());
+        self.process.wait().expect("the script ends when its leash is let go");
+    }
+}
+
+#[test]
+fn a_private_cluster_ends_with_the_one_who_holds_its_leash() {
+    let cluster = Cluster::start();
+    let address = cluster.url.split(['@', '/']).nth(3).expect("the URL has an address").to_owned();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    std::net::TcpStream::connect(&address).expect("the cluster listens");
+    cluster.stop();
+    assert!(std::net::TcpStream::connect(&address).is_err(), "the cluster still listens");
+}

@@ -1,0 +1,3 @@
+//! All integration tests in one binary, modules in the order mail moves; `ground` is what they stand on.
+
+mod ground;
