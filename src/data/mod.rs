@@ -55,6 +55,3 @@ pub mod limits {
     /// How often a transaction is tried again when another one was in its way.
     pub const TRIES_MAX: u32 = 8;
 }
-
-#[cfg(test)]
-mod tests;

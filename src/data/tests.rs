@@ -1,1 +1,0 @@
-//! Imports on a real SQLite file.
