@@ -4,6 +4,7 @@
 
 mod check;
 pub mod demo;
+mod preview;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    /// Show a campaign's mails as people would get them
+    Preview(preview::PreviewArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -190,6 +193,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Preview(args) => preview::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
