@@ -17,6 +17,7 @@ mod suppress;
 mod work;
 mod profile;
 mod segment;
+mod preview;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,6 +89,8 @@ enum Verb {
     Profile(profile::ProfileArgs),
     /// Named rules: their sizes, their meaning, and why somebody is in or out
     Segment(segment::SegmentArgs),
+    /// Show a campaign's mails as people would get them
+    Preview(preview::PreviewArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -244,6 +247,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Queue(args) => queue::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
         Verb::Segment(args) => segment::run(&inv, args).await,
+        Verb::Preview(args) => preview::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use tera::{Context, Map, Value};
+use tera::value::{Key, Map, Value};
 
 /// Deepest nesting of data that reaches a template; deeper values are dropped.
 const DEPTH_MAX: usize = 16;
@@ -20,22 +20,12 @@ pub(super) fn map(json: Option<&Json>) -> Map {
     fields(json.and_then(Json::as_object), 0)
 }
 
-/// A key of a map.
-pub(super) fn key(name: &str) -> tera::value::Key<'static> {
-    tera::value::Key::String(Arc::from(name))
-}
-
-/// Put the fields of an object into a context as variables.
-pub(super) fn insert_all(context: &mut Context, json: &Json) {
-    for (name, json) in json.as_object().into_iter().flatten() {
-        if let Some(value) = value(json) {
-            context.insert_value(name.clone(), value);
-        }
-    }
-}
-
 fn fields(object: Option<&serde_json::Map<String, Json>>, depth: usize) -> Map {
-    object.into_iter().flatten().filter_map(|(name, json)| Some((key(name), at_depth(json, depth + 1)?))).collect()
+    object
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, json)| Some((Key::String(Arc::from(name.as_str())), at_depth(json, depth + 1)?)))
+        .collect()
 }
 
 fn at_depth(json: &Json, depth: usize) -> Option<Value> {
@@ -63,8 +53,12 @@ mod tests {
     #[test]
     fn nulls_are_dropped_at_every_depth() {
         let json = serde_json::json!({"a": null, "b": {"c": null, "d": [1, null, {"e": null}]}, "n": 1.5});
-        let mut context = Context::new();
-        insert_all(&mut context, &json);
+        let mut context = tera::Context::new();
+        for (name, json) in json.as_object().unwrap() {
+            if let Some(value) = value(json) {
+                context.insert_value(name.clone(), value);
+            }
+        }
         let render = |t: &str| tera::Tera::one_off(t, &context, false).ok();
         assert_eq!(
             render("{{ a is defined }} {{ b.c is defined }} {{ b.d | length }} {{ n }}").as_deref(),

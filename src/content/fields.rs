@@ -1,7 +1,7 @@
 //! The catalogue of what a template may name, and the set of what a mail does name.
 //!
-//! The catalogue is the contract between authors and the planner: a field marked optional may be missing for a person, so its use needs
-//! a default. [`FieldSet`] lets the planner store with a message only what its templates use.
+//! The catalogue is the contract between authors and the planner. What everybody has of it is what
+//! [`super::sample::sample_stranger`] has; the use of everything else needs a default. [`FieldSet`] lets the planner store with a message only what its templates use.
 
 use std::collections::BTreeSet;
 
@@ -9,77 +9,66 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field {
     pub name: &'static str,
-    /// Whether everybody has it.
-    pub always: bool,
     /// Fields of its own; empty for a plain value.
     pub fields: &'static [Field],
 }
 
-const fn always(name: &'static str) -> Field {
-    Field { name, always: true, fields: &[] }
-}
-
-const fn optional(name: &'static str) -> Field {
-    Field { name, always: false, fields: &[] }
+const fn plain(name: &'static str) -> Field {
+    Field { name, fields: &[] }
 }
 
 /// Everything a template may name, by its first word.
 pub(super) const CATALOGUE: [Field; 9] = [
     Field {
         name: "customer",
-        always: true,
         fields: &[
-            always("customer_id"),
-            always("email"),
-            always("locale"),
-            optional("first_name"),
-            optional("last_name"),
-            optional("country"),
-            optional("time_zone"),
+            plain("customer_id"),
+            plain("email"),
+            plain("locale"),
+            plain("first_name"),
+            plain("last_name"),
+            plain("country"),
+            plain("time_zone"),
         ],
     },
     Field {
         name: "profile",
-        always: true,
         fields: &[
-            always("orders"),
-            always("revenue"),
-            always("lifecycle"),
-            always("open_tickets"),
-            optional("average_order"),
-            optional("first_order_at"),
-            optional("last_order_at"),
-            optional("days_since_first_order"),
-            optional("days_since_last_order"),
-            optional("usual_gap_days"),
-            optional("r"),
-            optional("f"),
-            optional("m"),
-            optional("rfm"),
-            optional("top_category"),
+            plain("orders"),
+            plain("revenue"),
+            plain("lifecycle"),
+            plain("open_tickets"),
+            plain("average_order"),
+            plain("first_order_at"),
+            plain("last_order_at"),
+            plain("days_since_first_order"),
+            plain("days_since_last_order"),
+            plain("usual_gap_days"),
+            plain("r"),
+            plain("f"),
+            plain("m"),
+            plain("rfm"),
+            plain("top_category"),
             Field {
                 name: "last_viewed",
-                always: false,
-                fields: &[always("sku"), always("name"), always("category"), optional("price"), optional("url")],
+                fields: &[plain("sku"), plain("name"), plain("category"), plain("price"), plain("url")],
             },
-            optional("last_rating"),
+            plain("last_rating"),
         ],
     },
     Field {
         name: "order",
-        always: false,
-        fields: &[always("order_id"), always("ordered_at"), always("total"), always("currency"), always("lines")],
+        fields: &[plain("order_id"), plain("ordered_at"), plain("total"), plain("currency"), plain("lines")],
     },
-    Field { name: "campaign", always: true, fields: &[always("name"), always("title")] },
-    Field { name: "step", always: true, fields: &[always("name")] },
-    Field { name: "links", always: true, fields: &[always("unsubscribe"), optional("preferences")] },
+    Field { name: "campaign", fields: &[plain("name"), plain("title")] },
+    Field { name: "step", fields: &[plain("name")] },
+    Field { name: "links", fields: &[plain("unsubscribe"), plain("preferences")] },
     Field {
         name: "brand",
-        always: true,
-        fields: &[always("name"), always("organisation"), always("postal_address"), always("colour"), optional("url")],
+        fields: &[plain("name"), plain("organisation"), plain("postal_address"), plain("colour"), plain("url")],
     },
-    always("preheader"),
-    always("today"),
+    plain("preheader"),
+    plain("today"),
 ];
 
 /// Words the design gives templates and this version does not.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+use tera::value::Key;
 use tera::{Context, Tera, Value};
 
 use super::context;
@@ -294,11 +295,11 @@ impl Compiled {
         }
         let mut customer = context::map(facts.payload.get("customer"));
         for (name, value) in [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)] {
-            customer.insert(tera::value::Key::Str(name), Value::from(value));
+            customer.insert(Key::Str(name), Value::from(value));
         }
         context.insert_value("customer", Value::from(customer));
         let object = |fields: &[(&'static str, &str)]| {
-            Value::from(fields.iter().map(|(k, v)| (tera::value::Key::Str(k), Value::from(*v))).collect::<tera::Map>())
+            Value::from(fields.iter().map(|(k, v)| (Key::Str(k), Value::from(*v))).collect::<tera::Map>())
         };
         context.insert_value("campaign", object(&[("name", facts.campaign), ("title", facts.campaign_title)]));
         context.insert_value("step", object(&[("name", facts.step)]));
