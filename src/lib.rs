@@ -17,14 +17,29 @@ pub mod settings;
 /// SQLite or Postgres.
 pub mod db;
 
-/// Statistics, pure.
-pub mod model;
-
 /// Who may be mailed.
 pub mod suppression;
 
+/// What the shop knows: import.
+pub mod data;
+
+/// Statistics, pure.
+pub mod model;
+
+/// What we derive about each customer.
+pub mod profile;
+
+/// The rule language.
+pub mod segment;
+
+/// Templates.
+pub mod content;
+
 /// Campaign files.
 pub mod campaign;
+
+/// One row of the ledger becomes bytes.
+pub mod message;
 
 /// The ledger.
 pub mod queue;
@@ -32,13 +47,13 @@ pub mod queue;
 /// SMTP.
 pub mod delivery;
 
-/// What came back.
+/// What comes back.
 pub mod feedback;
 
 /// What happened and what it caused.
 pub mod report;
 
-/// Unsubscribe and preference pages.
+/// Unsubscribe and preferences.
 pub mod web;
 
 /// The outside world for demo, previews and tests: imports no other room, and only `cli` and tests import it.

@@ -42,11 +42,10 @@ impl Session {
 
     /// Says a reply. A positive one at the end of a message stores it first; 421 ends the connection (RFC 5321 §3.8).
     async fn speak(&mut self, stage: Stage, reply: &Reply, heard: Option<Next>) -> io::Result<Option<Next>> {
-        if stage == Stage::EndOfData && reply.is_positive() && heard.is_none() {
-            if let Err(refusal) = self.store() {
-                self.say(&refusal).await?;
-                return Ok(Some(Next::Refused));
-            }
+        let stores = stage == Stage::EndOfData && reply.is_positive() && heard.is_none();
+        if stores && let Err(refusal) = self.store() {
+            self.say(&refusal).await?;
+            return Ok(Some(Next::Refused));
         }
         self.say(reply).await?;
         if reply.code == 421 {

@@ -4,8 +4,10 @@
 
 mod check;
 pub mod demo;
+mod import;
 mod report;
 mod serve;
+mod suppress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    Import(import::ImportArgs),
+    Suppress(suppress::SuppressArgs),
     /// What a campaign did, what came back, and what it caused
     Report(report::ReportArgs),
     /// Answer unsubscribe links and preference pages until told to stop
@@ -196,6 +200,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Import(args) => import::run(&inv, args).await,
+        Verb::Suppress(args) => suppress::run(&inv, args).await,
         Verb::Report(args) => report::run(&inv, args).await,
         Verb::Serve(args) => serve::run(&inv, args).await,
     };

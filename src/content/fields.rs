@@ -1,0 +1,169 @@
+//! The catalogue of what a template may name, and the set of what a mail does name.
+//!
+//! The catalogue is the contract between authors and the planner: a field marked optional may be missing for a person, so its use needs
+//! a default. [`FieldSet`] lets the planner store with a message only what its templates use.
+
+use std::collections::BTreeSet;
+
+/// A field of an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    pub name: &'static str,
+    /// Whether everybody has it.
+    pub always: bool,
+    /// Fields of its own; empty for a plain value.
+    pub fields: &'static [Field],
+}
+
+const fn always(name: &'static str) -> Field {
+    Field { name, always: true, fields: &[] }
+}
+
+const fn optional(name: &'static str) -> Field {
+    Field { name, always: false, fields: &[] }
+}
+
+/// Everything a template may name, by its first word.
+pub(super) const CATALOGUE: [Field; 9] = [
+    Field {
+        name: "customer",
+        always: true,
+        fields: &[
+            always("customer_id"),
+            always("email"),
+            always("locale"),
+            optional("first_name"),
+            optional("last_name"),
+            optional("country"),
+            optional("time_zone"),
+        ],
+    },
+    Field {
+        name: "profile",
+        always: true,
+        fields: &[
+            always("orders"),
+            always("revenue"),
+            always("lifecycle"),
+            always("open_tickets"),
+            optional("average_order"),
+            optional("first_order_at"),
+            optional("last_order_at"),
+            optional("days_since_first_order"),
+            optional("days_since_last_order"),
+            optional("usual_gap_days"),
+            optional("r"),
+            optional("f"),
+            optional("m"),
+            optional("rfm"),
+            optional("top_category"),
+            Field {
+                name: "last_viewed",
+                always: false,
+                fields: &[always("sku"), always("name"), always("category"), optional("price"), optional("url")],
+            },
+            optional("last_rating"),
+        ],
+    },
+    Field {
+        name: "order",
+        always: false,
+        fields: &[always("order_id"), always("ordered_at"), always("total"), always("currency"), always("lines")],
+    },
+    Field { name: "campaign", always: true, fields: &[always("name"), always("title")] },
+    Field { name: "step", always: true, fields: &[always("name")] },
+    Field { name: "links", always: true, fields: &[always("unsubscribe"), optional("preferences")] },
+    Field {
+        name: "brand",
+        always: true,
+        fields: &[always("name"), always("organisation"), always("postal_address"), always("colour"), optional("url")],
+    },
+    always("preheader"),
+    always("today"),
+];
+
+/// Words the design gives templates and this version does not.
+pub(super) const NOT_SUPPORTED_YET: [&str; 3] = ["recommend", "reward", "loyalty"];
+
+/// The accent colour of a shop that names none.
+pub(super) const COLOUR_DEFAULT: &str = "#3b5bdb";
+
+/// A field among others, by name.
+pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
+    fields.iter().find(|f| f.name == name)
+}
+
+/// Which fields of an object are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Used {
+    /// The object as a whole, or by a name that is only known while rendering.
+    All,
+    Only(BTreeSet<String>),
+}
+
+impl Used {
+    fn none() -> Used {
+        Used::Only(BTreeSet::new())
+    }
+
+    /// Whether a field is used.
+    pub fn contains(&self, field: &str) -> bool {
+        match self {
+            Used::All => true,
+            Used::Only(names) => names.contains(field),
+        }
+    }
+
+    fn add(&mut self, field: Option<&&str>) {
+        match (self, field) {
+            (Used::All, _) => {}
+            (this, None) => *this = Used::All,
+            (Used::Only(names), Some(field)) => drop(names.insert((*field).to_owned())),
+        }
+    }
+}
+
+/// What the templates of a mail use of the data stored with each message. `customer_id`, `email` and `locale` are in the message row
+/// itself and need not be stored again; the names are always part of the set, because the To header shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldSet {
+    pub customer: Used,
+    pub profile: Used,
+    /// The last order with its lines.
+    pub order: bool,
+}
+
+impl FieldSet {
+    pub(super) fn new() -> FieldSet {
+        let names = ["first_name", "last_name"].map(str::to_owned);
+        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false }
+    }
+
+    pub(super) fn add(&mut self, path: &[&str]) {
+        match path.first() {
+            Some(&"customer") => self.customer.add(path.get(1)),
+            Some(&"profile") => self.profile.add(path.get(1)),
+            Some(&"order") => self.order = true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_is_named_and_everything_when_the_name_is_open() {
+        let mut set = FieldSet::new();
+        set.add(&["customer", "country"]);
+        set.add(&["profile", "last_viewed", "name"]);
+        assert!(
+            set.customer.contains("country") && set.customer.contains("first_name") && !set.customer.contains("points")
+        );
+        assert!(set.profile.contains("last_viewed") && !set.profile.contains("orders") && !set.order);
+        set.add(&["profile"]);
+        set.add(&["order", "lines"]);
+        assert!(set.profile == Used::All && set.order);
+    }
+}
