@@ -52,18 +52,18 @@ pub(super) async fn apply(tx: &mut Tx, bucket: i64, fact: &Fact, person: &Person
                 stop_or_lift(tx, address, scope, last_word(there), &source).await?;
             }
             // Consent is the person's, whichever of their addresses they wrote from.
-            if let (Scope::Topic(topic), true) = (scope, person.known) {
-                if let Some((word, at)) = last_word(said()) {
-                    let statement = Statement {
-                        bucket,
-                        customer_id: fact.key.customer_id.clone(),
-                        topic: topic.clone(),
-                        granted: word == Word::Go,
-                        at,
-                        source,
-                    };
-                    consent::state_all(tx, vec![statement]).await?;
-                }
+            if let (Scope::Topic(topic), true) = (scope, person.known)
+                && let Some((word, at)) = last_word(said())
+            {
+                let statement = Statement {
+                    bucket,
+                    customer_id: fact.key.customer_id.clone(),
+                    topic: topic.clone(),
+                    granted: word == Word::Go,
+                    at,
+                    source,
+                };
+                consent::state_all(tx, vec![statement]).await?;
             }
         }
         Kind::Complaint => stop(tx, person, Reason::Complaint, fact.at, &source).await?,

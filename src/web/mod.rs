@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
@@ -134,9 +133,9 @@ impl Asked {
         format!("../p/{}", self.token)
     }
 
-    /// The body, or the page that says why not.
-    fn body(&self, app: &App, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Response> {
-        body.map_err(|e| page(e.status(), app.pages.plain(&self.accept_language).not_understood()))
+    /// A body too large or cut off.
+    fn unreadable(&self, app: &App, e: &BytesRejection) -> Response {
+        page(e.status(), app.pages.plain(&self.accept_language).not_understood())
     }
 
     fn failed(&self, app: &App, e: &DbError) -> Response {

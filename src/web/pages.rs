@@ -243,7 +243,7 @@ const STYLE: &str = "\
 body{margin:0;min-height:100vh;display:flex;justify-content:center;align-items:flex-start;padding:12vh 16px 32px;\
 background:var(--page);color:var(--text);\
 font:17px/1.6 system-ui,-apple-system,'Segoe UI',Roboto,'Hiragino Sans','Noto Sans JP','Yu Gothic UI',sans-serif;\
-line-break:strict;overflow-wrap:anywhere}\
+line-break:strict;overflow-wrap:anywhere}:lang(ja){word-break:auto-phrase}\
 main{width:100%;max-width:34rem;background:var(--card);border:1px solid var(--line);border-top:4px solid var(--accent);\
 border-radius:12px;padding:28px clamp(20px,6vw,44px) 36px}\
 header{color:var(--soft);font-size:.9rem;letter-spacing:.04em}\

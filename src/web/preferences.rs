@@ -27,7 +27,7 @@ pub(super) async fn save(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Response> {
-    let body = asked.body(&app, body)?;
+    let body = body.map_err(|e| asked.unreadable(&app, &e))?;
     let shown = asked.preferences(&app).await?;
     let of = asked.page(&app, &shown);
     let Some(choice) = form::choice(content_type(&headers), &body) else {

@@ -90,6 +90,31 @@ fn text(report: &CampaignReport) -> String {
     report::text(report, &jiff::tz::TimeZone::UTC)
 }
 
+const EXPECTED: &str = "\
+win-back   1 run · 2026-11-24 09:00 · drained
+
+Audience            2,357
+  send                200
+  withheld            100   holdout 80 · holdout_global 20
+  skip              2,057   no_consent 2,000 · frequency_cap 57
+
+Messages              200
+  delivered           195    97.5 %
+  failed                5     2.5 %
+  unsubscribed          2     1.0 % · 1 came back
+  complained            1     0.5 %
+
+Goal: order.placed within 14 days
+                 people   reached     rate  95 % interval      money a person
+  treated           200        60   30.0 %  24.1 to 36.7 %          15.64 EUR
+  withheld          100        12   12.0 %  7.0 to 19.8 %            6.00 EUR
+
+Caused        +18.0 points (+8.2 to +26.3): beyond chance
+              +9.64 EUR a person (+4.97 EUR to +14.30 EUR): beyond chance
+              +1,927.00 EUR in all (+994.69 EUR to +2,859.31 EUR)
+              Groups of this size show effects from 13.8 points or 6.66 EUR a person on (80 % power).
+";
+
 #[tokio::test]
 async fn the_whole_way_from_verdicts_to_what_the_mail_caused() {
     each_database(|url| async move {
@@ -142,30 +167,7 @@ async fn the_whole_way_from_verdicts_to_what_the_mail_caused() {
         assert_eq!((outcome.withheld.people, outcome.withheld.reached), (100, 12));
         assert_eq!(outcome.treated.value, Some(60 * 5_000 + 10 * (59 * 60 / 2) - 5_000));
         assert_eq!((report.came_back.unsubscribed, report.came_back.resubscribed), (2, 1));
-        insta::assert_snapshot!(text(&report), @r"
-        win-back   1 run · 2026-11-24 09:00 · drained
-
-        Audience            2,357
-          send                200
-          withheld            100   holdout 80 · holdout_global 20
-          skip              2,057   no_consent 2,000 · frequency_cap 57
-
-        Messages              200
-          delivered           195    97.5 %
-          failed                5     2.5 %
-          unsubscribed          2     1.0 % · 1 came back
-          complained            1     0.5 %
-
-        Goal: order.placed within 14 days
-                         people   reached     rate  95 % interval      money a person
-          treated           200        60   30.0 %  24.1 to 36.7 %          15.64 EUR
-          withheld          100        12   12.0 %  7.0 to 19.8 %            6.00 EUR
-
-        Caused        +18.0 points (+8.2 to +26.3): beyond chance
-                      +9.64 EUR a person (+4.97 EUR to +14.30 EUR): beyond chance
-                      +1,927.00 EUR in all (+994.69 EUR to +2,859.31 EUR)
-                      Groups of this size show effects from 13.8 points or 6.66 EUR a person on (80 % power).
-        ");
+        assert_eq!(text(&report), EXPECTED);
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["runs"][0]["due_at"], "2026-11-24T09:00:00+00:00");
         assert_eq!(json["outcome"]["goal"]["did"], "order.placed");

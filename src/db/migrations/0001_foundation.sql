@@ -325,7 +325,7 @@ CREATE TABLE fact (
   bucket BIGINT NOT NULL,
   customer_id TEXT NOT NULL,
   fact_id TEXT NOT NULL,
-  kind TEXT NOT NULL,         -- bounce, complaint, unsubscribe, open, click, reply
+  kind TEXT NOT NULL,         -- bounce, complaint, unsubscribe, resubscribe, open, click, reply
   at BIGINT NOT NULL,
   campaign TEXT NOT NULL,
   step TEXT NOT NULL,
