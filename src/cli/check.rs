@@ -3,9 +3,6 @@
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation};
 use crate::problem::{Problems, Severity, counted};
-use crate::problem::{Problems, Severity};
-use crate::segment::Library;
-use crate::settings::Project;
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {}
@@ -15,8 +12,6 @@ pub async fn run(inv: &Invocation, _args: CheckArgs) -> Result<Exit, Failure> {
     let loaded = Loaded::read(inv, &mut problems);
     if let Some(loaded) = &loaded {
         loaded.templates(loaded.campaigns.iter(), &mut problems);
-    if let Some(project) = Project::load(&inv.project_dir, &mut problems) {
-        Library::load(&project, &mut problems);
     }
     if problems.has_errors() {
         return Err(Failure::Problems(problems));

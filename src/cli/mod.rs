@@ -8,16 +8,16 @@ pub mod demo;
 mod import;
 mod loaded;
 mod plan;
+mod preview;
+mod profile;
 mod queue;
 mod report;
+mod segment;
 mod send;
 mod sending;
 mod serve;
 mod suppress;
 mod work;
-mod profile;
-mod segment;
-mod preview;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,28 +69,30 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    /// Bring in customers, orders, events and the rest from files
     Import(import::ImportArgs),
-    Suppress(suppress::SuppressArgs),
-    /// What a campaign did, what came back, and what it caused
-    Report(report::ReportArgs),
-    /// Answer unsubscribe links and preference pages until told to stop
-    Serve(serve::ServeArgs),
+    /// Bring every customer's numbers up to date
+    Profile(profile::ProfileArgs),
+    /// Who is in which segment, and why
+    Segment(segment::SegmentArgs),
     /// The project's campaigns
     Campaign(campaign::CampaignArgs),
     /// Who would get a campaign, who would not, and why; sends nothing
     Plan(plan::PlanArgs),
+    /// Look at a campaign's mails, write them to files, or send yourself a test copy
+    Preview(preview::PreviewArgs),
     /// Plan a campaign and deliver it
     Send(send::SendArgs),
     /// Deliver everything that is due
     Work(work::WorkArgs),
     /// Look at the queue, prove that it adds up, hold and release runs
     Queue(queue::QueueArgs),
-    /// Bring the customers' numbers up to date and show where everybody stands
-    Profile(profile::ProfileArgs),
-    /// Named rules: their sizes, their meaning, and why somebody is in or out
-    Segment(segment::SegmentArgs),
-    /// Show a campaign's mails as people would get them
-    Preview(preview::PreviewArgs),
+    /// Never mail an address again, or lift that
+    Suppress(suppress::SuppressArgs),
+    /// Answer unsubscribe links and preference pages until told to stop
+    Serve(serve::ServeArgs),
+    /// What a campaign did, what came back, and what it caused
+    Report(report::ReportArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -237,17 +239,17 @@ pub async fn run(cli: Cli) -> ExitCode {
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
-        Verb::Suppress(args) => suppress::run(&inv, args).await,
-        Verb::Report(args) => report::run(&inv, args).await,
-        Verb::Serve(args) => serve::run(&inv, args).await,
+        Verb::Profile(args) => profile::run(&inv, args).await,
+        Verb::Segment(args) => segment::run(&inv, args).await,
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,
+        Verb::Preview(args) => preview::run(&inv, args).await,
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,
-        Verb::Profile(args) => profile::run(&inv, args).await,
-        Verb::Segment(args) => segment::run(&inv, args).await,
-        Verb::Preview(args) => preview::run(&inv, args).await,
+        Verb::Suppress(args) => suppress::run(&inv, args).await,
+        Verb::Serve(args) => serve::run(&inv, args).await,
+        Verb::Report(args) => report::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
