@@ -78,6 +78,14 @@ impl Dialect {
         format!("CASE WHEN {is_number} THEN CAST({text} AS DOUBLE PRECISION) END")
     }
 
+    /// Appended to a SELECT on table alias `k` whose rows this transaction decides about: others that ask the same wait until it ends.
+    pub fn lock(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => "FOR UPDATE OF k",
+        }
+    }
+
     /// A migration text in this engine's words: `CLUSTERED` after a table means that rows lie in key order.
     pub fn ddl(self, text: &str) -> String {
         match self {

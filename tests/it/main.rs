@@ -1,6 +1,12 @@
 //! All integration tests in one binary, modules in the order mail moves; `ground` is what they stand on.
 
 mod ground;
+
 mod history;
 mod profile;
 mod segment;
+
+mod delivery;
+
+mod report;
+mod web;

@@ -273,6 +273,7 @@ CREATE TABLE message (
   chunk_id BIGINT NOT NULL,
   seq BIGINT NOT NULL,
   topic TEXT NOT NULL,
+  kind TEXT NOT NULL,         -- promotional or service
   arm TEXT NOT NULL,
   message_id TEXT NOT NULL,   -- left side of the Message-ID: a keyed hash of campaign, step, slot, customer
   address TEXT,
@@ -324,7 +325,7 @@ CREATE TABLE fact (
   bucket BIGINT NOT NULL,
   customer_id TEXT NOT NULL,
   fact_id TEXT NOT NULL,
-  kind TEXT NOT NULL,         -- bounce, complaint, unsubscribe, open, click, reply
+  kind TEXT NOT NULL,         -- bounce, complaint, unsubscribe, resubscribe, open, click, reply
   at BIGINT NOT NULL,
   campaign TEXT NOT NULL,
   step TEXT NOT NULL,
