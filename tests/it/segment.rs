@@ -105,6 +105,8 @@ fn leaf() -> impl Strategy<Value = String> {
         "{ customer: account, in: [staff, guest] }",
         "{ customer: vip, eq: true }",
         "{ customer: ランク, eq: 金 }",
+        "{ customer: torn, exists: true }",
+        "{ customer: torn, in: [a, ab] }",
         "{ customer: country, in: [JP, FR] }",
         "{ customer: country, exists: false }",
         "{ customer: top_category, eq: \"it's\" }",
