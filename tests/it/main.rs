@@ -11,3 +11,5 @@ mod delivery;
 
 mod report;
 mod web;
+
+mod demo;
