@@ -238,8 +238,18 @@ impl Invocation {
     }
 }
 
-/// Run the command line; the process's exit code.
-pub async fn run(cli: Cli) -> ExitCode {
+/// The whole program: read the arguments, run the verb, give the exit code.
+pub fn start() -> ExitCode {
+    let cli = Cli::parse();
+    rustls::crypto::ring::default_provider().install_default().expect("no other provider was installed before");
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives threads")
+        .block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> ExitCode {
     let Global { project, format, quiet, at } = cli.global;
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {

@@ -28,14 +28,20 @@ pub fn check(bytes: &[u8]) -> Result<(), WireFault> {
     if !bytes.ends_with(b"\r\n") {
         return Err(WireFault::Unfinished);
     }
-    for line in bytes.split_inclusive(|b| *b == b'\n') {
-        let content = line.strip_suffix(b"\r\n").ok_or(WireFault::BareBreak)?;
-        if content.len() > LINE_CHARS_MAX {
-            return Err(WireFault::LongLine);
-        }
-        if content.iter().any(|b| *b == 0 || *b == b'\r') {
-            return Err(if content.contains(&0) { WireFault::Nul } else { WireFault::BareBreak });
-        }
+    if bytes.contains(&0) {
+        return Err(WireFault::Nul);
+    }
+    // Counting needs no branch per byte: this runs for every message.
+    let count = |wanted: u8| bytes.iter().filter(|b| **b == wanted).count();
+    let pairs = bytes.iter().zip(&bytes[1..]).filter(|(a, b)| **a == b'\r' && **b == b'\n').count();
+    if count(b'\r') != pairs || count(b'\n') != pairs {
+        return Err(WireFault::BareBreak);
+    }
+    let mut start = 0;
+    while start < bytes.len() {
+        // Lines that end within so many bytes of `start` are short enough; go on after the last of them.
+        let window = &bytes[start..bytes.len().min(start + LINE_CHARS_MAX + 2)];
+        start += 1 + window.iter().rposition(|b| *b == b'\n').ok_or(WireFault::LongLine)?;
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ pub async fn write_customers(db: &Db, customers: usize) {
     for n in 0..customers {
         let attributes = match n % 5 {
             0 => r#"{"account":"staff","points":"120"}"#,
-            1 => r#"{"account":"guest","points":7.5,"vip":true}"#,
+            1 => r#"{"account":"guest","points":7.5,"vip":true,"torn":"a\u0000b"}"#,
             2 => r#"{"account":null,"points":"many","vip":false}"#,
             3 => r#"{"points":{"now":3},"ランク":"金"}"#,
             _ => "{}",
@@ -262,7 +262,7 @@ async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, 
         state.into(),
         at.into(),
         1_i64.into(),
-        Value::Int((n % 3 == 0).then_some(at - 2 * DAY)),
+        Value::Int((n.is_multiple_of(3)).then_some(at - 2 * DAY)),
         at.into(),
     ];
     let columns =

@@ -3,6 +3,7 @@
 mod ground;
 
 mod history;
+mod import;
 mod profile;
 mod segment;
 
