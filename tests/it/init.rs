@@ -144,6 +144,7 @@ fn the_catcher_can_misbehave_and_ends_politely() {
     let output = catcher.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let told: Value = serde_json::from_str(stdout(&output)).unwrap();
-    assert_eq!((&told["messages"], &told["refused"]), (&1.into(), &1.into()));
+    assert_eq!(told["messages"], 1);
+    assert!(told["refused"].as_u64() >= Some(1), "{told}");
     assert!(dir.path().join("caught/000001.eml").is_file());
 }
