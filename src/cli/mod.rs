@@ -287,22 +287,6 @@ fn tell(inv: &Invocation, failure: &Failure) {
     }
 }
 
-/// `12,345`.
-fn thousands(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if n < 0 {
-        out.push('-');
-    }
-    for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(d);
-    }
-    out
-}
-
 /// A table with a heading and no frame but a line under it.
 fn table<const N: usize>(heading: [&str; N]) -> comfy_table::Table {
     let mut t = comfy_table::Table::new();

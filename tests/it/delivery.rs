@@ -361,6 +361,7 @@ async fn mail_travels_over_tls_from_the_first_byte_or_after_starttls_and_never_w
     let plain = Catcher::start(CatcherOptions::default()).await.unwrap();
     let url = format!("smtp://localhost:{}?tls=required", plain.addr().port());
     let server = Server::new(SmtpUrl::parse(&url).unwrap(), Some(&ca_file), "example.com").unwrap();
-    let mail = Mail { envelope_from: "b@example.com".into(), envelope_to: "m@example.com".into(), bytes: b"\r\n".to_vec() };
+    let mail =
+        Mail { envelope_from: "b@example.com".into(), envelope_to: "m@example.com".into(), bytes: b"\r\n".to_vec() };
     assert!(delivery::send_copy(&server, &mail).await.unwrap_err().contains("STARTTLS"));
 }
