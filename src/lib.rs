@@ -6,6 +6,7 @@
 // The ground: time, mistakes, names, files.
 pub mod address;
 pub mod clock;
+pub mod money;
 pub mod problem;
 pub mod token;
 pub mod yaml;
@@ -19,17 +20,44 @@ pub mod db;
 /// Who may be mailed.
 pub mod suppression;
 
-/// What the shop knows.
+/// What the shop knows: import.
 pub mod data;
+
+/// Statistics, pure.
+pub mod model;
+
+/// What we derive about each customer.
+pub mod profile;
+
+/// The rule language.
+pub mod segment;
+
+/// Templates.
+pub mod content;
 
 /// Campaign files.
 pub mod campaign;
+
+/// Verdicts: who gets what, and why not.
+pub mod plan;
+
+/// One row of the ledger becomes bytes.
+pub mod message;
 
 /// The ledger.
 pub mod queue;
 
 /// SMTP.
 pub mod delivery;
+
+/// What comes back.
+pub mod feedback;
+
+/// What happened and what it caused.
+pub mod report;
+
+/// Unsubscribe and preferences.
+pub mod web;
 
 /// The outside world for demo, previews and tests: imports no other room, and only `cli` and tests import it.
 pub mod catcher;

@@ -8,6 +8,7 @@ mod read;
 use crate::clock::Millis;
 use crate::problem::{Place, Problems};
 use crate::settings::Project;
+pub use crate::suppression::Kind;
 use crate::yaml::Span;
 
 /// The folder campaigns lie in, relative to the project.
@@ -49,15 +50,6 @@ pub enum Status {
     Draft,
     Live,
     Paused,
-}
-
-/// What a message is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Wants something: meets every guard.
-    Promotional,
-    /// Owed to the person: meets only the guards that make mailing impossible or wrong.
-    Service,
 }
 
 /// Whom a campaign is for.
@@ -165,6 +157,41 @@ impl Campaign {
     }
 }
 
+/// What of a campaign a run is bound to, stored with it as JSON: later edits of the file do not reach messages already written.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Definition {
+    pub title: String,
+    pub kind: Kind,
+    /// Titles of its topic by locale.
+    pub topic_titles: Vec<(String, String)>,
+    /// Step → template.
+    pub templates: Vec<(String, String)>,
+    pub holdout: f64,
+    pub holdout_global: f64,
+    pub goal: Option<Goal>,
+}
+
+impl Definition {
+    /// The definition a new run of this campaign is bound to.
+    pub fn of(campaign: &Campaign, settings: &crate::settings::Settings) -> Definition {
+        let topic = settings.topics.iter().find(|t| t.name == campaign.topic);
+        Definition {
+            title: campaign.title.clone(),
+            kind: campaign.kind,
+            topic_titles: topic.map(|t| t.titles.clone()).unwrap_or_default(),
+            templates: campaign.steps.iter().map(|s| (s.name.clone(), s.template.clone())).collect(),
+            holdout: campaign.experiment.holdout,
+            holdout_global: if campaign.kind == Kind::Service { 0.0 } else { settings.holdout_global },
+            goal: campaign.experiment.goal.clone(),
+        }
+    }
+
+    /// The template of a step.
+    pub fn template(&self, step: &str) -> Option<&str> {
+        self.templates.iter().find(|(s, _)| s == step).map(|(_, t)| t.as_str())
+    }
+}
+
 impl Status {
     /// As authors write it.
     pub fn word(self) -> &'static str {
@@ -172,16 +199,6 @@ impl Status {
             Status::Draft => "draft",
             Status::Live => "live",
             Status::Paused => "paused",
-        }
-    }
-}
-
-impl Kind {
-    /// As authors write it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::Promotional => "promotional",
-            Kind::Service => "service",
         }
     }
 }

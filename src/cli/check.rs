@@ -1,22 +1,33 @@
 //! `okaeri check`: every problem of the project's files at once, without a database.
 
+use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation};
-use crate::problem::{Problems, Severity};
-use crate::settings::Project;
+use crate::problem::{Problems, Severity, counted};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {}
 
 pub async fn run(inv: &Invocation, _args: CheckArgs) -> Result<Exit, Failure> {
     let mut problems = Problems::new();
-    if let Some(_project) = Project::load(&inv.project_dir, &mut problems) {}
+    let loaded = Loaded::read(inv, &mut problems);
+    if let Some(loaded) = &loaded {
+        loaded.templates(loaded.campaigns.iter(), &mut problems);
+    }
     if problems.has_errors() {
         return Err(Failure::Problems(problems));
     }
+    let checked = loaded.map_or_else(String::new, |l| {
+        format!(
+            "{}, {} and {}: ",
+            counted(1, "settings file"),
+            counted(l.segments.names().count(), "segment"),
+            counted(l.campaigns.iter().count(), "campaign")
+        )
+    });
     let warnings = problems.count(Severity::Warning);
     inv.print(
         || serde_json::json!({ "problems": problems.to_json() }),
-        || if warnings > 0 { problems.to_text() } else { "no problems\n".to_owned() },
+        || if warnings > 0 { problems.to_text() } else { format!("{checked}no problems\n") },
     );
     Ok(Exit::Done)
 }

@@ -2,10 +2,22 @@
 //!
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
+mod campaign;
 mod check;
 pub mod demo;
 mod import;
+mod loaded;
+mod plan;
+mod preview;
+mod profile;
+mod queue;
+mod report;
+mod segment;
+mod send;
+mod sending;
+mod serve;
 mod suppress;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +27,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::{self, Clock};
 use crate::db::{Db, DbError};
+use crate::plan::PlanError;
 use crate::problem::Problems;
 use crate::settings::{NotSet, Project};
 
@@ -56,8 +69,30 @@ pub enum Format {
 enum Verb {
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    /// Bring in customers, orders, events and the rest from files
     Import(import::ImportArgs),
+    /// Bring every customer's numbers up to date
+    Profile(profile::ProfileArgs),
+    /// Who is in which segment, and why
+    Segment(segment::SegmentArgs),
+    /// The project's campaigns
+    Campaign(campaign::CampaignArgs),
+    /// Who would get a campaign, who would not, and why; sends nothing
+    Plan(plan::PlanArgs),
+    /// Look at a campaign's mails, write them to files, or send yourself a test copy
+    Preview(preview::PreviewArgs),
+    /// Plan a campaign and deliver it
+    Send(send::SendArgs),
+    /// Deliver everything that is due
+    Work(work::WorkArgs),
+    /// Look at the queue, prove that it adds up, hold and release runs
+    Queue(queue::QueueArgs),
+    /// Never mail an address again, or lift that
     Suppress(suppress::SuppressArgs),
+    /// Answer unsubscribe links and preference pages until told to stop
+    Serve(serve::ServeArgs),
+    /// What a campaign did, what came back, and what it caused
+    Report(report::ReportArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -115,6 +150,15 @@ impl From<DbError> for Failure {
         match e {
             DbError::Address(_) => Failure::Usage(e.to_string()),
             e => Failure::Environment(e.to_string()),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(e: PlanError) -> Failure {
+        match e {
+            PlanError::Db(e) => e.into(),
+            e => Failure::Usage(e.to_string()),
         }
     }
 }
@@ -188,14 +232,34 @@ impl Invocation {
     }
 }
 
-/// Run the command line; the process's exit code.
-pub async fn run(cli: Cli) -> ExitCode {
+/// The whole program: read the arguments, run the verb, give the exit code.
+pub fn start() -> ExitCode {
+    let cli = Cli::parse();
+    rustls::crypto::ring::default_provider().install_default().expect("no other provider was installed before");
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives threads")
+        .block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> ExitCode {
     let Global { project, format, quiet, at } = cli.global;
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
         Verb::Check(args) => check::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
+        Verb::Profile(args) => profile::run(&inv, args).await,
+        Verb::Segment(args) => segment::run(&inv, args).await,
+        Verb::Campaign(args) => campaign::run(&inv, args).await,
+        Verb::Plan(args) => plan::run(&inv, args).await,
+        Verb::Preview(args) => preview::run(&inv, args).await,
+        Verb::Send(args) => send::run(&inv, args).await,
+        Verb::Work(args) => work::run(&inv, args).await,
+        Verb::Queue(args) => queue::run(&inv, args).await,
         Verb::Suppress(args) => suppress::run(&inv, args).await,
+        Verb::Serve(args) => serve::run(&inv, args).await,
+        Verb::Report(args) => report::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
@@ -221,4 +285,11 @@ fn tell(inv: &Invocation, failure: &Failure) {
             }
         }
     }
+}
+
+/// A table with a heading and no frame but a line under it.
+fn table<const N: usize>(heading: [&str; N]) -> comfy_table::Table {
+    let mut t = comfy_table::Table::new();
+    t.load_preset(comfy_table::presets::NOTHING).set_header(heading);
+    t
 }

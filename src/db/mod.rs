@@ -10,13 +10,15 @@
 //!
 //! Read on: [`bucket_of`], then `migrations/0001_foundation.sql`.
 
+mod binds;
 mod bulk;
 mod dialect;
 mod migrations;
 mod value;
 
+pub use binds::Binds;
 pub use bulk::Conflict;
-pub use dialect::Dialect;
+pub use dialect::{Dialect, decimal};
 pub use value::{Row, Value};
 
 use std::path::PathBuf;

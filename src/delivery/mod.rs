@@ -205,3 +205,24 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
     let ended = ended.unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });
     Ok((shared.counters.totals(rescued_unknown), ended))
 }
+
+/// Send one mail outside the ledger: a test copy to its author. The server's answer.
+pub async fn send_copy(server: &Server, mail: &Mail) -> Result<replies::Reply, String> {
+    let told = |stage: replies::Stage, reply: replies::Reply| format!("refused at {}: {}", stage.word(), reply.line());
+    let mut conversation = Conversation::open(server).await.map_err(|e| match e {
+        conversation::OpenError::Unreachable(why) => why,
+        conversation::OpenError::Refused(stage, reply) => told(stage, reply),
+    })?;
+    match conversation.begin(mail, "test").await {
+        conversation::Begun::Ready => {}
+        conversation::Begun::Refused(stage, reply) => return Err(told(stage, reply)),
+        conversation::Begun::Broken(_, why) => return Err(why),
+    }
+    let reply = match conversation.content(mail).await {
+        conversation::Sent::Answered(_, reply) if (200..300).contains(&reply.code) => reply,
+        conversation::Sent::Answered(stage, reply) => return Err(told(stage, reply)),
+        conversation::Sent::NotWritten(why) | conversation::Sent::Unanswered(why) => return Err(why),
+    };
+    conversation.quit().await;
+    Ok(reply)
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::Millis;
 use crate::db::{Conflict, DbResult, Tx, Value};
+use crate::suppression::Kind;
 
 use super::{CHUNK_MESSAGES_MAX, CHUNK_STRETCH};
 
@@ -39,11 +40,14 @@ pub struct Batch<'a> {
     pub step: &'a str,
     pub slot: &'a str,
     pub topic: &'a str,
+    pub kind: Kind,
+    /// When `--at` moved the planning instant, messages leave now all the same: deliveries keep real time.
+    pub leave_at: Option<Millis>,
     /// The relay's name; with the family it makes the lane.
     pub relay: &'a str,
 }
 
-const MESSAGE: [&str; 17] = [
+const MESSAGE: [&str; 18] = [
     "bucket",
     "customer_id",
     "campaign",
@@ -53,6 +57,7 @@ const MESSAGE: [&str; 17] = [
     "chunk_id",
     "seq",
     "topic",
+    "kind",
     "arm",
     "message_id",
     "address",
@@ -100,7 +105,7 @@ pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis
                 batch.run_id.into(),
                 format!("{}/{family}", batch.relay).into(),
                 "open".into(),
-                part.iter().map(|d| d.due_at).min().expect("chunks are not empty").into(),
+                batch.leave_at.or(part.iter().map(|d| d.due_at).min()).expect("chunks are not empty").into(),
                 (part.len() as i64).into(),
                 now.into(),
             ]);
@@ -126,7 +131,7 @@ pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis
     Ok(())
 }
 
-fn message_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 17] {
+fn message_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 18] {
     let d = p.draft;
     [
         d.bucket.into(),
@@ -138,6 +143,7 @@ fn message_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 17] {
         p.chunk_id.into(),
         p.seq.into(),
         batch.topic.into(),
+        batch.kind.word().into(),
         (&d.arm).into(),
         (&d.message_id).into(),
         d.address.clone().into(),
@@ -159,7 +165,7 @@ fn delivery_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 9] {
         (&d.customer_id).into(),
         batch.run_id.into(),
         state.word().into(),
-        d.due_at.into(),
+        batch.leave_at.unwrap_or(d.due_at).into(),
         0_i64.into(),
         now.into(),
     ]

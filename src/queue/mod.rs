@@ -7,8 +7,10 @@
 //! Legal moves are pure, in [`states`]; `docs/states.md` draws them.
 
 pub mod enqueue;
+pub mod fill;
 pub mod lease;
 pub mod ledger;
+pub mod planner;
 pub mod rescue;
 pub mod run;
 pub mod states;

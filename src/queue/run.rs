@@ -115,3 +115,17 @@ pub async fn drain_finished(db: &Db, now: Millis) -> DbResult<u64> {
     )
     .await
 }
+
+/// Take back a run that never became ready: none of its messages has left, so its rows go and its slot is free again.
+pub async fn discard(db: &Db, run_id: &str) -> DbResult<()> {
+    let mut tx = db.begin().await?;
+    let held = tx
+        .execute("UPDATE run SET state = 'cancelled' WHERE run_id = $1 AND state = 'enqueuing'", args![run_id])
+        .await?;
+    if held > 0 {
+        for table in ["chunk", "delivery", "message", "entry", "skip", "run_verdict", "run"] {
+            tx.execute(&format!("DELETE FROM {table} WHERE run_id = $1"), args![run_id]).await?;
+        }
+    }
+    tx.commit().await
+}

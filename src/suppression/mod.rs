@@ -30,6 +30,16 @@ pub enum Kind {
     Service,
 }
 
+impl Kind {
+    /// As authors write it and the ledger stores it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Promotional => "promotional",
+            Kind::Service => "service",
+        }
+    }
+}
+
 /// How far a suppression reaches. Stored as `all`, `promotional` or `topic:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {

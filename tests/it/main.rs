@@ -2,4 +2,12 @@
 
 mod ground;
 
+mod history;
 mod import;
+mod profile;
+mod segment;
+
+mod delivery;
+
+mod report;
+mod web;

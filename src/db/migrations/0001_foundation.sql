@@ -63,7 +63,8 @@ CREATE TABLE product (
   attributes TEXT NOT NULL
 ) CLUSTERED;
 
--- status: placed (counts), returned (its total is negative or counts against revenue), cancelled (does not count).
+-- status: placed (counts), returned (came back: counts for nothing, a negative total lowers revenue), cancelled (counts for nothing).
+-- A negative total is a return under any status but cancelled.
 CREATE TABLE customer_order (
   bucket BIGINT NOT NULL,
   customer_id TEXT NOT NULL,
@@ -137,27 +138,39 @@ CREATE TABLE dirty (
 
 ---------------------------------------------------------------- what we derive (room: profile)
 
--- Facts that do not move with the clock. Recency, lifecycle and R depend on the day and are computed where they are asked for.
+-- Facts that do not move with the clock. Days since, lifecycle and R·F·M are expressions over them with the instant bound.
+-- A day is a number of days since 1970-01-01 in the project's time zone.
 CREATE TABLE profile (
   bucket BIGINT NOT NULL,
   customer_id TEXT NOT NULL,
-  orders BIGINT NOT NULL,            -- counted orders
+  orders BIGINT NOT NULL,            -- counted orders: placed, total 0 or more
   purchase_days BIGINT NOT NULL,     -- distinct local days with a counted order (frequency = purchase_days - 1)
   revenue BIGINT NOT NULL,           -- net of returns
   average_order BIGINT,              -- gross per counted order
   first_order_at BIGINT,
   last_order_at BIGINT,
-  previous_order_at BIGINT,          -- the last purchase day before the last
+  previous_order_at BIGINT,          -- the last order of the purchase day before the last
+  first_order_day BIGINT,
+  last_order_day BIGINT,
+  last_gap_days BIGINT,              -- between the last two purchase days
   usual_gap_days DOUBLE PRECISION,   -- median days between purchase days
+  earlier_gap_days DOUBLE PRECISION, -- the same without the last gap, where two or more are left
   top_category TEXT,
-  affinity TEXT,                     -- JSON object: category -> share of amount
+  affinity TEXT,                     -- JSON object: category -> share of the amount in thousandths, five at most
   last_viewed_at BIGINT,
   last_viewed_sku TEXT,
   open_tickets BIGINT NOT NULL,
   last_rating DOUBLE PRECISION,
   last_rating_at BIGINT,
   last_event_at BIGINT,
-  computed_at BIGINT NOT NULL,
+  computed_at BIGINT NOT NULL,       -- when a number above last changed
+  PRIMARY KEY (bucket, customer_id)
+) CLUSTERED;
+
+-- The customers that a running refresh took out of dirty; empty outside of its transaction.
+CREATE TABLE profile_due (
+  bucket BIGINT NOT NULL,
+  customer_id TEXT NOT NULL,
   PRIMARY KEY (bucket, customer_id)
 ) CLUSTERED;
 
@@ -221,6 +234,8 @@ CREATE TABLE entry (
   PRIMARY KEY (bucket, customer_id, campaign, slot)
 ) CLUSTERED;
 
+CREATE INDEX entry_by_run ON entry (run_id);
+
 -- Who was passed over and why.
 CREATE TABLE skip (
   bucket BIGINT NOT NULL,
@@ -247,7 +262,7 @@ CREATE TABLE chunk (
   changed_at BIGINT NOT NULL,
   PRIMARY KEY (bucket, chunk_id)
 ) CLUSTERED;
-CREATE INDEX chunk_by_run ON chunk (run_id, due_at);
+CREATE INDEX chunk_by_run ON chunk (run_id, state, due_at);
 
 -- The ledger row of a message: written once, before any network call.
 CREATE TABLE message (
@@ -260,6 +275,7 @@ CREATE TABLE message (
   chunk_id BIGINT NOT NULL,
   seq BIGINT NOT NULL,
   topic TEXT NOT NULL,
+  kind TEXT NOT NULL,         -- promotional or service
   arm TEXT NOT NULL,
   message_id TEXT NOT NULL,   -- left side of the Message-ID: a keyed hash of campaign, step, slot, customer
   address TEXT,
@@ -289,6 +305,9 @@ CREATE TABLE delivery (
   PRIMARY KEY (bucket, chunk_id, seq)
 ) CLUSTERED;
 
+-- Rows of a run, for its status and report. state is in no index: updates of it stay cheap on every engine.
+CREATE INDEX delivery_by_run ON delivery (run_id);
+
 -- Every try that did not end in plain acceptance.
 CREATE TABLE attempt (
   bucket BIGINT NOT NULL,
@@ -311,7 +330,7 @@ CREATE TABLE fact (
   bucket BIGINT NOT NULL,
   customer_id TEXT NOT NULL,
   fact_id TEXT NOT NULL,
-  kind TEXT NOT NULL,         -- bounce, complaint, unsubscribe, open, click, reply
+  kind TEXT NOT NULL,         -- bounce, complaint, unsubscribe, resubscribe, open, click, reply
   at BIGINT NOT NULL,
   campaign TEXT NOT NULL,
   step TEXT NOT NULL,

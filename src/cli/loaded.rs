@@ -1,0 +1,91 @@
+//! What most verbs begin with: the whole project, checked.
+
+use super::{Failure, Invocation};
+use crate::campaign::{self, Campaign, Status};
+use crate::content::{SenderValues, Snapshot, TemplateSet, Wanted};
+use crate::problem::{Problems, nearest};
+use crate::segment;
+use crate::settings::Project;
+
+/// Settings, segments and campaigns.
+pub struct Loaded {
+    pub project: Project,
+    pub segments: segment::Library,
+    pub campaigns: campaign::Library,
+}
+
+impl Loaded {
+    /// Read everything; problems are collected.
+    pub fn read(inv: &Invocation, problems: &mut Problems) -> Option<Loaded> {
+        let project = Project::load(&inv.project_dir, problems)?;
+        let segments = segment::Library::load(&project, problems);
+        let names: Vec<&str> = segments.names().collect();
+        let campaigns = campaign::Library::load(&project, &names, problems);
+        Some(Loaded { project, segments, campaigns })
+    }
+
+    /// Read everything; errors end the verb, warnings are told.
+    pub fn load(inv: &Invocation) -> Result<Loaded, Failure> {
+        let mut problems = Problems::new();
+        let loaded = Loaded::read(inv, &mut problems);
+        inv.settle(problems)?;
+        loaded.ok_or_else(|| Failure::Usage("the project could not be read".to_owned()))
+    }
+
+    /// The campaign of this name.
+    pub fn campaign(&self, name: &str) -> Result<&Campaign, Failure> {
+        self.campaigns.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.campaigns.iter().map(|c| c.name.as_str()).collect();
+            let hint = match nearest(name, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => "there are no campaigns in campaigns/".to_owned(),
+                None => format!("campaigns: {}", names.join(", ")),
+            };
+            Failure::Usage(format!("there is no campaign `{name}`\n{hint}"))
+        })
+    }
+
+    /// The campaign of this name, if it may send.
+    pub fn live_campaign(&self, name: &str) -> Result<&Campaign, Failure> {
+        let campaign = self.campaign(name)?;
+        match campaign.status {
+            Status::Live => Ok(campaign),
+            other => Err(Failure::Usage(format!(
+                "the campaign `{name}` is {}: it sends nothing\nset `status: live` in {} when it is ready",
+                other.word(),
+                campaign.place.file
+            ))),
+        }
+    }
+
+    /// The templates of campaigns, read and checked.
+    pub fn templates<'c>(
+        &self,
+        campaigns: impl IntoIterator<Item = &'c Campaign>,
+        problems: &mut Problems,
+    ) -> Option<TemplateSet> {
+        let wanted: Vec<Wanted> = campaigns
+            .into_iter()
+            .flat_map(|c| {
+                c.steps.iter().map(|s| Wanted {
+                    name: s.template.clone(),
+                    place: s.template_place.clone(),
+                    promotional: c.kind == campaign::Kind::Promotional,
+                })
+            })
+            .collect();
+        let set = TemplateSet::load(&self.project.dir, &wanted, &self.project.settings, problems)?;
+        set.check(&self.project.settings, None, problems);
+        Some(set)
+    }
+
+    /// A campaign's templates and the sender's values, pinned; and the set itself, which knows the fields they use.
+    pub fn pinned(&self, inv: &Invocation, campaign: &Campaign) -> Result<(TemplateSet, Snapshot), Failure> {
+        let mut problems = Problems::new();
+        let set = self.templates([campaign], &mut problems);
+        inv.settle(problems)?;
+        let set = set.ok_or_else(|| Failure::Usage("the templates could not be read".to_owned()))?;
+        let snapshot = Snapshot::take(&set, SenderValues::of(&self.project.settings)?);
+        Ok((set, snapshot))
+    }
+}

@@ -1,0 +1,86 @@
+//! `okaeri profile`: brings the customers' numbers up to date and shows where everybody stands.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::json;
+
+use super::{Exit, Failure, Invocation};
+use crate::money::grouped;
+use crate::problem::counted;
+use crate::profile::{self, Moment, RefreshTotals, Rfm, Scope, Stage};
+
+#[derive(Debug, clap::Args)]
+pub struct ProfileArgs {
+    /// Compute everyone anew, not only customers whose data changed
+    #[arg(long)]
+    full: bool,
+}
+
+pub async fn run(inv: &Invocation, args: ProfileArgs) -> Result<Exit, Failure> {
+    let project = inv.project()?;
+    let db = inv.open_db(&project).await?;
+    let clock = inv.clock(&project.settings.time_zone)?;
+    let scope = if args.full { Scope::Everyone } else { Scope::Dirty };
+    let totals = profile::refresh(&db, &project.settings, clock.now(), scope).await?;
+    let moment = Moment::at(&db, &project.settings, clock.as_of()).await?;
+    let grid = profile::grid(&db, &moment).await?;
+    inv.print(|| as_json(&totals, &grid), || as_text(&totals, &grid));
+    Ok(Exit::Done)
+}
+
+type Grid = BTreeMap<(Option<Rfm>, Stage), i64>;
+
+fn as_json(totals: &RefreshTotals, grid: &Grid) -> serde_json::Value {
+    let cells: Vec<_> =
+        grid.iter().map(|((rfm, stage), n)| json!({ "rfm": rfm, "lifecycle": stage, "people": n })).collect();
+    json!({ "refresh": totals, "people": grid.values().sum::<i64>(), "grid": cells })
+}
+
+fn as_text(totals: &RefreshTotals, grid: &Grid) -> String {
+    let what = if totals.everyone { "everyone" } else { "customers whose data changed" };
+    let mut out = format!(
+        "{} computed ({what}), {} changed",
+        counted_grouped(totals.computed, "profile"),
+        grouped(totals.changed as i64)
+    );
+    if totals.dropped > 0 {
+        out.push_str(&format!(", {} dropped", grouped(totals.dropped as i64)));
+    }
+    out.push('\n');
+    if grid.is_empty() {
+        out.push_str("no customers yet: start with `okaeri import`\n");
+        return out;
+    }
+    let stages: Vec<Stage> = Stage::ALL.into_iter().filter(|s| grid.keys().any(|(_, stage)| stage == s)).collect();
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let mut head = vec!["RFM".to_owned()];
+    head.extend(stages.iter().map(|s| s.name().to_owned()));
+    head.push("people".to_owned());
+    table.set_header(head);
+    let rows = Rfm::ALL.into_iter().map(Some).chain([None]);
+    for rfm in rows {
+        let of = |stage: &Stage| grid.get(&(rfm, *stage)).copied().unwrap_or(0);
+        let sum: i64 = stages.iter().map(of).sum();
+        if sum == 0 {
+            continue;
+        }
+        let mut row = vec![rfm.map_or("no order yet", Rfm::name).replace('_', " ")];
+        row.extend(stages.iter().map(|s| if of(s) == 0 { "·".to_owned() } else { grouped(of(s)) }));
+        row.push(grouped(sum));
+        table.add_row(row);
+    }
+    let mut last = vec!["people".to_owned()];
+    last.extend(stages.iter().map(|s| grouped(grid.iter().filter(|((_, stage), _)| stage == s).map(|(_, n)| n).sum())));
+    last.push(grouped(grid.values().sum()));
+    table.add_row(last);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("{out}\n{}\n", table.trim_fmt())
+}
+
+fn counted_grouped(n: u64, word: &str) -> String {
+    if n == 1 { counted(1, word) } else { format!("{} {word}s", grouped(n as i64)) }
+}

@@ -1,0 +1,219 @@
+//! `okaeri send CAMPAIGN`: plan the campaign for its slot, write the ledger, deliver.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::loaded::Loaded;
+use super::sending::{self, Drained};
+use super::{Exit, Failure, Invocation};
+use crate::args;
+use crate::campaign::{Campaign, Definition};
+use crate::clock::{self, Clock, Millis};
+use crate::content::Snapshot;
+use crate::db::Db;
+use crate::message::Composer;
+use crate::money::grouped;
+use crate::plan::Planning;
+use crate::problem::{Place, Problems};
+use crate::queue::fill::{Filled, Filling};
+use crate::queue::planner::PlannerLease;
+use crate::queue::run::{self, NewRun, Run};
+use crate::queue::{MESSAGE_LIFETIME, RunState, status};
+use crate::token::Tokens;
+
+/// How long we wait for another planner.
+const PLANNER_WAIT: Duration = Duration::from_secs(60);
+const PLANNER_POLL: Duration = Duration::from_millis(200);
+
+#[derive(Debug, clap::Args)]
+pub struct SendArgs {
+    /// The campaign's name
+    campaign: String,
+    /// The key of this occurrence; the same slot is never sent twice [default: the local day]
+    #[arg(long)]
+    slot: Option<String>,
+}
+
+pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
+    let loaded = Loaded::load(inv)?;
+    let campaign = loaded.live_campaign(&args.campaign)?;
+    let clock = inv.clock(&loaded.project.settings.time_zone)?;
+    let server = sending::server(&loaded.project)?;
+    sending::refuse_moved_clock(clock, &server)?;
+    let db = inv.open_db(&loaded.project).await?;
+    let enlisted = enlist(inv, &loaded, &db, campaign, args.slot, clock).await?;
+    let sent = match enlisted.run.state() {
+        RunState::Ready | RunState::Sending => {
+            let waiting = pending(&db, &enlisted.run.run_id).await?;
+            let drained =
+                sending::drain(inv, &loaded.project, &db, server, Some(enlisted.run.run_id.clone()), waiting).await?;
+            Some(drained)
+        }
+        _ => None,
+    };
+    inv.print(|| json(&enlisted, sent.as_ref()), || text(&loaded, campaign, &enlisted, sent.as_ref()));
+    sent.map_or(Ok(Exit::Done), |s| s.exit())
+}
+
+/// A run with its messages in the ledger.
+pub struct Enlisted {
+    pub run: Run,
+    /// What filling came to; `None` when the run was there before.
+    pub filled: Option<Filled>,
+}
+
+/// Open the campaign's run for the slot and see that all its messages are in the ledger.
+pub async fn enlist(
+    inv: &Invocation,
+    loaded: &Loaded,
+    db: &Db,
+    campaign: &Campaign,
+    slot: Option<String>,
+    clock: Clock,
+) -> Result<Enlisted, Failure> {
+    let settings = &loaded.project.settings;
+    let as_of = clock.as_of();
+    let slot = slot.unwrap_or_else(|| clock::date_in(as_of, &settings.time_zone).to_string());
+    let tokens = sending::tokens(&loaded.project)?;
+    let (set, snapshot) = loaded.pinned(inv, campaign)?;
+    let planner = planner_lease(db).await?;
+    let run = open_run(db, loaded, campaign, &slot, &snapshot, as_of, clock).await?;
+    if run.state() != RunState::Enqueuing {
+        planner.release(db).await?;
+        return Ok(Enlisted { run, filled: None });
+    }
+    let snapshot = pinned_earlier(db, &run, snapshot).await?;
+    let planning = Planning::prepare(db, settings, &loaded.segments, campaign, set.fields_used(), run.as_of).await?;
+    let composer = composer(&snapshot, tokens.clone())?;
+    let filling = Filling {
+        planning: &planning,
+        composer: &composer,
+        tokens: &tokens,
+        slot: &slot,
+        leave_at: clock.is_moved().then(|| clock.now()),
+    };
+    let filled = filling.fill(db, &run, async || planner.renew(db, clock::now()).await.unwrap_or(false)).await?;
+    let filled = filled.ok_or_else(|| Failure::Busy("another process took over planning; run again".to_owned()))?;
+    if filled.failed > 0 {
+        run::discard(db, &run.run_id).await?;
+        planner.release(db).await?;
+        return Err(not_rendered(campaign, &filled));
+    }
+    run::advance(db, &run.run_id, RunState::Ready, None, clock::now()).await?;
+    planner.release(db).await?;
+    let run = run::get(db, &run.run_id).await?.unwrap_or(run);
+    Ok(Enlisted { run, filled: Some(filled) })
+}
+
+/// Templates compiled for composing.
+pub fn composer(snapshot: &Snapshot, tokens: Tokens) -> Result<Composer, Failure> {
+    let compiled = snapshot.compile().map_err(|e| Failure::Usage(e.to_string()))?;
+    Ok(Composer::new(Arc::new(compiled), Some(tokens)))
+}
+
+/// The problems that a run with unrenderable messages ends with.
+pub fn not_rendered(campaign: &Campaign, filled: &Filled) -> Failure {
+    let mut problems = Problems::new();
+    let place = Place::file(&campaign.place.file);
+    for failure in &filled.failures {
+        problems.error("not-rendered", &place, format!("customer {}: {}", failure.customer_id, failure.why));
+    }
+    let more = filled.failed.saturating_sub(filled.failures.len() as u64);
+    let all = if more > 0 { format!("and {more} more; ") } else { String::new() };
+    problems
+        .error("run-stopped", &place, format!("{all}nothing was sent, because not every message could be rendered"))
+        .hint("mend the template (a `default(value=…)` for what may be missing), then run again");
+    Failure::Problems(problems)
+}
+
+async fn planner_lease(db: &Db) -> Result<PlannerLease, Failure> {
+    let started = tokio::time::Instant::now();
+    loop {
+        if let Some(lease) = PlannerLease::take(db, clock::now()).await? {
+            return Ok(lease);
+        }
+        if started.elapsed() > PLANNER_WAIT {
+            return Err(Failure::Busy("another process is planning; run again later".to_owned()));
+        }
+        tokio::time::sleep(PLANNER_POLL).await;
+    }
+}
+
+async fn open_run(
+    db: &Db,
+    loaded: &Loaded,
+    campaign: &Campaign,
+    slot: &str,
+    snapshot: &Snapshot,
+    as_of: Millis,
+    clock: Clock,
+) -> Result<Run, Failure> {
+    let definition = Definition::of(campaign, &loaded.project.settings);
+    let definition = serde_json::to_string(&definition).expect("a definition serialises");
+    let snapshot_id = snapshot.id();
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "INSERT INTO template_snapshot (snapshot_id, content, created_at) VALUES ($1, $2, $3) ON CONFLICT (snapshot_id) DO NOTHING",
+        args![&snapshot_id, snapshot.to_json(), clock.now()],
+    )
+    .await?;
+    let new = NewRun {
+        campaign: &campaign.name,
+        slot,
+        as_of,
+        due_at: as_of,
+        expires_at: clock.now() + MESSAGE_LIFETIME,
+        snapshot_id: &snapshot_id,
+        definition: &definition,
+    };
+    let run = run::open(&mut tx, &new, clock.now()).await?;
+    tx.commit().await?;
+    Ok(run)
+}
+
+/// The templates the run was opened with; an interrupted run goes on with them, whatever the files say now.
+async fn pinned_earlier(db: &Db, run: &Run, ours: Snapshot) -> Result<Snapshot, Failure> {
+    if run.snapshot_id == ours.id() {
+        return Ok(ours);
+    }
+    let sql = "SELECT content FROM template_snapshot WHERE snapshot_id = $1";
+    let (content,): (String,) = db.fetch_one(sql, args![&run.snapshot_id]).await?;
+    Snapshot::from_json(&content).map_err(|e| Failure::Environment(e.to_string()))
+}
+
+async fn pending(db: &Db, run_id: &str) -> Result<u64, Failure> {
+    let states = status::states_of(db, run_id).await?;
+    Ok(states.iter().filter(|(s, _)| s == "pending" || s == "deferred").map(|(_, n)| n.unsigned_abs()).sum())
+}
+
+fn text(loaded: &Loaded, campaign: &Campaign, enlisted: &Enlisted, sent: Option<&Drained>) -> String {
+    let run = &enlisted.run;
+    let mut out = format!("{} · {} · slot {}\n", campaign.name, campaign.title, run.slot);
+    match (&enlisted.filled, run.state()) {
+        (Some(filled), _) => {
+            for (verdict, words) in [("send", "to be mailed"), ("withheld", "withheld"), ("skip", "skipped")] {
+                out.push_str(&format!("  {:>9} {words}\n", grouped(filled.tally.of(verdict))));
+            }
+        }
+        (None, RunState::Ready | RunState::Sending) => out.push_str("  this slot was begun before; going on with it\n"),
+        (None, RunState::Paused) => {
+            let why = run.reason.as_deref().unwrap_or("by an operator");
+            out.push_str(&format!("  this slot is paused: {why}\n  okaeri queue resume {}\n", run.run_id));
+        }
+        (None, state) => {
+            out.push_str(&format!("  this slot is {state}: nothing to do (another slot: --slot NAME)\n"));
+        }
+    }
+    if let Some(sent) = sent {
+        out.push_str(&sent.text(&loaded.project.settings.time_zone));
+    }
+    out
+}
+
+fn json(enlisted: &Enlisted, sent: Option<&Drained>) -> serde_json::Value {
+    serde_json::json!({
+        "run": enlisted.run,
+        "verdicts": enlisted.filled.as_ref().map(|f| super::plan::verdicts_json(&f.tally)),
+        "delivery": sent.map(Drained::json),
+    })
+}

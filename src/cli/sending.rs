@@ -1,0 +1,287 @@
+//! What `send`, `work` and the demo share: the server, the composers of stored runs, stopping on a signal, draining, and the words for how
+//! it ended.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Exit, Failure, Invocation};
+use crate::args;
+use crate::campaign::Definition;
+use crate::clock::{self, Clock, Millis};
+use crate::content::Snapshot;
+use crate::db::Db;
+use crate::delivery::{self, Compose, DeliveryLock, Ended, Mail, OpenComposer, Options, Server, Totals};
+use crate::message::{Composer, MessageFacts};
+use crate::money::grouped;
+use crate::queue::lease::Queued;
+use crate::queue::{run, status};
+use crate::settings::{Project, SmtpUrl};
+use crate::suppression::Kind;
+use crate::token::Tokens;
+
+/// How long a second process waits for the one that delivers from the same SQLite file.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_millis(200);
+
+/// The project's mail server.
+pub fn server(project: &Project) -> Result<Server, Failure> {
+    let settings = &project.settings;
+    let url = SmtpUrl::parse(settings.smtp.url.require("sending")?).map_err(Failure::Usage)?;
+    let hello = settings.sender.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let ca_file = settings.smtp.ca_file.as_ref().map(|f| project.dir.join(f));
+    Server::new(url, ca_file.as_deref(), hello).map_err(Failure::Usage)
+}
+
+/// Refuse to send at a moved time, except to this machine itself.
+pub fn refuse_moved_clock(clock: Clock, server: &Server) -> Result<(), Failure> {
+    if clock.is_moved() && !server.url().is_loopback() {
+        return Err(Failure::Usage(format!(
+            "--at is for trying things out, and {} is a real mail server\nleave --at away, or point SMTP_URL at this machine",
+            server.url()
+        )));
+    }
+    Ok(())
+}
+
+/// The keys of the project's secret.
+pub fn tokens(project: &Project) -> Result<Tokens, Failure> {
+    let secret = project.settings.links.secret.require("signing links and Message-IDs").map_err(|e| {
+        Failure::Usage(format!("{e}\nset it to a long random text once and keep it: openssl rand -hex 32"))
+    })?;
+    Ok(Tokens::new(secret))
+}
+
+/// The composer of one stored run.
+struct RunComposer {
+    composer: Composer,
+    definition: Definition,
+    /// The topic's titles, looked up by locale.
+    topic: crate::settings::Topic,
+    expires_at: Millis,
+}
+
+impl RunComposer {
+    fn facts<'m>(&'m self, m: &'m Queued, payload: &'m serde_json::Value) -> Result<MessageFacts<'m>, String> {
+        let template = self.definition.template(&m.step).ok_or_else(|| format!("its run has no step `{}`", m.step))?;
+        Ok(MessageFacts {
+            bucket: m.bucket,
+            chunk_id: m.chunk_id,
+            seq: m.seq,
+            customer_id: &m.customer_id,
+            campaign: &m.campaign,
+            campaign_title: &self.definition.title,
+            step: &m.step,
+            slot: &m.slot,
+            topic: &m.topic,
+            topic_title: self.topic.title(&m.locale),
+            promotional: self.definition.kind == Kind::Promotional,
+            template,
+            locale: &m.locale,
+            message_id: &m.message_id,
+            address: m.address.as_deref().unwrap_or_default(),
+            payload,
+        })
+    }
+}
+
+impl Compose for RunComposer {
+    fn compose(&self, m: &Queued, date_at: Millis) -> Result<Mail, String> {
+        let payload = serde_json::from_str(&m.payload).map_err(|e| format!("its stored data cannot be read: {e}"))?;
+        let composed = self.composer.compose(&self.facts(m, &payload)?, date_at).map_err(|e| e.to_string())?;
+        Ok(Mail { envelope_from: composed.envelope_from, envelope_to: composed.envelope_to, bytes: composed.bytes })
+    }
+
+    fn kind(&self) -> Kind {
+        self.definition.kind
+    }
+
+    fn expires_at(&self) -> Millis {
+        self.expires_at
+    }
+}
+
+/// Opens the composers of stored runs; runs with the same snapshot share their compiled templates.
+pub fn composers(db: Db, tokens: Tokens) -> OpenComposer {
+    let compiled: Arc<tokio::sync::Mutex<HashMap<String, Composer>>> = Arc::default();
+    Arc::new(move |run_id| {
+        let (db, tokens, compiled) = (db.clone(), tokens.clone(), compiled.clone());
+        Box::pin(async move {
+            let run = run::get(&db, &run_id).await.map_err(|e| e.to_string())?;
+            let run = run.ok_or_else(|| format!("the run {run_id} is gone"))?;
+            let definition: Definition = serde_json::from_str(&run.definition).map_err(|e| e.to_string())?;
+            let mut compiled = compiled.lock().await;
+            if !compiled.contains_key(&run.snapshot_id) {
+                let composer = stored_composer(&db, &run.snapshot_id, tokens).await?;
+                compiled.insert(run.snapshot_id.clone(), composer);
+            }
+            let topic = crate::settings::Topic {
+                name: run.campaign.clone(),
+                titles: definition.topic_titles.clone(),
+                place: crate::problem::Place::file(""),
+            };
+            let composer = compiled[&run.snapshot_id].clone();
+            Ok(Arc::new(RunComposer { composer, definition, topic, expires_at: run.expires_at }) as Arc<dyn Compose>)
+        })
+    })
+}
+
+async fn stored_composer(db: &Db, snapshot_id: &str, tokens: Tokens) -> Result<Composer, String> {
+    let sql = "SELECT content FROM template_snapshot WHERE snapshot_id = $1";
+    let row: Option<(String,)> = db.fetch_optional(sql, args![snapshot_id]).await.map_err(|e| e.to_string())?;
+    let (content,) = row.ok_or_else(|| format!("the template snapshot {snapshot_id} is gone"))?;
+    let snapshot = Snapshot::from_json(&content).map_err(|e| e.to_string())?;
+    Ok(Composer::new(Arc::new(snapshot.compile().map_err(|e| e.to_string())?), Some(tokens)))
+}
+
+/// Turns true on SIGTERM or Ctrl-C: finish what is in flight, then end.
+pub fn stop_signal() -> watch::Receiver<bool> {
+    let (asked, stop) = watch::channel(false);
+    tokio::spawn(async move {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .expect("the system delivers SIGTERM");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        let _ = asked.send(true);
+        // Hold the channel: dropping it would look like another change.
+        std::future::pending::<()>().await;
+    });
+    stop
+}
+
+/// What a drain did, and how it ended.
+#[derive(Debug)]
+pub struct Drained {
+    pub totals: Totals,
+    pub ended: Ended,
+    /// When the next message is due, if any still moves.
+    pub next_due_at: Option<Millis>,
+}
+
+/// Send what is due, of one run or of all.
+pub async fn drain(
+    inv: &Invocation,
+    project: &Project,
+    db: &Db,
+    server: Server,
+    run_id: Option<String>,
+    expected: u64,
+) -> Result<Drained, Failure> {
+    let _lock = delivery_lock(db).await?;
+    let bar = progress_bar(inv, expected);
+    let options = Options {
+        run_id: run_id.clone(),
+        server: Arc::new(server),
+        connections: project.settings.smtp.connections,
+        open_composer: composers(db.clone(), tokens(project)?),
+        stop: stop_signal(),
+        progress: bar.clone().map(|bar| {
+            let told: delivery::Progress =
+                Arc::new(move |t: &Totals| bar.set_position(t.accepted + t.failed + t.deferred));
+            told
+        }),
+    };
+    let (totals, ended) = delivery::drain(db, options).await?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let next_due_at = status::next_due(db, run_id.as_deref()).await?;
+    Ok(Drained { totals, ended, next_due_at })
+}
+
+async fn delivery_lock(db: &Db) -> Result<DeliveryLock, Failure> {
+    let started = tokio::time::Instant::now();
+    loop {
+        match DeliveryLock::take(db) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) if started.elapsed() < LOCK_WAIT => tokio::time::sleep(LOCK_POLL).await,
+            Ok(None) => {
+                return Err(Failure::Busy(
+                    "another process is delivering from this SQLite file\nrun again later; with Postgres any number may deliver at once".to_owned(),
+                ));
+            }
+            Err(e) => return Err(Failure::Environment(format!("cannot lock the database file for delivery: {e}"))),
+        }
+    }
+}
+
+fn progress_bar(inv: &Invocation, expected: u64) -> Option<indicatif::ProgressBar> {
+    if inv.quiet || expected == 0 || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let style = indicatif::ProgressStyle::with_template("  sending {wide_bar} {human_pos}/{human_len}  {per_sec}")
+        .expect("a well-formed template");
+    Some(indicatif::ProgressBar::new(expected).with_style(style))
+}
+
+impl Drained {
+    /// The exit code, or the failure, that this end means.
+    pub fn exit(&self) -> Result<Exit, Failure> {
+        match &self.ended {
+            Ended::DatabaseUnavailable(why) => Err(Failure::Environment(format!(
+                "the database could not be reached any more: {why}\nwhat was sent is in the ledger; run again to go on"
+            ))),
+            Ended::ServerUnavailable(why) => Err(Failure::Environment(format!(
+                "the mail server cannot be reached: {why}\nnothing is lost; run again to go on"
+            ))),
+            Ended::Paused(_) | Ended::CannotCompose(_) => Ok(Exit::Breaker),
+            Ended::Asked => Ok(Exit::WorkRemains),
+            Ended::Idle if self.totals.unknown + self.totals.rescued_unknown > 0 => Ok(Exit::Unknown),
+            Ended::Idle if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
+            Ended::Idle => Ok(Exit::Done),
+        }
+    }
+
+    /// For people: one line a fact.
+    pub fn text(&self, zone: &jiff::tz::TimeZone) -> String {
+        let t = &self.totals;
+        let mut lines = vec![format!("  {:>9} accepted by the mail server", grouped(t.accepted as i64))];
+        for (n, words) in [
+            (t.deferred, "deferred: the server asked to come back later"),
+            (t.failed, "refused for good"),
+            (t.suppressed, "suppressed before they left"),
+            (t.expired, "expired: not delivered within a day"),
+            (t.unknown, "unknown: sent, and no answer came"),
+            (t.rescued_unknown, "unknown: left in doubt by a worker that stopped"),
+        ] {
+            if n > 0 {
+                lines.push(format!("  {:>9} {words}", grouped(n as i64)));
+            }
+        }
+        match &self.ended {
+            Ended::Idle => {}
+            Ended::Asked => lines.push("  stopped as asked; the rest waits in the queue".to_owned()),
+            Ended::Paused(why) | Ended::CannotCompose(why) => {
+                lines.push(format!("  paused: {why}"));
+                lines.push("  mend it, then: okaeri queue resume RUN, and okaeri work".to_owned());
+            }
+            Ended::ServerUnavailable(_) | Ended::DatabaseUnavailable(_) => {}
+        }
+        if t.unknown + t.rescued_unknown > 0 {
+            lines.push("  see them with: okaeri queue list --state unknown".to_owned());
+        }
+        if let Some(due) = self.next_due_at {
+            let when = if due <= clock::now() { "now".to_owned() } else { clock::readable(due, zone) };
+            lines.push(format!("  work remains, next due {when}: okaeri work"));
+        }
+        lines.join("\n") + "\n"
+    }
+
+    /// For machines.
+    pub fn json(&self) -> serde_json::Value {
+        let (ended, why) = match &self.ended {
+            Ended::Idle => ("idle", None),
+            Ended::Asked => ("asked", None),
+            Ended::Paused(why) => ("paused", Some(why)),
+            Ended::CannotCompose(why) => ("cannot_compose", Some(why)),
+            Ended::ServerUnavailable(why) => ("server_unavailable", Some(why)),
+            Ended::DatabaseUnavailable(why) => ("database_unavailable", Some(why)),
+        };
+        serde_json::json!({ "totals": self.totals, "ended": ended, "reason": why, "next_due_at": self.next_due_at })
+    }
+}

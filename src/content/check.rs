@@ -1,0 +1,238 @@
+//! Checking templates without data: every name is known, and a trial render for two invented people, one of whom everything is known and
+//! one of whom only what everybody has. What fails is told at the template's line, before a customer shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::engine::{FOLDER, RenderError};
+use super::fields::{self, CATALOGUE, Field, NOT_SUPPORTED_YET};
+use super::load::TemplateSet;
+use super::sample::{sample_person, sample_stranger};
+use super::scan;
+use super::snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot};
+use crate::problem::{Place, Problems, nearest};
+use crate::settings::{Links, Settings};
+
+/// Where links lead in a trial render.
+const TRIAL_URL: &str = "https://links.example.com";
+
+impl TemplateSet {
+    /// Check what the templates name and how they render. `attributes` are the customers' attributes in the data, when there is any:
+    /// others are then warned about.
+    pub fn check(&self, settings: &Settings, attributes: Option<&[String]>, problems: &mut Problems) {
+        let before = problems.count(crate::problem::Severity::Error);
+        let mut check = Names { set: self, attributes, fillers: BTreeSet::new(), problems };
+        check.all();
+        let fillers = check.fillers;
+        if problems.count(crate::problem::Severity::Error) > before {
+            return; // A name that is not known fails the trial too; once told is enough.
+        }
+        let links = Links { base_url: None, ..settings.links.clone() };
+        let mut sender =
+            SenderValues::of(&Settings { links, ..settings.clone() }).expect("no value here needs the environment");
+        sender.base_url = Some(TRIAL_URL.to_owned());
+        if let Some(compiled) = Snapshot::take(self, sender).compile_telling(problems) {
+            for wanted in &self.wanted {
+                for locale in compiled.locales(&wanted.name).map(|l| l.unwrap_or(&settings.default_locale).to_owned()) {
+                    trial(&compiled, &wanted.name, &locale, wanted.promotional, &fillers, problems);
+                }
+            }
+        }
+    }
+}
+
+/// The check of names.
+struct Names<'a> {
+    set: &'a TemplateSet,
+    attributes: Option<&'a [String]>,
+    /// Attributes the templates use, for the trial's sample.
+    fillers: BTreeSet<String>,
+    problems: &'a mut Problems,
+}
+
+impl Names<'_> {
+    fn all(&mut self) {
+        let scanned: BTreeMap<&String, scan::Names<'_>> =
+            self.set.files.iter().map(|(n, t)| (n, scan::names(t))).collect();
+        // An included file sees the locals of whoever includes it, so locals count for all files together. What this lets through, the
+        // trial render finds.
+        let locals: BTreeSet<&str> =
+            scanned.values().flat_map(|n| n.locals.iter().copied()).chain(["loop", "__tera_context"]).collect();
+        for (file, names) in &scanned {
+            for value in names.values.iter().filter(|v| !locals.contains(v.path[0])) {
+                self.one(file, value);
+            }
+        }
+    }
+
+    fn one(&mut self, file: &str, value: &scan::Value<'_>) {
+        let place = scan::place(&format!("{FOLDER}/{file}"), &self.set.files[file], value.at);
+        let mut known: &'static [Field] = &CATALOGUE;
+        let mut said = String::new();
+        for name in &value.path {
+            let Some(field) = fields::find(known, name) else {
+                return match said.as_str() {
+                    "customer" => self.attribute(&place, name),
+                    _ => self.unknown(&place, &said, name, known),
+                };
+            };
+            if field.fields.is_empty() {
+                return;
+            }
+            known = field.fields;
+            said = if said.is_empty() { (*name).to_owned() } else { format!("{said}.{name}") };
+        }
+    }
+
+    fn unknown(&mut self, place: &Place, of: &str, name: &str, known: &'static [Field]) {
+        if of.is_empty() && NOT_SUPPORTED_YET.contains(&name) {
+            self.problems.error("not-supported-yet", place, format!("`{name}` is not supported yet"));
+            return;
+        }
+        let path = if of.is_empty() { name.to_owned() } else { format!("{of}.{name}") };
+        self.problems
+            .error("unknown-variable", place, format!("`{path}` is not known to templates"))
+            .did_you_mean(name, known.iter().map(|f| f.name));
+    }
+
+    /// A customer's field that is not one of ours: an attribute of the data, or a slip.
+    fn attribute(&mut self, place: &Place, name: &str) {
+        self.fillers.insert(name.to_owned());
+        let ours: Vec<&str> =
+            fields::find(&CATALOGUE, "customer").map_or(&[][..], |f| f.fields).iter().map(|f| f.name).collect();
+        match self.attributes {
+            Some(attributes) if attributes.iter().any(|a| a == name) => {}
+            Some(attributes) => {
+                let known = ours.iter().copied().chain(attributes.iter().map(String::as_str));
+                self.problems
+                    .warning("unknown-attribute", place, format!("no customer in the data has `{name}`"))
+                    .did_you_mean(name, known.collect::<Vec<_>>());
+            }
+            None => {
+                if let Some(near) = nearest(name, ours) {
+                    self.problems
+                        .warning(
+                            "unknown-attribute",
+                            place,
+                            format!("`customer.{name}` is not a field every project has"),
+                        )
+                        .hint(format!("did you mean `{near}`? An attribute of your own is fine"));
+                }
+            }
+        }
+    }
+}
+
+/// Most missing values told for one variant.
+const MISSING_MAX: usize = 40;
+
+/// Render one variant for both samples.
+fn trial(
+    compiled: &Compiled,
+    template: &str,
+    locale: &str,
+    promotional: bool,
+    fillers: &BTreeSet<String>,
+    problems: &mut Problems,
+) {
+    // Attributes have a type only the data knows: a text, a number or a truth must do.
+    let people = [json!("12"), json!(12), json!(true)].map(|filler| {
+        let mut person = sample_person(locale);
+        for name in fillers {
+            person["customer"][name] = filler.clone();
+        }
+        person
+    });
+    let rendered = |person: &Value| render(compiled, template, locale, person);
+    let person = people.iter().find(|p| rendered(p).is_ok()).unwrap_or(&people[0]);
+    match rendered(person) {
+        Ok(mail) => judge(&mail, &compiled.file(template, locale), promotional, problems),
+        Err(e) => return tell(&e, problems),
+    }
+    let mut stranger = sample_stranger(locale);
+    for _ in 0..MISSING_MAX {
+        match rendered(&stranger) {
+            Ok(mail) => return judge(&mail, &compiled.file(template, locale), promotional, problems),
+            Err(e) => {
+                tell(&e, problems);
+                // Give what was missing, to find what else is.
+                if !e.field.is_some_and(|field| lend(&mut stranger, person, &field)) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Copy a value that one person has and the other lacks: the first object or value of `path` that is missing.
+fn lend(to: &mut Value, from: &Value, path: &str) -> bool {
+    let (mut to, mut from) = (to, from);
+    for name in path.split('.') {
+        let Some(value) = from.get(name) else { return false };
+        if to.get(name).is_none() {
+            to[name] = value.clone();
+            return true;
+        }
+        to = &mut to[name];
+        from = value;
+    }
+    false
+}
+
+fn render(compiled: &Compiled, template: &str, locale: &str, payload: &Value) -> Result<Rendered, RenderError> {
+    compiled.render(
+        template,
+        &Facts {
+            payload,
+            customer_id: payload["customer"]["customer_id"].as_str().unwrap_or_default(),
+            email: payload["customer"]["email"].as_str().unwrap_or_default(),
+            locale,
+            campaign: "sample",
+            campaign_title: "Sample",
+            step: "sample",
+            unsubscribe: &format!("{TRIAL_URL}/u/sample"),
+            preferences: None,
+            today: payload["today"].as_str().unwrap_or_default(),
+        },
+    )
+}
+
+/// A failed trial as a problem; the same line fails for several samples and languages, and is told once.
+fn tell(error: &RenderError, problems: &mut Problems) {
+    let known = problems.sorted().iter().any(|p| p.place == error.place && p.code == "template-fails");
+    if known {
+        return;
+    }
+    let message = match &error.field {
+        Some(field) => format!("`{field}` may be missing"),
+        None => error.message.clone(),
+    };
+    let problem = problems.error("template-fails", &error.place, message);
+    if let Some(hint) = error.hint() {
+        problem.hint(hint);
+    }
+}
+
+/// What must be in a mail whoever gets it.
+fn judge(rendered: &Rendered, file: &str, promotional: bool, problems: &mut Problems) {
+    let place = Place::file(file);
+    let mut once = |code: &'static str, message: String, hint: &str| {
+        if !problems.sorted().iter().any(|p| p.code == code && p.place == place && p.message == message) {
+            problems.error(code, &place, message).hint(hint);
+        }
+    };
+    if rendered.subject.trim().is_empty() {
+        once("empty-subject", "the subject can come out empty".to_owned(), "give its values a default");
+    }
+    let link = format!("{TRIAL_URL}/u/sample");
+    for (part, content) in [("HTML", &rendered.html), ("text", &rendered.text)] {
+        if promotional && !content.contains(&link) {
+            once(
+                "missing-unsubscribe",
+                format!("the {part} of a promotional mail needs the unsubscribe link"),
+                "write <a href=\"{{ links.unsubscribe }}\">…</a> in HTML, {{ links.unsubscribe }} in text",
+            );
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The context of a render: JSON in, Tera values out, nulls dropped.
+//!
+//! A null would print as nothing and hide a missing value; dropped, it is undefined and the template must say what to do.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+use tera::value::{Key, Map, Value};
+
+/// Deepest nesting of data that reaches a template; deeper values are dropped.
+const DEPTH_MAX: usize = 16;
+
+/// A JSON value for Tera. `None` for null.
+pub(super) fn value(json: &Json) -> Option<Value> {
+    at_depth(json, 0)
+}
+
+/// The fields of a JSON object; empty for anything else.
+pub(super) fn map(json: Option<&Json>) -> Map {
+    fields(json.and_then(Json::as_object), 0)
+}
+
+fn fields(object: Option<&serde_json::Map<String, Json>>, depth: usize) -> Map {
+    object
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, json)| Some((Key::String(Arc::from(name.as_str())), at_depth(json, depth + 1)?)))
+        .collect()
+}
+
+fn at_depth(json: &Json, depth: usize) -> Option<Value> {
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    Some(match json {
+        Json::Null => return None,
+        Json::Bool(b) => Value::from(*b),
+        Json::String(s) => Value::from(s.as_str()),
+        Json::Number(n) => match (n.as_i64(), n.as_u64()) {
+            (Some(n), _) => Value::from(n),
+            (_, Some(n)) => Value::from(n),
+            _ => Value::from(n.as_f64()?),
+        },
+        Json::Array(items) => Value::from(items.iter().filter_map(|i| at_depth(i, depth + 1)).collect::<Vec<Value>>()),
+        Json::Object(object) => Value::from(fields(Some(object), depth)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nulls_are_dropped_at_every_depth() {
+        let json = serde_json::json!({"a": null, "b": {"c": null, "d": [1, null, {"e": null}]}, "n": 1.5});
+        let mut context = tera::Context::new();
+        for (name, json) in json.as_object().unwrap() {
+            if let Some(value) = value(json) {
+                context.insert_value(name.clone(), value);
+            }
+        }
+        let render = |t: &str| tera::Tera::one_off(t, &context, false).ok();
+        assert_eq!(
+            render("{{ a is defined }} {{ b.c is defined }} {{ b.d | length }} {{ n }}").as_deref(),
+            Some("false false 2 1.5")
+        );
+        assert_eq!(render("{{ b.c }}"), None);
+    }
+}

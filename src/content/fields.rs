@@ -1,0 +1,158 @@
+//! The catalogue of what a template may name, and the set of what a mail does name.
+//!
+//! The catalogue is the contract between authors and the planner. What everybody has of it is what
+//! [`super::sample::sample_stranger`] has; the use of everything else needs a default. [`FieldSet`] lets the planner store with a message only what its templates use.
+
+use std::collections::BTreeSet;
+
+/// A field of an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    pub name: &'static str,
+    /// Fields of its own; empty for a plain value.
+    pub fields: &'static [Field],
+}
+
+const fn plain(name: &'static str) -> Field {
+    Field { name, fields: &[] }
+}
+
+/// Everything a template may name, by its first word.
+pub(super) const CATALOGUE: [Field; 9] = [
+    Field {
+        name: "customer",
+        fields: &[
+            plain("customer_id"),
+            plain("email"),
+            plain("locale"),
+            plain("first_name"),
+            plain("last_name"),
+            plain("country"),
+            plain("time_zone"),
+        ],
+    },
+    Field {
+        name: "profile",
+        fields: &[
+            plain("orders"),
+            plain("revenue"),
+            plain("lifecycle"),
+            plain("open_tickets"),
+            plain("average_order"),
+            plain("first_order_at"),
+            plain("last_order_at"),
+            plain("days_since_first_order"),
+            plain("days_since_last_order"),
+            plain("usual_gap_days"),
+            plain("r"),
+            plain("f"),
+            plain("m"),
+            plain("rfm"),
+            plain("top_category"),
+            Field {
+                name: "last_viewed",
+                fields: &[plain("sku"), plain("name"), plain("category"), plain("price"), plain("url")],
+            },
+            plain("last_rating"),
+        ],
+    },
+    Field {
+        name: "order",
+        fields: &[plain("order_id"), plain("ordered_at"), plain("total"), plain("currency"), plain("lines")],
+    },
+    Field { name: "campaign", fields: &[plain("name"), plain("title")] },
+    Field { name: "step", fields: &[plain("name")] },
+    Field { name: "links", fields: &[plain("unsubscribe"), plain("preferences")] },
+    Field {
+        name: "brand",
+        fields: &[plain("name"), plain("organisation"), plain("postal_address"), plain("colour"), plain("url")],
+    },
+    plain("preheader"),
+    plain("today"),
+];
+
+/// Words the design gives templates and this version does not.
+pub(super) const NOT_SUPPORTED_YET: [&str; 3] = ["recommend", "reward", "loyalty"];
+
+/// The accent colour of a shop that names none.
+pub(super) const COLOUR_DEFAULT: &str = "#3b5bdb";
+
+/// A field among others, by name.
+pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
+    fields.iter().find(|f| f.name == name)
+}
+
+/// Which fields of an object are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Used {
+    /// The object as a whole, or by a name that is only known while rendering.
+    All,
+    Only(BTreeSet<String>),
+}
+
+impl Used {
+    fn none() -> Used {
+        Used::Only(BTreeSet::new())
+    }
+
+    /// Whether a field is used.
+    pub fn contains(&self, field: &str) -> bool {
+        match self {
+            Used::All => true,
+            Used::Only(names) => names.contains(field),
+        }
+    }
+
+    fn add(&mut self, field: Option<&&str>) {
+        match (self, field) {
+            (Used::All, _) => {}
+            (this, None) => *this = Used::All,
+            (Used::Only(names), Some(field)) => drop(names.insert((*field).to_owned())),
+        }
+    }
+}
+
+/// What the templates of a mail use of the data stored with each message. `customer_id`, `email` and `locale` are in the message row
+/// itself and need not be stored again; the names are always part of the set, because the To header shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldSet {
+    pub customer: Used,
+    pub profile: Used,
+    /// The last order with its lines.
+    pub order: bool,
+}
+
+impl FieldSet {
+    pub(super) fn new() -> FieldSet {
+        let names = ["first_name", "last_name"].map(str::to_owned);
+        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false }
+    }
+
+    pub(super) fn add(&mut self, path: &[&str]) {
+        match path.first() {
+            Some(&"customer") => self.customer.add(path.get(1)),
+            Some(&"profile") => self.profile.add(path.get(1)),
+            Some(&"order") => self.order = true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_is_named_and_everything_when_the_name_is_open() {
+        let mut set = FieldSet::new();
+        set.add(&["customer", "country"]);
+        set.add(&["profile", "last_viewed", "name"]);
+        assert!(
+            set.customer.contains("country") && set.customer.contains("first_name") && !set.customer.contains("points")
+        );
+        assert!(set.profile.contains("last_viewed") && !set.profile.contains("orders") && !set.order);
+        set.add(&["profile"]);
+        set.add(&["order", "lines"]);
+        assert!(set.profile == Used::All && set.order);
+    }
+}

@@ -1,0 +1,34 @@
+//! Content: from the template files an author writes to the words one person reads.
+//!
+//! ```text
+//! files → TemplateSet (checked) → Snapshot (pinned, stored with the run) → Compiled → Rendered (one message)
+//! ```
+//!
+//! Promises: all mistakes of all files at once, at the author's line. A value that is missing is an error, never an empty place. Data is
+//! never compiled and is escaped in HTML. A snapshot renders the same bytes for ever, without the disk. Nothing here sends, reads the
+//! clock or knows the database. Money is in minor units.
+//!
+//! Read on: [`load`] (files), [`check`] (names and trial renders), [`snapshot`] (pinning and rendering), [`fields`] (what templates may
+//! name).
+
+mod check;
+mod context;
+mod engine;
+mod fields;
+mod file;
+mod format;
+mod load;
+mod plain;
+mod sample;
+mod scan;
+mod snapshot;
+
+pub use crate::money::minor_digits as exponent;
+pub use engine::{FOLDER, RenderError};
+pub use fields::{FieldSet, Used};
+pub use load::{TemplateSet, Variant, Wanted};
+pub use sample::{sample_person, sample_stranger};
+pub use snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot, SnapshotError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! What a template names, read without rendering it: values (`customer.first_name`), other templates, components.
+//!
+//! Tera's own syntax tree is private, so this reads Tera's tokens. It knows just enough grammar to tell a value from a filter, a test,
+//! an argument name or a keyword; whether the template is well formed is Tera's business ([`super::engine`]).
+
+use crate::problem::Place;
+
+/// Everything one source names, in the order it stands there. Offsets are bytes into the source.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Names<'a> {
+    pub values: Vec<Value<'a>>,
+    /// Names the source itself gives a value: `set`, `for`, parameters of components.
+    pub locals: Vec<&'a str>,
+    /// `extends` and `include`.
+    pub templates: Vec<(&'a str, usize)>,
+    pub filters: Vec<(&'a str, usize)>,
+    pub components_defined: Vec<String>,
+    pub components_used: Vec<(String, usize)>,
+}
+
+/// A value as the template names it: `order.lines` is `["order", "lines"]`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Value<'a> {
+    pub path: Vec<&'a str>,
+    pub at: usize,
+}
+
+/// Read a source.
+pub(super) fn names(source: &str) -> Names<'_> {
+    let mut names = Names::default();
+    let mut at = 0;
+    while let Some(tag) = next_tag(source, at) {
+        at = tag.end;
+        let tokens = tokens(source, tag.inner_start, tag.inner_end);
+        if tag.is_statement && statement(&tokens, &mut names) == Goes::Raw {
+            at = end_of_raw(source, at);
+        } else if !tag.is_statement {
+            expression(&tokens, &mut names);
+        }
+    }
+    names
+}
+
+/// Where a byte of a file stands.
+pub(super) fn place(file: &str, source: &str, offset: usize) -> Place {
+    let before = source.get(..offset).unwrap_or(source);
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    Place {
+        file: file.into(),
+        line: 1 + before.matches('\n').count(),
+        column: 1 + before[line_start..].chars().count(),
+    }
+}
+
+struct Tag {
+    is_statement: bool,
+    inner_start: usize,
+    inner_end: usize,
+    end: usize,
+}
+
+/// The next `{{ … }}` or `{% … %}`; comments are passed over. Strings inside may hold the closing marks.
+fn next_tag(source: &str, mut at: usize) -> Option<Tag> {
+    let bytes = source.as_bytes();
+    loop {
+        at += source[at..].find('{')?;
+        match bytes.get(at + 1)? {
+            b'#' => at += source[at..].find("#}")? + 2,
+            open @ (b'{' | b'%') => {
+                let close: &[u8] = if *open == b'{' { b"}}" } else { b"%}" };
+                let inner_start = at + 2;
+                let mut i = inner_start;
+                let mut depth = 0_usize;
+                let mut quote = None;
+                while i < bytes.len() {
+                    match (quote, bytes[i]) {
+                        (Some(q), b) if q == b => quote = None,
+                        (Some(_), b'\\') => i += 1,
+                        (Some(_), _) => {}
+                        (None, b @ (b'"' | b'\'' | b'`')) => quote = Some(b),
+                        (None, _) if depth == 0 && bytes[i..].starts_with(close) => {
+                            return Some(Tag { is_statement: *open == b'%', inner_start, inner_end: i, end: i + 2 });
+                        }
+                        (None, b'{') => depth += 1,
+                        (None, b'}') => depth = depth.saturating_sub(1),
+                        (None, _) => {}
+                    }
+                    i += 1;
+                }
+                return None;
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+fn end_of_raw(source: &str, mut at: usize) -> usize {
+    while let Some(start) = source[at..].find("{%").map(|i| at + i) {
+        let inner = source[start + 2..].trim_start_matches('-').trim_start();
+        at = start + 2;
+        if inner.starts_with("endraw") {
+            return at;
+        }
+    }
+    source.len()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token<'a> {
+    Word(&'a str),
+    Text(&'a str),
+    Number,
+    /// `?.` is `.`, `?[` is `[`; `==`, `!=`, `<=`, `>=` are `'≈'`.
+    Sign(char),
+}
+
+fn tokens(source: &str, start: usize, end: usize) -> Vec<(Token<'_>, usize)> {
+    let text = &source[start..end];
+    let mut out = Vec::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((i, c)) = chars.next() {
+        let token = match c {
+            _ if c.is_whitespace() => continue,
+            '"' | '\'' | '`' => {
+                let mut close = None;
+                while let Some((j, d)) = chars.next() {
+                    if d == '\\' {
+                        chars.next();
+                    } else if d == c {
+                        close = Some(j);
+                        break;
+                    }
+                }
+                Token::Text(&text[i + 1..close.unwrap_or(text.len())])
+            }
+            _ if c.is_alphabetic() || c == '_' => {
+                Token::Word(run(text, i, &mut chars, |d| d.is_alphanumeric() || d == '_'))
+            }
+            _ if c.is_ascii_digit() => {
+                run(text, i, &mut chars, |d| d.is_ascii_digit());
+                Token::Number
+            }
+            '?' if matches!(chars.peek(), Some((_, '.' | '['))) => Token::Sign(chars.next().map_or('?', |(_, d)| d)),
+            '=' | '!' | '<' | '>' if matches!(chars.peek(), Some((_, '='))) => {
+                chars.next();
+                Token::Sign('≈')
+            }
+            _ => Token::Sign(c),
+        };
+        out.push((token, start + i));
+    }
+    out
+}
+
+fn run<'a>(
+    text: &'a str,
+    start: usize,
+    chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>,
+    belongs: impl Fn(char) -> bool,
+) -> &'a str {
+    let mut end = text.len();
+    while let Some((i, c)) = chars.peek() {
+        if !belongs(*c) {
+            end = *i;
+            break;
+        }
+        chars.next();
+    }
+    &text[start..end]
+}
+
+#[derive(PartialEq, Eq)]
+enum Goes {
+    On,
+    Raw,
+}
+
+/// `{% … %}`.
+fn statement<'a>(tokens: &[(Token<'a>, usize)], names: &mut Names<'a>) -> Goes {
+    let mut tokens = tokens;
+    while let [(Token::Sign('-'), _), rest @ ..] = tokens {
+        tokens = rest;
+    }
+    let [(Token::Word(keyword), _), rest @ ..] = tokens else {
+        expression(tokens, names);
+        return Goes::On;
+    };
+    match *keyword {
+        "raw" => return Goes::Raw,
+        "extends" | "include" => {
+            if let [(Token::Text(name), at), ..] = rest {
+                names.templates.push((name, *at));
+            }
+        }
+        "block" | "break" | "continue" => {}
+        "set" | "set_global" => {
+            if let [(Token::Word(local), _), value @ ..] = rest {
+                names.locals.push(local);
+                expression(value, names);
+            }
+        }
+        "for" => {
+            let split = rest.iter().position(|(t, _)| *t == Token::Word("in")).unwrap_or(rest.len());
+            names.locals.extend(rest[..split].iter().filter_map(|(t, _)| word(*t)));
+            expression(rest.get(split + 1..).unwrap_or_default(), names);
+        }
+        "filter" => {
+            if let [(Token::Word(filter), at), arguments @ ..] = rest {
+                names.filters.push((filter, *at));
+                expression(arguments, names);
+            }
+        }
+        "component" => {
+            let open = rest.iter().position(|(t, _)| *t == Token::Sign('(')).unwrap_or(rest.len());
+            names.components_defined.push(dotted(&rest[..open]));
+            names.locals.extend(rest[open..].iter().filter_map(|(t, _)| word(*t)));
+            names.locals.push("body");
+        }
+        "if" | "elif" | "else" => expression(rest, names),
+        _ if keyword.starts_with("end") => {}
+        _ => expression(tokens, names),
+    }
+    Goes::On
+}
+
+const KEYWORDS: [&str; 15] =
+    ["and", "or", "not", "in", "is", "if", "elif", "else", "true", "false", "True", "False", "none", "None", "null"];
+
+/// Collect what an expression names.
+fn expression<'a>(tokens: &[(Token<'a>, usize)], names: &mut Names<'a>) {
+    let sign = |i: usize| match tokens.get(i) {
+        Some((Token::Sign(c), _)) => Some(*c),
+        _ => None,
+    };
+    let before = |i: usize| i.checked_sub(1).and_then(|b| tokens.get(b)).map(|(t, _)| *t);
+    let mut i = 0;
+    while i < tokens.len() {
+        let (token, at) = tokens[i];
+        if token == Token::Sign('<') && sign(i + 1) == Some('/') {
+            return;
+        }
+        let Token::Word(first) = token else {
+            // `<name …/>` calls a component, where no value stands before it to compare with.
+            let calls = token == Token::Sign('<')
+                && !matches!(before(i), Some(Token::Word(_) | Token::Text(_) | Token::Number | Token::Sign(')' | ']')));
+            if calls {
+                let name: Vec<_> = tokens[i + 1..]
+                    .iter()
+                    .copied()
+                    .enumerate()
+                    .take_while(|(n, (t, _))| if n % 2 == 0 { word(*t).is_some() } else { *t == Token::Sign('.') })
+                    .map(|(_, t)| t)
+                    .collect();
+                i += name.len();
+                if !name.is_empty() {
+                    names.components_used.push((dotted(&name), at));
+                }
+            }
+            i += 1;
+            continue;
+        };
+        i += 1;
+        match before(i - 1) {
+            Some(Token::Sign('|')) => {
+                names.filters.push((first, at));
+                continue;
+            }
+            Some(Token::Word("is")) => continue,
+            Some(Token::Word("not")) if matches!(before(i - 2), Some(Token::Word("is"))) => continue,
+            // A field of what an index chose; `...rest` spreads a value.
+            Some(Token::Sign('.')) if before(i - 2) != Some(Token::Sign('.')) => continue,
+            _ => {}
+        }
+        if first == "for" {
+            // A list comprehension: `[x.name for x in xs]`.
+            while let Some((Token::Word(local), _)) = tokens.get(i).filter(|(t, _)| *t != Token::Word("in")) {
+                names.locals.push(local);
+                i += if sign(i + 1) == Some(',') { 2 } else { 1 };
+            }
+            continue;
+        }
+        let is_key = sign(i) == Some(':') && matches!(before(i - 1), Some(Token::Sign('{' | ',')));
+        if KEYWORDS.contains(&first) || matches!(sign(i), Some('(' | '=')) || is_key {
+            continue;
+        }
+        let mut path = vec![first];
+        loop {
+            match (sign(i), tokens.get(i + 1).map(|(t, _)| *t)) {
+                (Some('.'), Some(Token::Word(next))) => path.push(next),
+                (Some('['), Some(Token::Text(next))) if sign(i + 2) == Some(']') => {
+                    path.push(next);
+                    i += 1;
+                }
+                _ => break,
+            }
+            i += 2;
+        }
+        names.values.push(Value { path, at });
+    }
+}
+
+fn word(token: Token<'_>) -> Option<&str> {
+    match token {
+        Token::Word(w) => Some(w),
+        _ => None,
+    }
+}
+
+fn dotted(tokens: &[(Token<'_>, usize)]) -> String {
+    tokens.iter().filter_map(|(t, _)| word(*t)).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(source: &str) -> String {
+        names(source).values.iter().map(|v| v.path.join(".")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn values_are_told_from_everything_else() {
+        assert_eq!(values(r#"{{ customer.first_name | default(value="Hello") }}"#), "customer.first_name");
+        assert_eq!(values("{{ a?.b['c'].d }} {{ xs[0].name }}"), "a.b.c.d xs");
+        assert_eq!(
+            values("{% if not order and x is not defined %}{{ y | default(value=z) }}{% endif %}"),
+            "order x y z"
+        );
+        assert_eq!(
+            values(r#"{{ room[profile.top_category] }} {{ f(a=b) }} {{ {"k": v, "w": 1} }}"#),
+            "room profile.top_category b v"
+        );
+        assert_eq!(
+            values("{% for k, v in order.lines[:3] %}{% endfor %}{% raw %}{{ no }}{% endraw %}{{ yes }}"),
+            "order.lines yes"
+        );
+        assert_eq!(values(r#"{# {{ no }} #}{{ "}} {{ no" ~ yes }}{{ a == b }}{{ c <= d }}"#), "yes a b c d");
+        assert_eq!(
+            values(r#"{{<button label={"x" if order else "y"} url={brand.url} colour="red" />}}"#),
+            "order brand.url"
+        );
+        assert_eq!(values("{{ [line.name for line in order.lines if line.qty] }}"), "line.name order.lines line.qty");
+    }
+
+    #[test]
+    fn templates_components_and_locals_are_found() {
+        let source = r#"{% extends "a.html" %}{%- include 'b/c.html' -%}{% component card.big(title: string, n=3) %}{{ title }}{% endcomponent %}
+            {% set days = 3 %}{% for item in xs %}{% endfor %}{% <card.big title="x"> %}{{ y | upper }}{% </card.big> %}"#;
+        let names = names(source);
+        assert_eq!(names.templates.iter().map(|(n, _)| *n).collect::<Vec<_>>(), ["a.html", "b/c.html"]);
+        assert_eq!(names.components_defined, ["card.big"]);
+        assert_eq!(names.components_used.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["card.big"]);
+        assert!(["title", "n", "days", "item"].iter().all(|l| names.locals.contains(l)), "{:?}", names.locals);
+        assert_eq!(names.filters.iter().map(|(f, _)| *f).collect::<Vec<_>>(), ["upper"]);
+        assert_eq!(names.values.iter().map(|v| v.path.join(".")).collect::<Vec<_>>(), ["title", "xs", "y"]);
+    }
+
+    #[test]
+    fn broken_templates_are_no_panic() {
+        for source in [
+            "{",
+            "{{",
+            "{%",
+            "{{ 'a",
+            "{{ \"\\",
+            "{% raw %}",
+            "{% for",
+            "{% set %}",
+            "{{<",
+            "{{ 日本.語 }",
+            "{#",
+            "{% component",
+            "{{ a. }}",
+            "{{ a['b }}",
+        ] {
+            names(source);
+        }
+    }
+
+    #[test]
+    fn places_count_characters() {
+        let p = place("a", "日本\n語 {{ x }}", "日本\n語 ".len());
+        assert_eq!((p.line, p.column), (2, 3));
+    }
+}

@@ -1,0 +1,324 @@
+//! What a run renders with, pinned: template sources and the sender's values. A retry days later, after the files have changed, renders
+//! the same bytes.
+//!
+//! A [`Snapshot`] is plain data, stored as JSON under its SHA-256. [`Snapshot::compile`] makes it ready to render without the disk.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use tera::value::Key;
+use tera::{Context, Tera, Value};
+
+use super::context;
+use super::engine::{self, RenderError, Source};
+use super::fields::COLOUR_DEFAULT;
+use super::format::{STYLES, Style};
+use super::load::{TemplateSet, Variant};
+use super::plain;
+use crate::problem::Problems;
+use crate::settings::{NotSet, Settings};
+
+/// The shape of a stored snapshot; another number is a snapshot of another version of this program.
+const FORMAT: u32 = 1;
+
+/// The sources and values of everything a run renders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    format: u32,
+    pub sender: SenderValues,
+    /// Template → its variants, the default one first.
+    mails: BTreeMap<String, Vec<Variant>>,
+    /// File below `templates/` → text.
+    files: BTreeMap<String, String>,
+}
+
+/// The values of the settings that reach a mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderValues {
+    pub project: String,
+    /// Display name of the From header.
+    pub name: String,
+    pub from: String,
+    pub reply_to: Option<String>,
+    pub bounce_domain: Option<String>,
+    pub organisation: String,
+    pub postal_address: String,
+    pub url: Option<String>,
+    /// `#rrggbb`.
+    pub colour: String,
+    /// ISO 4217.
+    pub currency: String,
+    pub default_locale: String,
+    /// IANA name of the project's time zone.
+    pub time_zone: String,
+    /// Where links of mails lead, without a slash at the end; `None` when unsubscribing goes by mail.
+    pub base_url: Option<String>,
+}
+
+impl SenderValues {
+    /// From the settings. Fails when the links' address comes from an environment variable that is not set.
+    pub fn of(settings: &Settings) -> Result<SenderValues, NotSet> {
+        let base_url = settings.links.base_url.as_ref().map(|u| u.require("links in mails")).transpose()?;
+        Ok(SenderValues {
+            project: settings.project.clone(),
+            name: settings.sender_name().to_owned(),
+            from: settings.sender.from.clone(),
+            reply_to: settings.sender.reply_to.clone(),
+            bounce_domain: settings.sender.bounce_domain.clone(),
+            organisation: settings.sender.organisation.clone(),
+            postal_address: settings.sender.postal_address.clone(),
+            url: settings.brand.url.clone(),
+            colour: settings.brand.colour.clone().unwrap_or_else(|| COLOUR_DEFAULT.to_owned()),
+            currency: settings.currency.clone(),
+            default_locale: settings.default_locale.clone(),
+            time_zone: settings.time_zone.iana_name().unwrap_or("UTC").to_owned(),
+            base_url: base_url.map(|u| u.trim_end_matches('/').to_owned()),
+        })
+    }
+}
+
+/// Why a stored snapshot cannot be used. It was checked when it was taken, so this is damage or a version mix.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("the stored templates cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error("the stored templates were written by another version (format {0})")]
+    Format(u32),
+    #[error("the stored templates do not compile: {0}")]
+    Refused(String),
+}
+
+impl Snapshot {
+    /// Pin a set of templates and the sender's values.
+    pub fn take(set: &TemplateSet, sender: SenderValues) -> Snapshot {
+        Snapshot { format: FORMAT, sender, mails: set.mails.clone(), files: set.files.clone() }
+    }
+
+    /// For storage. The same content always gives the same text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings serialise")
+    }
+
+    pub fn from_json(text: &str) -> Result<Snapshot, SnapshotError> {
+        let snapshot: Snapshot = serde_json::from_str(text)?;
+        match snapshot.format {
+            FORMAT => Ok(snapshot),
+            other => Err(SnapshotError::Format(other)),
+        }
+    }
+
+    /// SHA-256 of the content, hexadecimal.
+    pub fn id(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.to_json().as_bytes());
+        digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// Make ready to render.
+    pub fn compile(&self) -> Result<Compiled, SnapshotError> {
+        let mut problems = Problems::new();
+        self.compile_telling(&mut problems).ok_or_else(|| {
+            SnapshotError::Refused(
+                problems.sorted().first().map_or_else(String::new, |p| format!("{}: {}", p.place, p.message)),
+            )
+        })
+    }
+
+    /// [`Snapshot::compile`] that tells the author what is wrong.
+    pub(super) fn compile_telling(&self, problems: &mut Problems) -> Option<Compiled> {
+        let before = problems.count(crate::problem::Severity::Error);
+        let is_mail = |name: &str| self.mails.values().flatten().any(|v| v.html == name);
+        let sources = engine::sources(&self.files, is_mail, problems);
+        let style = Style::of(&self.sender.default_locale);
+        if !engine::check_syntax(&sources, problems) {
+            return None;
+        }
+        let tera = engine::compile(&sources, style, &self.sender.currency, problems)?;
+        if problems.count(crate::problem::Severity::Error) > before {
+            return None;
+        }
+        let engines: [OnceLock<Tera>; STYLES] = Default::default();
+        engines[style as usize].set(tera).expect("nothing was set before");
+        let mails =
+            self.mails.iter().map(|(n, v)| (n.clone(), v.iter().map(|v| Mail::new(v, &sources)).collect())).collect();
+        Some(Compiled { sender: self.sender.clone(), brand: brand(&self.sender), mails, sources, engines })
+    }
+}
+
+fn brand(sender: &SenderValues) -> Value {
+    context::value(&serde_json::json!({
+        "name": sender.name, "organisation": sender.organisation, "postal_address": sender.postal_address,
+        "url": sender.url, "colour": sender.colour,
+    }))
+    .expect("an object is not null")
+}
+
+/// The sources of one variant of a mail, by their names in the engine.
+#[derive(Debug)]
+struct Mail {
+    locale: Option<String>,
+    subject: String,
+    preheader: Option<String>,
+    html: String,
+    text: Option<String>,
+}
+
+impl Mail {
+    fn new(variant: &Variant, sources: &BTreeMap<String, Source>) -> Mail {
+        let preheader = engine::preheader_of(&variant.html);
+        Mail {
+            locale: variant.locale.clone(),
+            subject: engine::subject_of(&variant.html),
+            preheader: sources.contains_key(&preheader).then_some(preheader),
+            html: variant.html.clone(),
+            text: variant.text.clone(),
+        }
+    }
+}
+
+/// Templates ready to render; shared by all workers of a process.
+#[derive(Debug)]
+pub struct Compiled {
+    pub sender: SenderValues,
+    brand: Value,
+    mails: BTreeMap<String, Vec<Mail>>,
+    sources: BTreeMap<String, Source>,
+    /// One engine per style, built when the first mail needs it.
+    engines: [OnceLock<Tera>; STYLES],
+}
+
+/// What a template is told about one message.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// `customer`, `profile`, `order`, `today`.
+    pub payload: &'a serde_json::Value,
+    pub customer_id: &'a str,
+    pub email: &'a str,
+    /// The person's locale, BCP 47.
+    pub locale: &'a str,
+    pub campaign: &'a str,
+    pub campaign_title: &'a str,
+    pub step: &'a str,
+    pub unsubscribe: &'a str,
+    pub preferences: Option<&'a str>,
+    /// For a payload that names no day.
+    pub today: &'a str,
+}
+
+/// One message's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// As the author's template gave it; not yet fit for a header.
+    pub subject: String,
+    pub preheader: String,
+    pub html: String,
+    pub text: String,
+}
+
+impl Compiled {
+    /// Render one message of a template in the variant for the person's locale.
+    pub fn render(&self, template: &str, facts: &Facts<'_>) -> Result<Rendered, RenderError> {
+        let mail = self.mail(template, facts.locale).ok_or_else(|| RenderError {
+            template: template.to_owned(),
+            place: crate::problem::Place::file(engine::FOLDER),
+            message: format!("the template `{template}` is not among those of this run"),
+            field: None,
+        })?;
+        let tera = self.engine(self.style(mail, facts.locale));
+        let render = |name: &str, context: &Context| {
+            tera.render(name, context).map_err(|e| engine::render_error(template, &e, &self.sources))
+        };
+        let mut context = self.context(facts);
+        let subject = render(&mail.subject, &context)?;
+        let preheader = mail.preheader.as_ref().map_or(Ok(String::new()), |name| render(name, &context))?;
+        context.insert_value("preheader", Value::from(preheader.as_str()));
+        let html = render(&mail.html, &context)?;
+        let text = match &mail.text {
+            Some(name) => render(name, &context)?,
+            None => plain::from_html(&html),
+        };
+        Ok(Rendered { subject, preheader, html, text })
+    }
+
+    /// The file a person's variant is written in, relative to the project; the folder when there is no such template.
+    pub fn file(&self, template: &str, locale: &str) -> String {
+        self.mail(template, locale)
+            .map_or_else(|| engine::FOLDER.to_owned(), |m| format!("{}/{}", engine::FOLDER, m.html))
+    }
+
+    /// The locales a template is written in; `None` is the default.
+    pub fn locales(&self, template: &str) -> impl Iterator<Item = Option<&str>> {
+        self.mails.get(template).into_iter().flatten().map(|m| m.locale.as_deref())
+    }
+
+    /// Templates by name.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.mails.keys().map(String::as_str)
+    }
+
+    /// `ja-JP → ja → default`.
+    fn mail(&self, template: &str, locale: &str) -> Option<&Mail> {
+        let variants = self.mails.get(template)?;
+        let mut wanted = locale;
+        loop {
+            let fits = |m: &&Mail| m.locale.as_deref().is_some_and(|l| same_locale(l, wanted));
+            if let Some(mail) = variants.iter().find(fits) {
+                return Some(mail);
+            }
+            match wanted.rfind(['-', '_']) {
+                Some(end) => wanted = &wanted[..end],
+                None => return variants.iter().find(|m| m.locale.is_none()),
+            }
+        }
+    }
+
+    /// Numbers and dates follow the language the mail is written in, in the person's own region when it is theirs too.
+    fn style(&self, mail: &Mail, locale: &str) -> Style {
+        let written_in = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
+        Style::of(if same_locale(language(written_in), language(locale)) { locale } else { written_in })
+    }
+
+    fn engine(&self, style: Style) -> &Tera {
+        self.engines[style as usize].get_or_init(|| {
+            engine::compile(&self.sources, style, &self.sender.currency, &mut Problems::new())
+                .expect("the same sources compiled in another style")
+        })
+    }
+
+    fn context(&self, facts: &Facts<'_>) -> Context {
+        let mut context = Context::new();
+        context.insert_value("today", Value::from(facts.today));
+        for (name, json) in facts.payload.as_object().into_iter().flatten().filter(|(name, _)| *name != "customer") {
+            if let Some(value) = context::value(json) {
+                context.insert_value(name.clone(), value);
+            }
+        }
+        let mut customer = context::map(facts.payload.get("customer"));
+        for (name, value) in [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)] {
+            customer.insert(Key::Str(name), Value::from(value));
+        }
+        context.insert_value("customer", Value::from(customer));
+        let object = |fields: &[(&'static str, &str)]| {
+            Value::from(fields.iter().map(|(k, v)| (Key::Str(k), Value::from(*v))).collect::<tera::Map>())
+        };
+        context.insert_value("campaign", object(&[("name", facts.campaign), ("title", facts.campaign_title)]));
+        context.insert_value("step", object(&[("name", facts.step)]));
+        let links = [("unsubscribe", Some(facts.unsubscribe)), ("preferences", facts.preferences)];
+        let links: Vec<_> = links.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+        context.insert_value("links", object(&links));
+        context.insert_value("brand", self.brand.clone());
+        context.insert_value("preheader", Value::from(""));
+        context
+    }
+}
+
+fn language(locale: &str) -> &str {
+    locale.split(['-', '_']).next().unwrap_or(locale)
+}
+
+/// Locales are the same whatever their case, `-` or `_`.
+fn same_locale(a: &str, b: &str) -> bool {
+    let letters =
+        |t: &str| t.bytes().map(|b| if b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect::<Vec<u8>>();
+    a.len() == b.len() && (a == b || letters(a) == letters(b))
+}

@@ -1,0 +1,3 @@
+//! Statistics, pure: knows no database, no clock, no campaign.
+
+pub mod interval;

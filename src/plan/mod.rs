@@ -1,0 +1,157 @@
+//! Planning: the verdict for every member of a campaign's audience — send, withhold, or skip with the first reason that applies.
+//!
+//! Reads and decides; writes nothing. The guards are a pure function ([`guard`]); what they look at is loaded bucket range by bucket range
+//! ([`candidates`]), so that memory does not grow with the audience. What a message carries is built in [`payload`].
+//!
+//! Read on: [`Planning`], then `queue::fill`, which turns verdicts into ledger rows.
+
+mod candidates;
+pub mod guard;
+mod payload;
+mod share;
+
+use crate::campaign::{Audience, Campaign};
+use crate::clock::Millis;
+use crate::content::FieldSet;
+use crate::db::{BUCKETS, Db, DbResult, bucket_of};
+use crate::profile::Moment;
+use crate::segment::{self, Prepared};
+use crate::settings::Settings;
+
+pub use candidates::Candidate;
+pub use guard::{Reason, Rules, Verdict};
+
+/// Customers looked at together, about; a range has at least one bucket.
+const RANGE_CUSTOMERS: i64 = 4_000;
+
+/// One campaign, ready to be planned at one instant.
+pub struct Planning<'a> {
+    pub campaign: &'a Campaign,
+    pub settings: &'a Settings,
+    /// The planning instant.
+    pub as_of: Millis,
+    rules: Rules,
+    moment: Moment,
+    /// The segments of audience and exclusions, evaluated together; `None` when everyone is meant and nobody excluded.
+    segments: Option<Members>,
+    fields: FieldSet,
+    buckets_per_range: i64,
+}
+
+/// Who is in the audience, as bits.
+struct Members {
+    prepared: Prepared,
+    /// Zero: everyone.
+    audience: u64,
+    excluded: u64,
+}
+
+/// A member of the audience and what was decided.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    pub candidate: Candidate,
+    pub verdict: Verdict,
+}
+
+impl<'a> Planning<'a> {
+    /// Compile segments and rules. `fields` are what the campaign's templates use.
+    pub async fn prepare(
+        db: &Db,
+        settings: &'a Settings,
+        library: &segment::Library,
+        campaign: &'a Campaign,
+        fields: FieldSet,
+        as_of: Millis,
+    ) -> Result<Planning<'a>, PlanError> {
+        let names = campaign.segments();
+        let segments = if names.is_empty() {
+            None
+        } else {
+            let prepared = library.compile(&names, as_of, settings)?.prepare(db).await?;
+            let audience = match &campaign.audience {
+                Audience::InSegment(name) => prepared.mask_of(name),
+                Audience::Everyone => 0,
+            };
+            let excluded = campaign.exclude.iter().fold(0, |mask, name| mask | prepared.mask_of(name));
+            Some(Members { prepared, audience, excluded })
+        };
+        let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await?;
+        let buckets_per_range = (RANGE_CUSTOMERS * BUCKETS / customers.max(1)).clamp(1, BUCKETS);
+        Ok(Planning {
+            campaign,
+            settings,
+            as_of,
+            rules: Rules::of(campaign, settings, as_of),
+            moment: Moment::at(db, settings, as_of).await?,
+            segments,
+            fields,
+            buckets_per_range,
+        })
+    }
+
+    /// What the preference page calls the campaign's topic.
+    pub fn topic_title(&self, locale: &str) -> &str {
+        let topic = self.settings.topics.iter().find(|t| t.name == self.campaign.topic);
+        topic.map_or(&self.campaign.topic, |t| t.title(locale))
+    }
+
+    /// The bucket ranges to be planned one after the other, from `first` on.
+    pub fn ranges(&self, first: i64) -> impl Iterator<Item = (i64, i64)> + use<> {
+        let step = self.buckets_per_range;
+        (first..BUCKETS).step_by(step as usize).map(move |b| (b, (b + step - 1).min(BUCKETS - 1)))
+    }
+
+    /// The verdicts of a range, by bucket and customer. `passed` counts those who came past the limit in ranges before.
+    pub async fn verdicts(
+        &self,
+        db: &Db,
+        (first, last): (i64, i64),
+        this_run: &str,
+        passed: &mut u64,
+    ) -> DbResult<Vec<Decided>> {
+        let members = match &self.segments {
+            None => None,
+            Some(m) => {
+                let found = m.prepared.evaluate(db, first, last).await?;
+                let inside = |bits: u64| (m.audience == 0 || bits & m.audience != 0) && bits & m.excluded == 0;
+                Some(
+                    found.into_iter().filter(|f| inside(f.bits)).map(|f| (f.bucket, f.customer_id)).collect::<Vec<_>>(),
+                )
+            }
+        };
+        let candidates = candidates::load(db, &self.rules, (first, last), members.as_deref(), this_run).await?;
+        Ok(candidates
+            .into_iter()
+            .map(|candidate| Decided { verdict: guard::verdict(&self.rules, &candidate, passed), candidate })
+            .collect())
+    }
+
+    /// What the messages of these people carry: JSON with the fields the templates use, in the order asked.
+    pub async fn payloads(&self, db: &Db, people: &[&Candidate]) -> DbResult<Vec<serde_json::Value>> {
+        payload::build(db, &self.fields, &self.moment, people).await
+    }
+}
+
+/// What a message to one customer would carry at an instant: for previews.
+pub async fn payload_of(
+    db: &Db,
+    settings: &Settings,
+    fields: &FieldSet,
+    as_of: Millis,
+    customer_id: &str,
+) -> DbResult<serde_json::Value> {
+    let moment = Moment::at(db, settings, as_of).await?;
+    let person =
+        Candidate { bucket: bucket_of(customer_id), customer_id: customer_id.to_owned(), ..Candidate::default() };
+    let mut payloads = payload::build(db, fields, &moment, &[&person]).await?;
+    Ok(payloads.pop().expect("one payload for one person"))
+}
+
+/// Why a campaign could not be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Segment(#[from] segment::CompileError),
+    #[error(transparent)]
+    Db(#[from] crate::db::DbError),
+}

@@ -1,0 +1,159 @@
+//! Where a customer stands in their life with the shop: one pure function, and the same as one SQL expression.
+
+use serde::Serialize;
+
+use super::Facts;
+use crate::db::Binds;
+use crate::settings::Lifecycle;
+
+/// From how many purchase days on a person's own rhythm is used: two gaps or more.
+const OWN_RHYTHM_PURCHASE_DAYS: i64 = 3;
+
+/// The stages, in the order in which they are decided: the first that holds is the one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// No counted order.
+    Lead,
+    /// The first order is at most `new` days old.
+    New,
+    /// The last order is at most `returned` days old and ended a lapse: just before it this person was lapsed or lost.
+    Returned,
+    /// The last order is more than `lost_after` days old.
+    Lost,
+    /// The last order is more than `lapsed_after_gaps` usual gaps old.
+    Lapsed,
+    /// The last order is more than `drifting_after_gaps` usual gaps old.
+    Drifting,
+    /// None of these: within their rhythm.
+    Active,
+}
+
+impl Stage {
+    /// All, in deciding order; the position is the number that the SQL expression gives.
+    pub const ALL: [Stage; 7] =
+        [Stage::Lead, Stage::New, Stage::Returned, Stage::Lost, Stage::Lapsed, Stage::Drifting, Stage::Active];
+
+    /// The word authors write.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Lead => "lead",
+            Stage::New => "new",
+            Stage::Returned => "returned",
+            Stage::Lost => "lost",
+            Stage::Lapsed => "lapsed",
+            Stage::Drifting => "drifting",
+            Stage::Active => "active",
+        }
+    }
+
+    /// The stage of a word.
+    pub fn from_name(word: &str) -> Option<Stage> {
+        Stage::ALL.into_iter().find(|s| s.name() == word)
+    }
+
+    /// Its number in SQL.
+    pub fn number(self) -> i64 {
+        Stage::ALL.iter().position(|s| *s == self).expect("ALL holds every stage") as i64
+    }
+}
+
+/// The stage on day number `today` (in the project's zone). Days are whole local days: an order at 23:59 is a day old at 00:01.
+pub fn lifecycle_of(facts: &Facts, today: i64, life: &Lifecycle) -> Stage {
+    let (Some(first), Some(last)) = (facts.first_order_day, facts.last_order_day) else { return Stage::Lead };
+    let quiet = today - last;
+    let gap = match facts.usual_gap_days {
+        Some(gap) if facts.purchase_days >= OWN_RHYTHM_PURCHASE_DAYS => gap,
+        _ => life.default_gap_days,
+    };
+    let ended_a_lapse = facts.last_gap_days.is_some_and(|last_gap| {
+        let earlier = facts.earlier_gap_days.unwrap_or(life.default_gap_days);
+        last_gap > life.lost_days || last_gap as f64 > earlier * life.lapsed_gaps
+    });
+    if today - first <= life.new_days {
+        Stage::New
+    } else if quiet <= life.returned_days && ended_a_lapse {
+        Stage::Returned
+    } else if quiet > life.lost_days {
+        Stage::Lost
+    } else if quiet as f64 > gap * life.lapsed_gaps {
+        Stage::Lapsed
+    } else if quiet as f64 > gap * life.drifting_gaps {
+        Stage::Drifting
+    } else {
+        Stage::Active
+    }
+}
+
+/// SQL over alias `p`: the number of the stage. `today` is a placeholder of the day number.
+pub(super) fn lifecycle_sql(today: &str, life: &Lifecycle, binds: &mut Binds) -> String {
+    let (new, returned, lost) = (binds.bind(life.new_days), binds.bind(life.returned_days), binds.bind(life.lost_days));
+    let (drifting, lapsed) = (binds.bind(life.drifting_gaps), binds.bind(life.lapsed_gaps));
+    let default = binds.bind(life.default_gap_days);
+    let quiet = format!("({today} - p.last_order_day)");
+    let gap = format!(
+        "CASE WHEN p.purchase_days >= {OWN_RHYTHM_PURCHASE_DAYS} THEN COALESCE(p.usual_gap_days, {default}) ELSE {default} END"
+    );
+    format!(
+        "CASE WHEN p.last_order_day IS NULL THEN 0
+              WHEN {today} - p.first_order_day <= {new} THEN 1
+              WHEN {quiet} <= {returned} AND (p.last_gap_days > {lost}
+                   OR CAST(p.last_gap_days AS DOUBLE PRECISION) > COALESCE(p.earlier_gap_days, {default}) * {lapsed}) THEN 2
+              WHEN {quiet} > {lost} THEN 3
+              WHEN CAST({quiet} AS DOUBLE PRECISION) > ({gap}) * {lapsed} THEN 4
+              WHEN CAST({quiet} AS DOUBLE PRECISION) > ({gap}) * {drifting} THEN 5
+              ELSE 6 END"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(first: i64, last: i64, purchase_days: i64, usual: Option<f64>) -> Facts {
+        Facts {
+            orders: purchase_days,
+            purchase_days,
+            first_order_day: Some(first),
+            last_order_day: Some(last),
+            usual_gap_days: usual,
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn each_stage_begins_where_the_settings_say() {
+        let life = Lifecycle::default();
+        let stage = |f: &Facts, today| lifecycle_of(f, today, &life);
+        assert_eq!(stage(&Facts::default(), 1_000), Stage::Lead);
+        let once = facts(1_000, 1_000, 1, None);
+        assert_eq!(
+            [1_030, 1_031, 1_090, 1_091, 1_180, 1_181, 1_365, 1_366].map(|d| stage(&once, d)),
+            [
+                Stage::New,
+                Stage::Active,
+                Stage::Active,
+                Stage::Drifting,
+                Stage::Drifting,
+                Stage::Lapsed,
+                Stage::Lapsed,
+                Stage::Lost
+            ]
+        );
+        let weekly = facts(500, 1_000, 70, Some(7.0));
+        assert_eq!(
+            [1_010, 1_011, 1_021, 1_022].map(|d| stage(&weekly, d)),
+            [Stage::Active, Stage::Drifting, Stage::Drifting, Stage::Lapsed]
+        );
+    }
+
+    #[test]
+    fn a_lapse_that_ended_is_a_return_for_a_while() {
+        let life = Lifecycle::default();
+        let back = Facts { last_gap_days: Some(100), earlier_gap_days: Some(30.0), ..facts(500, 1_000, 5, Some(30.0)) };
+        assert_eq!(lifecycle_of(&back, 1_010, &life), Stage::Returned);
+        assert_eq!(lifecycle_of(&back, 1_031, &life), Stage::Active);
+        let usual = Facts { last_gap_days: Some(80), ..back };
+        assert_eq!(lifecycle_of(&usual, 1_010, &life), Stage::Active);
+    }
+}

@@ -1,0 +1,49 @@
+//! The numbers we derive per customer: facts that do not move with the clock, and the expressions that do.
+//!
+//! Table `profile` is written here and nowhere else ([`refresh`]). It stores what only changes when data changes; days since, lifecycle and
+//! R·F·M are computed where they are asked for, in Rust ([`View`]) and in SQL ([`derived_sql`]), and the two agree. So a refresh costs what
+//! changed, and always equals a full rebuild: `docs/decisions/0002-profile-stores-facts.md`, which also says what counts as an order.
+//!
+//! Units: money in minor units, instants in epoch milliseconds, days as local day numbers ([`day`]). Read on: [`refresh`], then [`fields`].
+
+pub mod day;
+mod facts;
+pub mod fields;
+mod lifecycle;
+pub mod quantile;
+mod refresh;
+mod refresh_sql;
+mod rfm;
+
+pub use facts::{Facts, LastViewed, Moment, View, derived_sql, load};
+pub use lifecycle::{Stage, lifecycle_of};
+pub use refresh::{RefreshTotals, Scope, is_rating, refresh};
+pub use refresh_sql::COUNTED;
+pub use rfm::{Cuts, Rfm, frequency_score};
+
+use std::collections::BTreeMap;
+
+use crate::args;
+use crate::db::{BUCKETS, Binds, Db, DbResult};
+
+/// Keep a word of the project itself under a name in table `meta`.
+async fn set_meta(db: &Db, name: &str, value: &str) -> DbResult<()> {
+    let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    db.execute(sql, args![name, value]).await.map(|_| ())
+}
+
+/// How many customers stand in each RFM cell name and lifecycle stage at a moment; leads have no name.
+pub async fn grid(db: &Db, moment: &Moment) -> DbResult<BTreeMap<(Option<Rfm>, Stage), i64>> {
+    let mut binds = Binds::after(2);
+    let derived = derived_sql(moment, "$1", "$2", &mut binds);
+    let sql = format!("SELECT r, f, stage, COUNT(*) FROM ({derived}) p GROUP BY r, f, stage");
+    let mut values = binds.into_values();
+    (values[0], values[1]) = (0_i64.into(), (BUCKETS - 1).into());
+    let rows: Vec<(Option<i64>, Option<i64>, i64, i64)> = db.fetch_all(&sql, values).await?;
+    let mut grid = BTreeMap::new();
+    for (r, f, stage, people) in rows {
+        let stage = Stage::ALL[usize::try_from(stage).expect("a stage's number is small")];
+        *grid.entry((r.zip(f).map(|(r, f)| Rfm::of(r, f)), stage)).or_insert(0) += people;
+    }
+    Ok(grid)
+}

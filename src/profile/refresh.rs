@@ -1,0 +1,169 @@
+//! Brings profiles up to date: of the customers whose data changed, or of everyone.
+//!
+//! Walks the buckets in slices, one short write transaction each, so that a SQLite file stays writable for others. A slice takes its
+//! customers out of `dirty` *first* and computes after that: whoever changes a customer meanwhile either is seen, or waits for us and makes the
+//! customer dirty again. Interrupted anywhere, the slices that are done are done and the rest is still dirty.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::refresh_sql::{self, EventNames};
+use super::{Cuts, set_meta};
+use crate::args;
+use crate::clock::Millis;
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Value};
+use crate::settings::Settings;
+
+/// Buckets in the first slice; later ones grow and shrink with how long they take.
+const FIRST_SLICE_BUCKETS: i64 = 8;
+/// A slice shorter than this is followed by a wider one …
+const SLICE_SHORT: Duration = Duration::from_millis(30);
+/// … and one longer than this by a narrower one.
+const SLICE_LONG: Duration = Duration::from_millis(80);
+/// How often a slice is tried when another session gets in its way.
+const SLICE_TRIES: u32 = 5;
+/// The entry of table `meta` that says in which zone the stored local days were counted.
+const META_ZONE: &str = "profile_zone";
+
+/// Whose profiles to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Customers whose data changed since their profile was computed.
+    Dirty,
+    /// Everyone; also drops profiles whose customer is gone.
+    Everyone,
+}
+
+/// What a refresh did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RefreshTotals {
+    /// Customers whose profile was computed.
+    pub computed: u64,
+    /// Profiles that were new or had a number that changed.
+    pub changed: u64,
+    /// Profiles dropped, because their customer is gone.
+    pub dropped: u64,
+    /// Whether everyone was computed: asked for, or because the project's time zone changed.
+    pub everyone: bool,
+}
+
+/// Refresh profiles. `now` marks the rows that changed; the numbers do not depend on it.
+pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) -> DbResult<RefreshTotals> {
+    let zone_name = settings.time_zone.iana_name().unwrap_or("fixed").to_owned();
+    let known: Option<(String,)> =
+        db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![META_ZONE]).await?;
+    let scope = if known.is_some_and(|(z,)| z == zone_name) { scope } else { Scope::Everyone };
+    let names = event_names(db).await?;
+    let statement = refresh_sql::statement(db.dialect(), scope, &names, &settings.time_zone, now);
+
+    let mut totals = RefreshTotals { everyone: scope == Scope::Everyone, ..RefreshTotals::default() };
+    let mut width = FIRST_SLICE_BUCKETS;
+    let mut next = first_bucket(db, scope).await?;
+    while let Some(first) = next {
+        let last = (first + width - 1).min(BUCKETS - 1);
+        let begun = Instant::now();
+        let slice = slice_with_retry(db, scope, &statement, first, last, now).await?;
+        totals.computed += slice.computed;
+        totals.changed += slice.changed;
+        totals.dropped += slice.dropped;
+        width = match begun.elapsed() {
+            short if short < SLICE_SHORT => (width * 2).min(BUCKETS),
+            long if long > SLICE_LONG => (width / 2).max(1),
+            _ => width,
+        };
+        next = (last + 1 < BUCKETS).then_some(last + 1);
+    }
+    if totals.changed + totals.dropped > 0 || totals.everyone {
+        Cuts::redraw(db, now).await?;
+    }
+    if totals.everyone {
+        set_meta(db, META_ZONE, &zone_name).await?;
+    }
+    Ok(totals)
+}
+
+async fn first_bucket(db: &Db, scope: Scope) -> DbResult<Option<i64>> {
+    match scope {
+        Scope::Everyone => Ok(Some(0)),
+        Scope::Dirty => {
+            let (first,): (Option<i64>,) = db.fetch_one("SELECT MIN(bucket) FROM dirty", vec![]).await?;
+            Ok(first)
+        }
+    }
+}
+
+async fn slice_with_retry(
+    db: &Db,
+    scope: Scope,
+    statement: &str,
+    first: i64,
+    last: i64,
+    now: Millis,
+) -> DbResult<RefreshTotals> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match slice(db, scope, statement, first, last, now).await {
+            Err(e) if e.is_retryable() && tries < SLICE_TRIES => {}
+            ended => return ended,
+        }
+    }
+}
+
+async fn slice(db: &Db, scope: Scope, statement: &str, first: i64, last: i64, now: Millis) -> DbResult<RefreshTotals> {
+    let mut totals = RefreshTotals::default();
+    let range = || args![first, last];
+    let mut tx = db.begin().await?;
+    let taken = "DELETE FROM dirty WHERE bucket >= $1 AND bucket <= $2";
+    match scope {
+        Scope::Dirty => {
+            let due: Vec<(i64, String)> =
+                tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
+            if due.is_empty() {
+                tx.rollback().await?;
+                return Ok(totals);
+            }
+            totals.computed = due.len() as u64;
+            let rows = due.into_iter().flat_map(|(b, c)| [Value::from(b), Value::from(c)]).collect();
+            tx.insert_rows("profile_due", &["bucket", "customer_id"], rows, Conflict::Keep).await?;
+        }
+        Scope::Everyone => {
+            tx.execute(taken, range()).await?;
+            let count = "SELECT COUNT(*) FROM customer WHERE bucket >= $1 AND bucket <= $2";
+            let counted: Option<(i64,)> = tx.fetch_optional(count, range()).await?;
+            totals.computed = counted.map_or(0, |(n,)| n as u64);
+        }
+    }
+    totals.changed = tx.execute(statement, args![first, last, now]).await?;
+    totals.dropped = tx.execute(refresh_sql::orphans(scope), range()).await?;
+    if scope == Scope::Dirty {
+        tx.execute("DELETE FROM profile_due WHERE bucket >= $1 AND bucket <= $2", range()).await?;
+    }
+    tx.commit().await?;
+    Ok(totals)
+}
+
+/// The numbers of the event names that profiles read.
+async fn event_names(db: &Db) -> DbResult<EventNames> {
+    let rows: Vec<(i64, String)> =
+        db.fetch_all("SELECT name_id, name FROM event_name ORDER BY name_id", vec![]).await?;
+    let mut names = EventNames::default();
+    for (id, name) in rows {
+        match name.as_str() {
+            "product.viewed" => names.viewed = Some(id),
+            "ticket.opened" => names.ticket_opened = Some(id),
+            "ticket.closed" => names.ticket_closed = Some(id),
+            _ => {}
+        }
+        if is_rating(&name) {
+            names.rated.push(id);
+        }
+    }
+    Ok(names)
+}
+
+/// Whether events of a name carry a rating in their column `score`.
+pub fn is_rating(event: &str) -> bool {
+    event == "ticket.closed" || event.starts_with("survey.") || event.starts_with("review.")
+}

@@ -1,0 +1,281 @@
+//! Fill: from plan to ledger. Bucket range by bucket range, verdicts become rows, and every message is rendered once before any may leave.
+//!
+//! Resumable: the run remembers the next bucket, in the transaction that wrote those before. A message that cannot be rendered stops the
+//! run before it is `ready`, so nothing of it has left. [`rehearse`] does the same without writing, for `okaeri plan`.
+
+use std::collections::BTreeMap;
+
+use crate::args;
+use crate::clock::{self, Millis};
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Tx, Value};
+use crate::message::{Composer, MessageFacts};
+use crate::plan::{Candidate, Decided, Planning, Verdict};
+use crate::suppression::Kind;
+use crate::token::Tokens;
+
+use super::enqueue::{self, Batch, Draft};
+use super::run::{self, Run};
+
+/// The relay's name in lanes, while there is one.
+const RELAY: &str = "default";
+/// Failures shown; the first ones tell the story.
+const FAILURES_MAX: usize = 10;
+/// Recipients kept as examples.
+const SAMPLES_MAX: usize = 5;
+
+/// People by verdict and reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally(BTreeMap<(&'static str, &'static str), i64>);
+
+impl Tally {
+    fn count(&mut self, verdict: Verdict) {
+        *self.0.entry((verdict.word(), verdict.reason().map_or("", |r| r.word()))).or_default() += 1;
+    }
+
+    /// (verdict, reason, people); the reason of a send is empty.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, &'static str, i64)> {
+        self.0.iter().map(|((verdict, reason), people)| (*verdict, *reason, *people))
+    }
+
+    /// People with this verdict.
+    pub fn of(&self, verdict: &str) -> i64 {
+        self.rows().filter(|(v, ..)| *v == verdict).map(|(.., n)| n).sum()
+    }
+
+    /// The whole audience.
+    pub fn audience(&self) -> i64 {
+        self.0.values().sum()
+    }
+
+    fn add(&mut self, other: &Tally) {
+        for (key, people) in &other.0 {
+            *self.0.entry(*key).or_default() += people;
+        }
+    }
+}
+
+/// A message that could not be rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub customer_id: String,
+    /// Where and why, as the template's author needs it.
+    pub why: String,
+}
+
+/// Someone who is mailed, as an example.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub candidate: Candidate,
+    pub payload: serde_json::Value,
+}
+
+/// What filling came to.
+#[derive(Debug, Clone, Default)]
+pub struct Filled {
+    pub tally: Tally,
+    /// Messages rendered without fault.
+    pub rendered: u64,
+    pub failures: Vec<Failure>,
+    /// Messages that could not be rendered, all of them.
+    pub failed: u64,
+    pub samples: Vec<Sample>,
+}
+
+/// What filling needs beside the plan.
+pub struct Filling<'a> {
+    pub planning: &'a Planning<'a>,
+    pub composer: &'a Composer,
+    pub tokens: &'a Tokens,
+    pub slot: &'a str,
+    /// Set when `--at` moved the planning instant.
+    pub leave_at: Option<Millis>,
+}
+
+/// The rows of one range.
+struct Range {
+    drafts: Vec<Draft>,
+    skips: Vec<Value>,
+    tally: Tally,
+    filled: Filled,
+}
+
+impl Filling<'_> {
+    /// Decide, render and count everything; write nothing.
+    pub async fn rehearse(&self, db: &Db) -> DbResult<Filled> {
+        let mut filled = Filled::default();
+        let mut passed = 0;
+        for range in self.planning.ranges(0) {
+            let range = self.range(db, range, "", &mut passed).await?;
+            filled.take(range.filled, &range.tally);
+        }
+        Ok(filled)
+    }
+
+    /// Write the run's rows, from where it stands to the end. Stops at the first range with a message that cannot be rendered;
+    /// `keep` is asked before every range and ends the work early when it is false (the lease on planning was lost).
+    pub async fn fill(&self, db: &Db, run: &Run, mut keep: impl AsyncFnMut() -> bool) -> DbResult<Option<Filled>> {
+        let mut filled = Filled::default();
+        let mut passed = passed_so_far(db, &run.run_id).await?;
+        for (first, last) in self.planning.ranges(run.next_bucket) {
+            if !keep().await {
+                return Ok(None);
+            }
+            let range = self.range(db, (first, last), &run.run_id, &mut passed).await?;
+            let stop = range.filled.failed > 0;
+            if !stop {
+                let mut tx = db.begin().await?;
+                self.write(&mut tx, run, &range, last).await?;
+                tx.commit().await?;
+            }
+            filled.take(range.filled, &range.tally);
+            if stop {
+                break;
+            }
+        }
+        Ok(Some(filled))
+    }
+
+    async fn range(&self, db: &Db, range: (i64, i64), run_id: &str, passed: &mut u64) -> DbResult<Range> {
+        let decided = self.planning.verdicts(db, range, run_id, passed).await?;
+        let mut tally = Tally::default();
+        let mut skips = Vec::new();
+        for d in &decided {
+            tally.count(d.verdict);
+            if let Verdict::Skip(reason) = d.verdict {
+                let c = &d.candidate;
+                skips.extend(args![c.bucket, &c.customer_id, run_id, reason.word()]);
+            }
+        }
+        let going: Vec<&Decided> = decided.iter().filter(|d| !matches!(d.verdict, Verdict::Skip(_))).collect();
+        let people: Vec<&Candidate> = going.iter().map(|d| &d.candidate).collect();
+        let payloads = self.planning.payloads(db, &people).await?;
+        let mut filled = Filled::default();
+        let mut drafts = Vec::with_capacity(going.len());
+        for (d, payload) in going.iter().zip(payloads) {
+            if d.verdict == Verdict::Send {
+                self.prove(d, &payload, &mut filled);
+            }
+            drafts.push(self.draft(d, payload));
+        }
+        Ok(Range { drafts, skips, tally, filled })
+    }
+
+    /// Render the message once, as it will leave.
+    fn prove(&self, d: &Decided, payload: &serde_json::Value, filled: &mut Filled) {
+        let campaign = self.planning.campaign;
+        let step = &campaign.steps[0];
+        let c = &d.candidate;
+        let facts = MessageFacts {
+            bucket: c.bucket,
+            chunk_id: 0,
+            seq: 0,
+            customer_id: &c.customer_id,
+            campaign: &campaign.name,
+            campaign_title: &campaign.title,
+            step: &step.name,
+            slot: self.slot,
+            topic: &campaign.topic,
+            topic_title: self.planning.topic_title(self.locale(c)),
+            promotional: campaign.kind == Kind::Promotional,
+            template: &step.template,
+            locale: self.locale(c),
+            message_id: "00000000000000000000000000000000",
+            address: c.email.as_deref().unwrap_or_default(),
+            payload,
+        };
+        match self.composer.compose(&facts, self.planning.as_of) {
+            Ok(_) => {
+                filled.rendered += 1;
+                if filled.samples.len() < SAMPLES_MAX {
+                    filled.samples.push(Sample { candidate: c.clone(), payload: payload.clone() });
+                }
+            }
+            Err(e) => {
+                filled.failed += 1;
+                if filled.failures.len() < FAILURES_MAX {
+                    filled.failures.push(Failure { customer_id: c.customer_id.clone(), why: e.to_string() });
+                }
+            }
+        }
+    }
+
+    fn locale<'c>(&'c self, c: &'c Candidate) -> &'c str {
+        c.locale.as_deref().unwrap_or(&self.planning.settings.default_locale)
+    }
+
+    fn draft(&self, d: &Decided, payload: serde_json::Value) -> Draft {
+        let campaign = self.planning.campaign;
+        let c = &d.candidate;
+        let withheld = matches!(d.verdict, Verdict::Withheld(_));
+        let address = c.email.as_deref().and_then(|e| crate::address::Address::parse(e).ok());
+        Draft {
+            bucket: c.bucket,
+            arm: d.verdict.reason().map_or("a", |r| r.word()).to_owned(),
+            message_id: self.tokens.message_id(&campaign.name, &campaign.steps[0].name, self.slot, &c.customer_id),
+            family: address.as_ref().map_or("other", |a| a.family()),
+            address: address.map(|a| a.to_string()),
+            address_key: c.address_key.clone(),
+            locale: self.locale(c).to_owned(),
+            payload: payload.to_string(),
+            due_at: self.planning.as_of,
+            customer_id: c.customer_id.clone(),
+            withheld,
+        }
+    }
+
+    async fn write(&self, tx: &mut Tx, run: &Run, range: &Range, last: i64) -> DbResult<()> {
+        let now = clock::now();
+        let campaign = self.planning.campaign;
+        let batch = Batch {
+            run_id: &run.run_id,
+            campaign: &campaign.name,
+            step: &campaign.steps[0].name,
+            slot: &run.slot,
+            topic: &campaign.topic,
+            kind: campaign.kind,
+            leave_at: self.leave_at,
+            relay: RELAY,
+        };
+        let entries: Vec<Value> = range
+            .drafts
+            .iter()
+            .flat_map(|d| {
+                args![d.bucket, &d.customer_id, &campaign.name, &run.slot, &run.run_id, &d.arm, run.as_of, d.due_at]
+            })
+            .collect();
+        let columns = ["bucket", "customer_id", "campaign", "slot", "run_id", "arm", "entered_at", "due_at"];
+        tx.insert_rows("entry", &columns, entries, Conflict::Keep).await?;
+        enqueue::write(tx, &batch, &range.drafts, now).await?;
+        let columns = ["bucket", "customer_id", "run_id", "reason"];
+        tx.insert_rows("skip", &columns, range.skips.clone(), Conflict::Keep).await?;
+        for (verdict, reason, people) in range.tally.rows() {
+            tx.execute(
+                "INSERT INTO run_verdict (run_id, verdict, reason, people) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (run_id, verdict, reason) DO UPDATE SET people = run_verdict.people + excluded.people",
+                args![&run.run_id, verdict, reason, people],
+            )
+            .await?;
+        }
+        run::note_enqueued(tx, &run.run_id, (last + 1).min(BUCKETS), range.tally.audience(), now).await
+    }
+}
+
+impl Filled {
+    fn take(&mut self, other: Filled, tally: &Tally) {
+        self.tally.add(tally);
+        self.rendered += other.rendered;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+        self.failures.truncate(FAILURES_MAX);
+        self.samples.extend(other.samples);
+        self.samples.truncate(SAMPLES_MAX);
+    }
+}
+
+/// How many came past the limit before an interruption.
+async fn passed_so_far(db: &Db, run_id: &str) -> DbResult<u64> {
+    let sql =
+        "SELECT CAST(COALESCE(SUM(people), 0) AS BIGINT) FROM run_verdict WHERE run_id = $1 AND verdict <> 'skip'";
+    let (people,): (i64,) = db.fetch_one(sql, args![run_id]).await?;
+    Ok(people.unsigned_abs())
+}

@@ -1,0 +1,309 @@
+//! The pages: self-contained HTML, no script, no image, nothing fetched. Pure.
+
+use base64::Engine as _;
+
+use crate::settings::{Settings, Topic};
+
+use super::form::{BUTTON, Press};
+use super::language::{Language, Texts};
+
+/// What all pages of a project share.
+pub struct Pages {
+    shop: String,
+    /// A mailto: link to where people can write to us.
+    contact: String,
+    style: String,
+    content_security_policy: String,
+    default_language: Language,
+    topics: Vec<Topic>,
+}
+
+/// A page about one message: its language, and the words that fill its sentences.
+pub struct Page<'a> {
+    pages: &'a Pages,
+    language: Language,
+    topic: String,
+    /// Masked: whoever holds the link sees which mailbox is meant, not its name.
+    address: Option<String>,
+}
+
+impl Pages {
+    pub fn new(settings: &Settings) -> Pages {
+        let address = settings.sender.reply_to.as_deref().unwrap_or(&settings.sender.from);
+        let contact = format!("<a href=\"mailto:{0}\">{0}</a>", escape(address));
+        let style = style(settings.brand.colour.as_deref());
+        let digest = ring::digest::digest(&ring::digest::SHA256, style.as_bytes());
+        let hash = base64::engine::general_purpose::STANDARD.encode(digest);
+        Pages {
+            shop: settings.brand.name.clone().unwrap_or_else(|| settings.sender_name().to_owned()),
+            contact,
+            style,
+            content_security_policy: format!(
+                "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+            ),
+            default_language: Language::of_locale(&settings.default_locale).unwrap_or(Language::English),
+            topics: settings.topics.clone(),
+        }
+    }
+
+    /// Nothing may be loaded, run, framed or posted elsewhere; the one style is named by its hash.
+    pub fn content_security_policy(&self) -> &str {
+        &self.content_security_policy
+    }
+
+    /// The project's topics, in its own order.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// The page of a message in `locale`, or failing that in a language the browser asks for.
+    pub fn about(&self, topic: &str, address: Option<&str>, locale: Option<&str>, accept_language: &str) -> Page<'_> {
+        let language = locale
+            .and_then(Language::of_locale)
+            .or_else(|| Language::accepted(accept_language))
+            .unwrap_or(self.default_language);
+        let topic = self.title(topic, language).to_owned();
+        Page { pages: self, language, topic, address: address.map(crate::address::masked) }
+    }
+
+    /// A page about no message in particular.
+    pub fn plain(&self, accept_language: &str) -> Page<'_> {
+        self.about("", None, None, accept_language)
+    }
+
+    fn title<'t>(&'t self, topic: &'t str, language: Language) -> &'t str {
+        self.topics.iter().find(|t| t.name == topic).map_or(topic, |t| t.title(language.tag()))
+    }
+}
+
+impl Page<'_> {
+    fn texts(&self) -> &'static Texts {
+        self.language.texts()
+    }
+
+    /// "Stop these e-mails?" with its buttons. `preferences` is the way to the preference page.
+    pub fn ask(&self, preferences: &str) -> String {
+        let t = self.texts();
+        let ask = if self.address.is_some() { t.ask } else { t.ask_without_address };
+        let body = format!(
+            "<p>{}</p>\n<form method=\"post\">\n{}\n{}\n</form>\n{}",
+            self.fill(ask),
+            self.button(Press::StopTopic, t.stop_topic, "main"),
+            self.button(Press::StopPromotional, t.stop_promotional, "other"),
+            self.link(preferences, t.choose),
+        );
+        self.html(t.ask_title, &body)
+    }
+
+    /// "You are unsubscribed", with the way back.
+    pub fn stopped(&self, undo: Press, preferences: &str) -> String {
+        let t = self.texts();
+        let said = if undo == Press::UndoPromotional { t.promotional_stopped } else { t.topic_stopped };
+        let body = format!(
+            "<p>{}</p>\n<p class=\"small\">{}</p>\n<form method=\"post\">\n{}\n</form>\n{}",
+            self.fill(said),
+            self.fill(t.on_its_way),
+            self.button(undo, t.undo, "other"),
+            self.link(preferences, t.choose),
+        );
+        self.html(t.stopped_title, &body)
+    }
+
+    /// "Welcome back".
+    pub fn resumed(&self, undone: Press, preferences: &str) -> String {
+        let t = self.texts();
+        let said = if undone == Press::UndoPromotional { t.promotional_resumed } else { t.topic_resumed };
+        self.html(t.resumed_title, &format!("<p>{}</p>\n{}", self.fill(said), self.link(preferences, t.choose)))
+    }
+
+    /// The preference page; `gets` tells the topics this person receives. `saved` says so on top.
+    pub fn preferences(&self, gets: impl Fn(&str) -> bool, saved: bool) -> String {
+        let t = self.texts();
+        let mut boxes = String::new();
+        for topic in &self.pages.topics {
+            let checked = if gets(&topic.name) { " checked" } else { "" };
+            boxes.push_str(&format!(
+                "<label><input type=\"checkbox\" name=\"topic\" value=\"{}\"{checked}> <span>{}</span></label>\n",
+                escape(&topic.name),
+                escape(topic.title(self.language.tag())),
+            ));
+        }
+        let ask = if self.address.is_some() { t.preferences } else { t.preferences_without_address };
+        let body = format!(
+            "<p{}>{}</p>\n<form method=\"post\">\n<div class=\"boxes\">\n{boxes}</div>\n\
+             <button class=\"main\" name=\"{BUTTON}\" value=\"save\">{}</button>\n{}\n</form>\n<p class=\"small end\">{}</p>",
+            if saved { " role=\"status\"" } else { "" },
+            self.fill(if saved { t.saved } else { ask }),
+            self.fill(t.save),
+            self.button(Press::StopPromotional, t.stop_promotional, "other"),
+            self.fill(t.always),
+        );
+        self.html(if saved { t.saved_title } else { t.preferences_title }, &body)
+    }
+
+    /// A stop that the person cannot lift here.
+    pub fn barred(&self) -> String {
+        self.notice(self.texts().not_understood_title, self.texts().barred)
+    }
+
+    /// An unknown page, or a link that is not ours or was altered.
+    pub fn not_found(&self) -> String {
+        self.notice(self.texts().not_found_title, self.texts().not_found)
+    }
+
+    /// A body we cannot read.
+    pub fn not_understood(&self) -> String {
+        self.notice(self.texts().not_understood_title, self.texts().not_understood)
+    }
+
+    /// The database is away, or the request took too long.
+    pub fn unavailable(&self) -> String {
+        self.notice(self.texts().unavailable_title, self.texts().unavailable)
+    }
+
+    fn notice(&self, title: &str, text: &str) -> String {
+        self.html(title, &format!("<p>{}</p>", self.fill(text)))
+    }
+
+    fn button(&self, press: Press, text: &str, class: &str) -> String {
+        format!("<button class=\"{class}\" name=\"{BUTTON}\" value=\"{}\">{}</button>", press.value(), self.fill(text))
+    }
+
+    fn link(&self, href: &str, text: &str) -> String {
+        format!("<p class=\"way\"><a href=\"{}\">{}</a></p>", escape(href), self.fill(text))
+    }
+
+    /// A sentence with its `{words}` replaced, ready for HTML. One pass: a topic called `{contact}` stays what it is.
+    fn fill(&self, sentence: &str) -> String {
+        let mut out = String::with_capacity(sentence.len() + 64);
+        let mut rest = sentence;
+        while let Some((before, after)) = rest.split_once('{') {
+            out.push_str(&escape(before));
+            let (word, after) = after.split_once('}').unwrap_or((after, ""));
+            match word {
+                "shop" => out.push_str(&format!("<b>{}</b>", escape(&self.pages.shop))),
+                "topic" => out.push_str(&escape(&self.topic)),
+                "address" => out.push_str(&escape(self.address.as_deref().unwrap_or_default())),
+                "contact" => out.push_str(&self.pages.contact),
+                other => unreachable!("the sentences have no {{{other}}}"),
+            }
+            rest = after;
+        }
+        out.push_str(&escape(rest));
+        out
+    }
+
+    fn html(&self, title: &str, body: &str) -> String {
+        format!(
+            "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{} · {}</title>\n<style>{}</style>\n</head>\n\
+             <body>\n<main>\n<header>{}</header>\n<h1>{}</h1>\n{body}\n</main>\n</body>\n</html>\n",
+            self.language.tag(),
+            escape(title),
+            escape(&self.pages.shop),
+            self.pages.style,
+            escape(&self.pages.shop),
+            escape(title),
+        )
+    }
+}
+
+/// Text made safe inside HTML, in attributes too.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The accent when the project names none, and the text colours that can stand on an accent.
+const ACCENT: [u8; 3] = [0x2f, 0x5d, 0x50];
+const LIGHT: [u8; 3] = [0xff, 0xff, 0xff];
+const DARK: [u8; 3] = [0x1c, 0x1b, 0x19];
+
+fn style(colour: Option<&str>) -> String {
+    let accent = colour.and_then(rgb).unwrap_or(ACCENT);
+    let on_accent = if contrast(accent, LIGHT) >= contrast(accent, DARK) { LIGHT } else { DARK };
+    format!(":root{{--accent:{};--on-accent:{}}}{STYLE}", hex(accent), hex(on_accent))
+}
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--page:#f4f1ec;--card:#fffdfa;--text:#26231f;--soft:#6b645b;--line:#dcd5ca}\
+@media(prefers-color-scheme:dark){:root{--page:#171614;--card:#211f1d;--text:#ece7df;--soft:#a9a196;--line:#413d38}}\
+*{box-sizing:border-box}\
+body{margin:0;min-height:100vh;display:flex;justify-content:center;align-items:flex-start;padding:12vh 16px 32px;\
+background:var(--page);color:var(--text);\
+font:17px/1.6 system-ui,-apple-system,'Segoe UI',Roboto,'Hiragino Sans','Noto Sans JP','Yu Gothic UI',sans-serif;\
+line-break:strict;overflow-wrap:anywhere}:lang(ja){word-break:auto-phrase}\
+main{width:100%;max-width:34rem;background:var(--card);border:1px solid var(--line);border-top:4px solid var(--accent);\
+border-radius:12px;padding:28px clamp(20px,6vw,44px) 36px}\
+header{color:var(--soft);font-size:.9rem;letter-spacing:.04em}\
+h1{font-size:1.55rem;line-height:1.3;font-weight:650;margin:.5rem 0 1rem;text-wrap:balance}\
+p{margin:0 0 1.1rem}b{font-weight:600}\
+.small{color:var(--soft);font-size:.9rem}.end{margin:1.4rem 0 0}\
+form{display:grid;gap:12px;margin:1.6rem 0 0}\
+button{font:inherit;font-weight:600;min-height:48px;padding:10px 18px;border-radius:9px;cursor:pointer;width:100%}\
+.main{background:var(--accent);color:var(--on-accent);border:1px solid var(--accent)}\
+.other{background:transparent;color:inherit;border:1px solid var(--line)}\
+button:hover{filter:brightness(1.08)}.other:hover{border-color:currentColor}\
+:focus-visible{outline:3px solid var(--text);outline-offset:2px}\
+.way{margin:1.4rem 0 0;text-align:center}a{color:inherit;text-underline-offset:3px}\
+.boxes{border:1px solid var(--line);border-radius:9px;margin-bottom:6px}\
+label{display:flex;gap:14px;align-items:center;padding:14px 16px;cursor:pointer}\
+label+label{border-top:1px solid var(--line)}\
+input{width:20px;height:20px;margin:0;flex:none;accent-color:var(--accent)}\
+@media(max-width:420px){body{padding:16px 12px}main{padding-top:22px}}";
+
+fn rgb(colour: &str) -> Option<[u8; 3]> {
+    let digits = colour.strip_prefix('#').filter(|d| d.len() == 6 && d.is_ascii())?;
+    let part = |i: usize| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok();
+    Some([part(0)?, part(1)?, part(2)?])
+}
+
+fn hex([r, g, b]: [u8; 3]) -> String {
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+/// The contrast ratio of two colours, 1 to 21 (WCAG 2.2).
+fn contrast(a: [u8; 3], b: [u8; 3]) -> f64 {
+    let luminance = |c: [u8; 3]| {
+        let [r, g, b] = c.map(|v| {
+            let v = f64::from(v) / 255.0;
+            if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+        });
+        0.2126 * r + 0.7152 * g + 0.0722 * b
+    };
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_on_the_accent_can_be_read() {
+        assert!((contrast([0; 3], [255; 3]) - 21.0).abs() < 1e-9);
+        for colour in ["#ffe066", "#2f5d50", "#777777", "#ff0000", "#ffffff", "#000000"] {
+            let accent = rgb(colour).unwrap();
+            assert!(contrast(accent, LIGHT).max(contrast(accent, DARK)) >= 4.0, "{colour}");
+        }
+        // What is not a colour never reaches the style.
+        assert_eq!(style(Some("red;}</style>")), style(None));
+        assert_eq!(rgb("#éa1b2"), None);
+    }
+
+    #[test]
+    fn markup_in_names_is_text() {
+        assert_eq!(escape("<b a=\"'&\">"), "&lt;b a=&quot;&#39;&amp;&quot;&gt;");
+    }
+}

@@ -1,0 +1,367 @@
+//! Delivery against a real SMTP server, with the ledger in SQLite and in Postgres.
+
+use std::sync::Arc;
+
+use okaeri::args;
+use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions, Tls};
+use okaeri::clock::{self, HOUR, Millis};
+use okaeri::db::{Db, bucket_of, stable_hash};
+use okaeri::delivery::{self, Compose, Ended, Mail, OpenComposer, Options, Server, Totals, drain};
+use okaeri::queue::enqueue::{Batch, Draft};
+use okaeri::queue::lease::Queued;
+use okaeri::queue::{RunState, enqueue, lease, rescue, run, status};
+use okaeri::settings::SmtpUrl;
+use okaeri::suppression::{self, Kind, Reason, Scope};
+use tokio::sync::watch;
+
+use crate::ground::each_database;
+
+struct Letter {
+    kind: Kind,
+    expires_at: Millis,
+}
+
+impl Compose for Letter {
+    fn compose(&self, m: &Queued, date_at: Millis) -> Result<Mail, String> {
+        if m.customer_id == "uncomposable" {
+            return Err("the template fails".to_owned());
+        }
+        let to = m.address.clone().unwrap_or_default();
+        let bytes = format!(
+            "From: Shop <shop@example.com>\r\nTo: <{to}>\r\nSubject: Hello\r\nDate: Tue, 24 Nov 2026 09:00:00 +0000\r\n\
+             X-Date-At: {date_at}\r\nMessage-ID: <{}@example.com>\r\n\r\nHello {}\r\n.dot\r\n",
+            m.message_id, m.customer_id
+        );
+        Ok(Mail { envelope_from: "bounce@example.com".to_owned(), envelope_to: to, bytes: bytes.into_bytes() })
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn expires_at(&self) -> Millis {
+        self.expires_at
+    }
+}
+
+/// A run in state `ready` with one message for each address; the customer's id is the local part.
+pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
+    let now = clock::now();
+    let mut drafts: Vec<Draft> = addresses
+        .iter()
+        .map(|address| {
+            let customer_id = address.split('@').next().unwrap().to_owned();
+            Draft {
+                bucket: bucket_of(&customer_id),
+                message_id: format!("{campaign}.{:016x}", stable_hash(customer_id.as_bytes())),
+                arm: "a".into(),
+                address: Some((*address).to_owned()),
+                address_key: Some((*address).to_owned()),
+                family: "other",
+                locale: "en".into(),
+                payload: "{}".into(),
+                due_at: now,
+                withheld: false,
+                customer_id,
+            }
+        })
+        .collect();
+    drafts.sort_by(|a, b| (a.bucket, &a.customer_id).cmp(&(b.bucket, &b.customer_id)));
+    let mut tx = db.begin().await.unwrap();
+    let new = run::NewRun {
+        campaign,
+        slot: "2026-11-24",
+        as_of: now,
+        due_at: now,
+        expires_at: now + HOUR,
+        snapshot_id: "none",
+        definition: "{}",
+    };
+    let run = run::open(&mut tx, &new, now).await.unwrap();
+    let batch = Batch {
+        run_id: &run.run_id,
+        campaign,
+        step: "letter",
+        slot: "2026-11-24",
+        topic: "offers",
+        kind: Kind::Promotional,
+        leave_at: None,
+        relay: "default",
+    };
+    enqueue::write(&mut tx, &batch, &drafts, now).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(run::advance(db, &run.run_id, RunState::Ready, None, now).await.unwrap());
+    run.run_id
+}
+
+async fn drained(db: &Db, url: &str) -> (Totals, Ended) {
+    drained_as(db, url, Kind::Promotional, clock::now() + HOUR).await
+}
+
+async fn drained_as(db: &Db, url: &str, kind: Kind, expires_at: Millis) -> (Totals, Ended) {
+    let open_composer: OpenComposer =
+        Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { kind, expires_at }) as Arc<dyn Compose>) }));
+    let (_keep, stop) = watch::channel(false);
+    let server = Server::new(SmtpUrl::parse(url).unwrap(), None, "example.com").unwrap();
+    let options =
+        Options { run_id: None, server: Arc::new(server), connections: 3, open_composer, stop, progress: None };
+    drain(db, options).await.unwrap()
+}
+
+async fn states(db: &Db, run_id: &str) -> Vec<(String, i64)> {
+    status::states_of(db, run_id).await.unwrap()
+}
+
+async fn state_of(db: &Db, customer_id: &str) -> (String, Option<i64>, String) {
+    db.fetch_one(
+        "SELECT state, code, COALESCE(reply, '') FROM delivery WHERE bucket = $1 AND customer_id = $2",
+        args![bucket_of(customer_id), customer_id],
+    )
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn everyone_is_mailed_once_and_the_ledger_adds_up() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
+        let addresses: Vec<String> = (0..700).map(|i| format!("c{i}@example.com")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let run_id = enqueued(&db, "hello", &addresses).await;
+        let (totals, ended) = drained(&db, &catcher.url()).await;
+        assert_eq!((totals.accepted, ended), (700, Ended::Idle));
+        let mut caught: Vec<String> =
+            catcher.mails().into_iter().filter_map(|m| m.envelope_to.first().cloned()).collect();
+        caught.sort();
+        caught.dedup();
+        assert_eq!(caught.len(), 700);
+        assert!(catcher.mails().iter().all(|m| m.defects.is_empty()), "{:?}", catcher.mails()[0].defects);
+        assert_eq!(states(&db, &run_id).await, [("accepted".to_owned(), 700)]);
+        assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Drained);
+        let findings = status::verify(&db, clock::now()).await.unwrap();
+        assert!(findings.iter().all(|f| f.rule.contains("verdict")), "{findings:?}"); // this run was enqueued without a plan
+        let again = drained(&db, &catcher.url()).await;
+        assert_eq!(again, (Totals::default(), Ended::Idle));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_answer_finds_its_state() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let options = CatcherOptions { behaviour: Arc::new(ByRecipient::standard()), ..CatcherOptions::default() };
+        let catcher = Catcher::start(options).await.unwrap();
+        let everyone = [
+            "ok@example.com",
+            "hard@example.com",
+            "full@example.com",
+            "policy@example.com",
+            "greylist@example.com",
+            "spam@example.com",
+            "busy@example.com",
+            "drop@example.com",
+            "lost@example.com",
+            "美佳@example.com",
+        ];
+        let run_id = enqueued(&db, "hello", &everyone).await;
+        let (totals, ended) = drained(&db, &catcher.url()).await;
+        assert_eq!(ended, Ended::Idle);
+        assert_eq!(state_of(&db, "美佳").await, ("accepted".to_owned(), Some(250), state_of(&db, "ok").await.2));
+        assert_eq!((totals.failed, totals.deferred, totals.unknown), (3, 3, 2), "{totals:?}");
+        for (customer, state, code) in [
+            ("ok", "accepted", Some(250)),
+            ("hard", "failed", Some(550)),
+            ("full", "deferred", Some(452)),
+            ("policy", "failed", Some(550)),
+            ("greylist", "deferred", Some(451)),
+            ("spam", "failed", Some(554)),
+            ("busy", "deferred", Some(451)),
+            ("drop", "unknown", None),
+            ("lost", "unknown", None),
+        ] {
+            let found = state_of(&db, customer).await;
+            assert_eq!((found.0.as_str(), found.1), (state, code), "{customer}: {found:?}");
+        }
+        // Only the mailbox that does not exist is suppressed; a refusal about us says nothing about the address.
+        let suppressed = |key: &'static str| suppression::is_suppressed(&db, key, Kind::Service, "offers");
+        assert!(suppressed("hard@example.com").await.unwrap());
+        assert!(!suppressed("policy@example.com").await.unwrap());
+        assert!(!suppressed("spam@example.com").await.unwrap());
+        let attempts: Vec<(String, String)> =
+            db.fetch_all("SELECT stage, reply FROM attempt WHERE code = 452", args![]).await.unwrap();
+        assert_eq!(attempts, [("rcpt".to_owned(), "4.2.2 Mailbox full".to_owned())]);
+        // The greylisted come back later and get through; a doubtful one is not sent again.
+        db.execute("UPDATE chunk SET due_at = 0 WHERE state = 'open'", args![]).await.unwrap();
+        db.execute("UPDATE delivery SET due_at = 0 WHERE state = 'deferred'", args![]).await.unwrap();
+        let (totals, _) = drained(&db, &catcher.url()).await;
+        assert_eq!((totals.accepted, totals.deferred, totals.unknown), (1, 2, 0));
+        assert_eq!(state_of(&db, "greylist").await.0, "accepted");
+        assert_eq!(states(&db, &run_id).await.iter().map(|(_, n)| n).sum::<i64>(), 10);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn suppression_after_planning_stops_the_message() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
+        enqueued(&db, "hello", &["a@example.com", "b@example.com", "c@example.com"]).await;
+        let mut tx = db.begin().await.unwrap();
+        suppression::suppress(&mut tx, "a@example.com", &Scope::All, Reason::Manual, 1, "test").await.unwrap();
+        let topic = Scope::Topic("offers".to_owned());
+        suppression::suppress(&mut tx, "b@example.com", &topic, Reason::Unsubscribe, 1, "test").await.unwrap();
+        let other = Scope::Topic("news".to_owned());
+        suppression::suppress(&mut tx, "c@example.com", &other, Reason::Unsubscribe, 1, "test").await.unwrap();
+        tx.commit().await.unwrap();
+        let (totals, _) = drained(&db, &catcher.url()).await;
+        assert_eq!((totals.accepted, totals.suppressed), (1, 2));
+        assert_eq!(catcher.mails()[0].envelope_to, ["c@example.com"]);
+        assert_eq!(state_of(&db, "a").await.0, "suppressed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_workers_chunk_is_rescued_and_its_doubt_is_named() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
+        enqueued(&db, "hello", &["a@example.com", "b@example.com"]).await;
+        // A worker leased the chunk, committed one message, and died long ago.
+        let then = clock::now() - HOUR;
+        db.execute("UPDATE chunk SET due_at = 0", args![]).await.unwrap();
+        let lease = lease::claim(&db, None, then).await.unwrap().unwrap();
+        db.execute(
+            "UPDATE delivery SET state = 'committed', commit_token = 't', attempts = 1, date_at = 5 WHERE customer_id = 'a'",
+            args![],
+        )
+        .await
+        .unwrap();
+        assert!(lease::claim(&db, None, then).await.unwrap().is_none(), "a leased chunk is not leased again");
+        let (totals, _) = drained(&db, &catcher.url()).await;
+        assert_eq!((totals.rescued_unknown, totals.accepted), (1, 1));
+        assert_eq!(state_of(&db, "a").await.0, "unknown");
+        assert_eq!(catcher.mails().len(), 1);
+        // The dead worker wakes up: its lease is gone, so it can neither renew nor release over others.
+        assert_eq!(lease::renew(&db, &[&lease], clock::now()).await.unwrap().len(), 1);
+        assert_eq!(rescue::rescue(&db, clock::now()).await.unwrap(), rescue::Rescued::default());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_composed_pauses_its_run_and_sends_nothing_of_it() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
+        let run_id = enqueued(&db, "hello", &["uncomposable@example.com"]).await;
+        let (_, ended) = drained(&db, &catcher.url()).await;
+        assert!(matches!(&ended, Ended::Paused(why) if why.contains("uncomposable")), "{ended:?}");
+        let run = run::get(&db, &run_id).await.unwrap().unwrap();
+        assert_eq!(run.state(), RunState::Paused);
+        assert_eq!(state_of(&db, "uncomposable").await.0, "pending");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_too_old_expires() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
+        enqueued(&db, "hello", &["a@example.com"]).await;
+        let (totals, _) = drained_as(&db, &catcher.url(), Kind::Promotional, clock::now() - 1).await;
+        assert_eq!((totals.expired, totals.accepted), (1, 0));
+        assert_eq!(state_of(&db, "a").await.0, "expired");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_leaves_everything_pending() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        enqueued(&db, "hello", &["a@example.com"]).await;
+        let (_, ended) = drained(&db, &format!("smtp://127.0.0.1:{port}")).await;
+        assert!(matches!(ended, Ended::ServerUnavailable(_)), "{ended:?}");
+        assert_eq!(state_of(&db, "a").await.0, "pending");
+        assert_eq!(status::next_due(&db, None).await.unwrap().map(|t| t <= clock::now()), Some(true));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_login_pauses_at_once() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let options = CatcherOptions { auth: Some(("shop".into(), "right".into())), ..CatcherOptions::default() };
+        let catcher = Catcher::start(options).await.unwrap();
+        let run_id = enqueued(&db, "hello", &["a@example.com"]).await;
+        let wrong = catcher.url().replace("right", "wrong");
+        assert_ne!(wrong, catcher.url());
+        let (_, ended) = drained(&db, &wrong).await;
+        assert!(matches!(ended, Ended::Paused(_)), "{ended:?}");
+        assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Paused);
+        assert!(run::advance(&db, &run_id, RunState::Sending, None, clock::now()).await.unwrap());
+        let (totals, _) = drained(&db, &catcher.url()).await;
+        assert_eq!(totals.accepted, 1);
+    })
+    .await;
+}
+
+/// A certificate for `localhost`, signed by itself, as the server uses it and as a file to trust.
+fn certificate(dir: &std::path::Path) -> (Arc<rustls::ServerConfig>, std::path::PathBuf) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let ca_file = dir.join("ca.pem");
+    std::fs::write(&ca_file, signed.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    (Arc::new(config), ca_file)
+}
+
+#[tokio::test]
+async fn mail_travels_over_tls_from_the_first_byte_or_after_starttls_and_never_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, ca_file) = certificate(dir.path());
+    let login = || Some(("shop".to_owned(), "a password".to_owned()));
+    for (tls, scheme, query) in
+        [(Tls::Implicit(config.clone()), "smtps", ""), (Tls::StartTls(config.clone()), "smtp", "?tls=required")]
+    {
+        let options = CatcherOptions { tls: Some(tls), auth: login(), ..CatcherOptions::default() };
+        let catcher = Catcher::start(options).await.unwrap();
+        let url = format!("{scheme}://shop:a%20password@localhost:{}{query}", catcher.addr().port());
+        let mail = Mail {
+            envelope_from: "bounce@example.com".to_owned(),
+            envelope_to: "mia@example.com".to_owned(),
+            bytes: b"From: <shop@example.com>\r\nDate: Tue, 24 Nov 2026 09:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n\r\nHello\r\n".to_vec(),
+        };
+        let trusting = Server::new(SmtpUrl::parse(&url).unwrap(), Some(&ca_file), "example.com").unwrap();
+        delivery::send_copy(&trusting, &mail).await.unwrap();
+        let caught = catcher.mails();
+        assert!(caught[0].encrypted && caught[0].defects.is_empty(), "{:?}", caught[0]);
+        // A certificate nobody vouches for ends the conversation before the login.
+        let wary = Server::new(SmtpUrl::parse(&url).unwrap(), None, "example.com").unwrap();
+        let refused = delivery::send_copy(&wary, &mail).await.unwrap_err();
+        assert!(refused.contains("TLS"), "{refused}");
+        assert_eq!(catcher.mails().len(), 1);
+    }
+    // A server that offers no STARTTLS gets no mail when TLS is required.
+    let plain = Catcher::start(CatcherOptions::default()).await.unwrap();
+    let url = format!("smtp://localhost:{}?tls=required", plain.addr().port());
+    let server = Server::new(SmtpUrl::parse(&url).unwrap(), Some(&ca_file), "example.com").unwrap();
+    let mail =
+        Mail { envelope_from: "b@example.com".into(), envelope_to: "m@example.com".into(), bytes: b"\r\n".to_vec() };
+    assert!(delivery::send_copy(&server, &mail).await.unwrap_err().contains("STARTTLS"));
+}
