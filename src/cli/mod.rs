@@ -3,9 +3,11 @@
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
 mod campaign;
+mod catch;
 mod check;
 pub mod demo;
 mod import;
+mod init;
 mod loaded;
 mod plan;
 mod preview;
@@ -67,6 +69,8 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a small project that works at once
+    Init(init::InitArgs),
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
     /// Bring in customers, orders, events and the rest from files
@@ -81,6 +85,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Look at a campaign's mails, write them to files, or send yourself a test copy
     Preview(preview::PreviewArgs),
+    /// Keep mail on this machine instead of delivering it, to try a campaign out
+    Catch(catch::CatchArgs),
     /// Plan a campaign and deliver it
     Send(send::SendArgs),
     /// Deliver everything that is due
@@ -247,6 +253,7 @@ async fn run(cli: Cli) -> ExitCode {
     let Global { project, format, quiet, at } = cli.global;
     let inv = Invocation { project_dir: project, format, quiet, at };
     let ended = match cli.verb {
+        Verb::Init(args) => init::run(&inv, args).await,
         Verb::Check(args) => check::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
@@ -254,6 +261,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,
         Verb::Preview(args) => preview::run(&inv, args).await,
+        Verb::Catch(args) => catch::run(&inv, args).await,
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,
