@@ -34,13 +34,17 @@ enum What {
     Verify,
     /// Hold a run: what is in flight is finished, nothing more leaves
     Pause {
+        /// The run's id, as `queue status` shows it
         run: String,
         /// Why; shown to whoever looks
         #[arg(long, default_value = "by an operator")]
         reason: String,
     },
     /// Let a held run go on
-    Resume { run: String },
+    Resume {
+        /// The run's id, as `queue status` shows it
+        run: String,
+    },
 }
 
 pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {

@@ -2,6 +2,9 @@
 
 mod ground;
 
+mod docs;
+mod init;
+
 mod history;
 mod import;
 mod profile;
