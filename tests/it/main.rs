@@ -2,6 +2,8 @@
 
 mod ground;
 
+mod problems;
+
 mod history;
 mod profile;
 mod segment;
@@ -10,3 +12,6 @@ mod delivery;
 
 mod report;
 mod web;
+
+mod crash;
+mod story;
