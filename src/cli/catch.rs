@@ -10,8 +10,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::sending::stop_signal;
-use super::{Exit, Failure, Invocation, thousands};
+use super::{Exit, Failure, Invocation};
 use crate::catcher::{Agreeable, Behaviour, ByRecipient, Catcher, CatcherOptions, Counts, Keep};
+use crate::money::grouped;
 use crate::settings::{Project, SmtpUrl, Tls};
 
 /// Where caught mail is kept, in the project's folder.
@@ -80,10 +81,10 @@ fn as_json(counts: &Counts, dir: &Path) -> serde_json::Value {
 }
 
 fn as_text(counts: &Counts, dir: &Path) -> String {
-    let mut out = format!("{:>9} caught, in {}\n", thousands(counts.messages as i64), dir.display());
+    let mut out = format!("{:>9} caught, in {}\n", grouped(counts.messages as i64), dir.display());
     for (n, words) in [(counts.refused, "commands refused or deferred"), (counts.defective, "with a defect of form")] {
         if n > 0 {
-            out.push_str(&format!("{:>9} {words}\n", thousands(n as i64)));
+            out.push_str(&format!("{:>9} {words}\n", grouped(n as i64)));
         }
     }
     out

@@ -17,7 +17,7 @@ pub struct Loaded {
 impl Loaded {
     /// Read everything; problems are collected.
     pub fn read(inv: &Invocation, problems: &mut Problems) -> Option<Loaded> {
-        let project = Project::load(&inv.project_dir, problems)?;
+        let project = inv.read_project(problems)?;
         let segments = segment::Library::load(&project, problems);
         let names: Vec<&str> = segments.names().collect();
         let campaigns = campaign::Library::load(&project, &names, problems);

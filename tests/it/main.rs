@@ -4,6 +4,7 @@ mod ground;
 
 mod docs;
 mod init;
+mod problems;
 
 mod history;
 mod import;
@@ -14,3 +15,6 @@ mod delivery;
 
 mod report;
 mod web;
+
+mod crash;
+mod story;
