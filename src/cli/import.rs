@@ -75,7 +75,7 @@ async fn read(
             from: if task.name == "-" { From::Reader(Box::new(std::io::stdin())) } else { From::File(task.path) },
             name: task.name,
             map: task.map,
-            rejected_dir: Some(rejected_dir(&project)),
+            rejected_dir: Some(rejected_dir(project)),
             now: clock::now(),
         };
         let ended = data::import(db, &project.settings, request, |p| show(&bar, p)).await;

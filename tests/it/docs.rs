@@ -46,7 +46,7 @@ fn quoted(text: &str) -> Vec<&str> {
 }
 
 /// The moves a table names, from its first two columns; each cell may list several states.
-fn moves<'t>(table: &'t str) -> BTreeSet<(&'t str, &'t str)> {
+fn moves(table: &str) -> BTreeSet<(&str, &str)> {
     let mut moves = BTreeSet::new();
     for row in rows(table) {
         for from in row[0].split(',') {
@@ -127,10 +127,48 @@ fn every_verb_stands_in_the_readme() {
     let help = Command::new(env!("CARGO_BIN_EXE_okaeri")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let verbs = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    for verb in verbs.lines().filter_map(|l| l.strip_prefix("  ")).filter(|l| !l.starts_with(' ')) {
-        let verb = verb.split(' ').next().unwrap();
-        assert!(told.contains(verb), "`okaeri {verb}` is not in the README's table of commands");
+    let verbs: BTreeSet<&str> = verbs
+        .lines()
+        .filter_map(|l| l.strip_prefix("  "))
+        .filter(|l| !l.starts_with(' '))
+        .map(|l| l.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(told, verbs);
+}
+
+#[test]
+fn the_examples_have_no_problems() {
+    let dir = tempfile::tempdir().unwrap();
+    let okaeri = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_okaeri"));
+        command.env("NO_COLOR", "1").current_dir(dir.path()).args(args).output().unwrap()
+    };
+    assert!(okaeri(&["init", "."]).status.success());
+    let (segments, campaigns) = (dir.path().join("campaigns/segments"), dir.path().join("campaigns"));
+    let mut examples = 0;
+    for page in ["README.md", "docs/segments.md", "docs/campaigns.md"] {
+        let text = document(page);
+        for block in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            examples += 1;
+            let name =
+                |key: &str| block.strip_prefix(key).map(|rest| rest.split_whitespace().next().unwrap().to_owned());
+            if let Some(name) = name("segment: ") {
+                std::fs::write(segments.join(format!("{name}.yaml")), block).unwrap();
+            } else if let Some(name) = name("campaign: ") {
+                std::fs::write(campaigns.join(format!("{name}.yaml")), block).unwrap();
+            } else if block.starts_with("- ") {
+                let indented = block.lines().map(|l| format!("    {l}\n")).collect::<String>();
+                let name = format!("example_{examples}");
+                let whole = format!("segment: {name}\nwhere:\n  any:\n{indented}");
+                std::fs::write(segments.join(format!("{name}.yaml")), whole).unwrap();
+            } else {
+                examples -= 1;
+            }
+        }
+        let checked = okaeri(&["check"]);
+        assert!(checked.status.success(), "{page}: {}", String::from_utf8_lossy(&checked.stderr));
     }
+    assert!(examples >= 4, "only {examples} examples were found");
 }
 
 #[test]

@@ -100,11 +100,11 @@ fn segments(journey: &Journey) -> String {
     for s in standings {
         let heads = share(s.people, journey.everyone.people);
         let money = journey.revenue_share(s.revenue);
-        let _ = write!(
+        let _ = writeln!(
             rows,
             "<li><div class=\"name\"><b>{}</b><code>{}</code></div>\
              <div class=\"bars\"><div class=\"bar\"><span class=\"people\" style=\"width:{:.2}%\"></span></div><em>{} people</em>\
-             <div class=\"bar\"><span class=\"money\" style=\"width:{:.2}%\"></span></div><em>{}</em></div></li>\n",
+             <div class=\"bar\"><span class=\"money\" style=\"width:{:.2}%\"></span></div><em>{}</em></div></li>",
             escape(&s.title),
             escape(&s.name),
             100.0 * heads,
