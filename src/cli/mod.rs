@@ -221,6 +221,11 @@ impl Invocation {
         Project::load_with(&self.project_dir, |name| self.variables.lookup(name), problems)
     }
 
+    /// The project with plain values in place of what is wrong, so that its other files can be checked too; never to be acted upon.
+    fn read_project_to_check(&self, problems: &mut Problems) -> Option<Project> {
+        Project::load_to_check(&self.project_dir, |name| self.variables.lookup(name), problems)
+    }
+
     /// End the verb if there are errors among `problems`; otherwise tell the warnings.
     pub fn settle(&self, problems: Problems) -> Result<(), Failure> {
         if problems.has_errors() {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -137,21 +137,26 @@ async fn stored_composer(db: &Db, snapshot_id: &str, tokens: Tokens) -> Result<C
     Ok(Composer::new(Arc::new(snapshot.compile().map_err(|e| e.to_string())?), Some(tokens)))
 }
 
-/// Turns true on SIGTERM or Ctrl-C: finish what is in flight, then end.
+/// Turns true on SIGTERM or Ctrl-C: finish what is in flight, then end. One for the whole process, so that a signal between two of its
+/// works is not lost.
 pub fn stop_signal() -> watch::Receiver<bool> {
-    let (asked, stop) = watch::channel(false);
-    tokio::spawn(async move {
+    static STOP: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+    STOP.get_or_init(|| {
+        let (asked, stop) = watch::channel(false);
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
             .expect("the system delivers SIGTERM");
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        let _ = asked.send(true);
-        // Hold the channel: dropping it would look like another change.
-        std::future::pending::<()>().await;
-    });
-    stop
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            let _ = asked.send(true);
+            // Hold the channel: dropping it would look like another change.
+            std::future::pending::<()>().await;
+        });
+        stop
+    })
+    .clone()
 }
 
 /// What a drain did, and how it ended.

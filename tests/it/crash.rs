@@ -12,6 +12,7 @@ use okaeri::args;
 use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Keep, Moment, Stage, read_log};
 use okaeri::clock;
 use okaeri::db::Db;
+use sqlx::Connection as _;
 
 use crate::ground::each_database;
 use crate::ground::scenario::{CONNECTIONS, Running, Scenario};
@@ -205,8 +206,11 @@ async fn a_worker_frozen_past_its_lease_doubles_nothing_when_it_wakes() {
     .await
     .unwrap();
     age_leases(&db).await;
-    let heir = shop.okaeri("work").await;
-    assert!(matches!(heir.code(), 0 | 3), "{heir:?}");
+    let heir = shop.json("work", 3).await;
+    assert!(
+        heir["totals"]["rescued_unknown"].as_u64().is_some_and(|n| n > 0),
+        "it names what the frozen one held: {heir}"
+    );
     frozen.signal("CONT").await;
     let woken = frozen.end().await;
     assert!(matches!(woken.code(), 0 | 3), "{woken:?}");
@@ -259,6 +263,17 @@ async fn a_fill_that_is_killed_goes_on_where_it_stood() {
         shop.json("queue verify", 0).await;
         db.execute("UPDATE lease SET until_at = 0", args![]).await.unwrap();
 
+        let process = shop.start("send hello --slot one");
+        until("another process plans", async || {
+            let (planners,): (i64,) =
+                db.fetch_one("SELECT COUNT(*) FROM lease WHERE until_at > 0", args![]).await.unwrap();
+            planners > 0
+        })
+        .await;
+        process.signal("TERM").await;
+        process.end().await.exits(75);
+        assert_eq!(catcher.counts().messages, 0, "asked to end before anything left");
+
         shop.json("send hello --slot one", 0).await;
         let report = shop.json("report hello", 0).await;
         assert_eq!(report["audience"], PEOPLE, "{report}");
@@ -290,6 +305,69 @@ async fn sigterm_ends_with_75_and_the_rest_leaves_with_the_templates_of_the_star
         shop.json("work", 0).await;
         let subjects: BTreeSet<String> = catcher.mails().iter().map(|m| subject(&m.bytes)).collect();
         assert!(subjects.iter().all(|s| s.starts_with("Subject: Hello P")), "{subjects:?}");
+        judge(&shop.database().await, &log, PEOPLE, 0).await;
+        nothing_is_left(&shop).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_drops_its_connections_again_and_again_loses_and_doubles_nothing() {
+    const PEOPLE: usize = 2_000;
+    const BREAKS: usize = 15;
+    let database = crate::ground::postgres::fresh_database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let catcher = logging_catcher(&log, Duration::ZERO).await;
+    let shop = Scenario::new(&database.url).campaign("hello", "").with_people(PEOPLE).await;
+    let shop = enlisted(shop).await.smtp(&catcher.url());
+    let mut operator = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let mut chance = Chance::new();
+    let mut process = shop.start("work");
+    for _ in 0..BREAKS {
+        let target = catcher.counts().messages + 1 + chance.below(120);
+        until("messages pass", async || catcher.counts().messages >= target || process.has_ended()).await;
+        if process.has_ended() {
+            age_leases(&shop.database().await).await;
+            process = shop.start("work");
+        }
+        tokio::time::sleep(Duration::from_micros(chance.below(3_000))).await;
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND application_name = 'okaeri'";
+        sqlx::query(cut).execute(&mut operator).await.unwrap();
+    }
+    let ran = process.end().await;
+    assert!(matches!(ran.code(), 0 | 3 | 5 | 75), "{ran:?}");
+    let db = shop.database().await;
+    age_leases(&db).await;
+    let last = shop.okaeri("work").await;
+    assert!(matches!(last.code(), 0 | 3), "{last:?}");
+    judge(&db, &log, PEOPLE, BREAKS * CONNECTIONS).await;
+    nothing_is_left(&shop).await;
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_run_holds_what_has_not_left_and_a_resumed_one_sends_it() {
+    const PEOPLE: usize = 300;
+    each_database(|url| async move {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let catcher = logging_catcher(&log, Duration::from_millis(10)).await;
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("hello", "").with_people(PEOPLE).await;
+        let process = shop.start("send hello --slot one --format json");
+        until("fifty messages pass", async || catcher.counts().messages >= 50).await;
+        let status = shop.json("queue status", 0).await;
+        let run = status["runs"][0]["run_id"].as_str().unwrap();
+        shop.json(&format!("queue pause {run}"), 0).await;
+        let held = catcher.counts().messages as usize;
+        process.end().await.exits(75);
+        let left = catcher.counts().messages as usize;
+        assert!(left < PEOPLE && left <= held + CONNECTIONS, "only what was in flight: {held}, then {left}");
+        shop.json("work", 75).await;
+        assert_eq!(catcher.counts().messages as usize, left, "a paused run stays where it is");
+        shop.json(&format!("queue resume {run}"), 0).await;
+        shop.json("work", 0).await;
         judge(&shop.database().await, &log, PEOPLE, 0).await;
         nothing_is_left(&shop).await;
     })
