@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Exit, Failure, Format, Invocation};
 use crate::clock;
 use crate::data::{self, From, ImportError, ImportRequest, ImportTotals, Kind, Place, Progress};
+use crate::db::Db;
 use crate::problem::nearest;
 use crate::settings::Project;
 
@@ -41,6 +42,31 @@ pub async fn run(inv: &Invocation, args: ImportArgs) -> Result<Exit, Failure> {
     let strict = args.strict;
     let tasks = tasks(&project, args)?;
     let db = inv.open_db(&project).await?;
+    let say = |totals: &ImportTotals| {
+        if inv.format == Format::Text {
+            anstream::print!("{}", line(totals));
+        }
+    };
+    let all = read(inv, &project, &db, tasks, say).await?;
+    db.close().await;
+    inv.print(|| serde_json::json!({ "imports": all }), String::new);
+    let failed = all.iter().any(|t| t.nothing_accepted() || (strict && t.rejected > 0));
+    Ok(if failed { Exit::Problems } else { Exit::Done })
+}
+
+/// Read every source of okaeri.yaml, in the order of dependence.
+pub async fn all_sources(inv: &Invocation, project: &Project, db: &Db) -> Result<Vec<ImportTotals>, Failure> {
+    read(inv, project, db, sources(project)?, |_| ()).await
+}
+
+/// Read these one after the other; `through` hears of each that is.
+async fn read(
+    inv: &Invocation,
+    project: &Project,
+    db: &Db,
+    tasks: Vec<Task>,
+    through: impl Fn(&ImportTotals),
+) -> Result<Vec<ImportTotals>, Failure> {
     let mut all = Vec::new();
     for task in tasks {
         let bar = progress_bar(inv);
@@ -49,22 +75,17 @@ pub async fn run(inv: &Invocation, args: ImportArgs) -> Result<Exit, Failure> {
             from: if task.name == "-" { From::Reader(Box::new(std::io::stdin())) } else { From::File(task.path) },
             name: task.name,
             map: task.map,
-            rejected_dir: Some(project.dir.join(".okaeri/rejected")),
+            rejected_dir: Some(rejected_dir(project)),
             now: clock::now(),
         };
-        let ended = data::import(&db, &project.settings, request, |p| show(&bar, p)).await;
+        let ended = data::import(db, &project.settings, request, |p| show(&bar, p)).await;
         bar.finish_and_clear();
         let totals = ended?;
         tell(inv, &totals);
-        if inv.format == Format::Text {
-            anstream::print!("{}", line(&totals));
-        }
+        through(&totals);
         all.push(totals);
     }
-    db.close().await;
-    inv.print(|| serde_json::json!({ "imports": all }), String::new);
-    let failed = all.iter().any(|t| t.nothing_accepted() || (strict && t.rejected > 0));
-    Ok(if failed { Exit::Problems } else { Exit::Done })
+    Ok(all)
 }
 
 fn tasks(project: &Project, args: ImportArgs) -> Result<Vec<Task>, Failure> {
@@ -87,6 +108,12 @@ fn tasks(project: &Project, args: ImportArgs) -> Result<Vec<Task>, Failure> {
     }
     let task = |path: PathBuf| Task { kind, name: path.display().to_string(), path, map: map.clone() };
     Ok(args.files.into_iter().map(task).collect())
+}
+
+/// Where rejected rows are kept; without the `./` of a project that is the present folder.
+fn rejected_dir(project: &Project) -> PathBuf {
+    let dir = project.dir.join(".okaeri/rejected");
+    dir.strip_prefix(".").map(PathBuf::from).unwrap_or(dir)
 }
 
 fn sources(project: &Project) -> Result<Vec<Task>, Failure> {
@@ -206,7 +233,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(d);

@@ -3,9 +3,11 @@
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
 mod campaign;
+mod catch;
 mod check;
 pub mod demo;
 mod import;
+mod init;
 mod loaded;
 mod plan;
 mod preview;
@@ -19,8 +21,10 @@ mod serve;
 mod suppress;
 mod work;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
@@ -29,7 +33,7 @@ use crate::clock::{self, Clock};
 use crate::db::{Db, DbError};
 use crate::plan::PlanError;
 use crate::problem::Problems;
-use crate::settings::{NotSet, Project};
+use crate::settings::{NotSet, Project, env};
 
 /// Personal e-mail that brings customers back: segments, plans and a durable queue, kept in git.
 #[derive(Debug, Parser)]
@@ -67,6 +71,8 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a small project that works at once
+    Init(init::InitArgs),
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
     /// Bring in customers, orders, events and the rest from files
@@ -81,6 +87,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Look at a campaign's mails, write them to files, or send yourself a test copy
     Preview(preview::PreviewArgs),
+    /// Keep mail on this machine instead of delivering it, to try a campaign out
+    Catch(catch::CatchArgs),
     /// Plan a campaign and deliver it
     Send(send::SendArgs),
     /// Deliver everything that is due
@@ -93,6 +101,8 @@ enum Verb {
     Serve(serve::ServeArgs),
     /// What a campaign did, what came back, and what it caused
     Report(report::ReportArgs),
+    /// The whole way on a sample shop, in a fresh folder; no mail leaves this machine
+    Demo(demo::DemoArgs),
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -176,15 +186,44 @@ pub struct Invocation {
     pub format: Format,
     pub quiet: bool,
     at: Option<String>,
+    variables: Variables,
+}
+
+/// Where `${NAME}` in okaeri.yaml gets its value.
+#[derive(Debug, Clone)]
+enum Variables {
+    /// The environment of the process.
+    Process,
+    /// These and no others, whatever the process was started with.
+    Given(Arc<BTreeMap<&'static str, String>>),
+}
+
+impl Variables {
+    fn lookup(&self, name: &str) -> Option<String> {
+        match self {
+            Variables::Process => env::lookup(name),
+            Variables::Given(given) => given.get(name).cloned(),
+        }
+    }
 }
 
 impl Invocation {
     /// The project, checked; its problems end the verb, its warnings are told on stderr.
     pub fn project(&self) -> Result<Project, Failure> {
         let mut problems = Problems::new();
-        let project = Project::load(&self.project_dir, &mut problems);
+        let project = self.read_project(&mut problems);
         self.settle(problems)?;
         project.ok_or_else(|| Failure::Usage("the settings could not be read".to_owned()))
+    }
+
+    /// The project, if its settings can be used; what is wrong with them is among `problems`.
+    fn read_project(&self, problems: &mut Problems) -> Option<Project> {
+        Project::load_with(&self.project_dir, |name| self.variables.lookup(name), problems)
+    }
+
+    /// The project with plain values in place of what is wrong, so that its other files can be checked too; never to be acted upon.
+    fn read_project_to_check(&self, problems: &mut Problems) -> Option<Project> {
+        Project::load_to_check(&self.project_dir, |name| self.variables.lookup(name), problems)
     }
 
     /// End the verb if there are errors among `problems`; otherwise tell the warnings.
@@ -232,11 +271,22 @@ impl Invocation {
     }
 }
 
-/// Run the command line; the process's exit code.
-pub async fn run(cli: Cli) -> ExitCode {
+/// The whole program: read the arguments, run the verb, give the exit code.
+pub fn start() -> ExitCode {
+    let cli = Cli::parse();
+    rustls::crypto::ring::default_provider().install_default().expect("no other provider was installed before");
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives threads")
+        .block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> ExitCode {
     let Global { project, format, quiet, at } = cli.global;
-    let inv = Invocation { project_dir: project, format, quiet, at };
+    let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
     let ended = match cli.verb {
+        Verb::Init(args) => init::run(&inv, args).await,
         Verb::Check(args) => check::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
@@ -244,12 +294,14 @@ pub async fn run(cli: Cli) -> ExitCode {
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,
         Verb::Preview(args) => preview::run(&inv, args).await,
+        Verb::Catch(args) => catch::run(&inv, args).await,
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,
         Verb::Suppress(args) => suppress::run(&inv, args).await,
         Verb::Serve(args) => serve::run(&inv, args).await,
         Verb::Report(args) => report::run(&inv, args).await,
+        Verb::Demo(args) => demo::run(&inv, args).await,
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
@@ -275,22 +327,6 @@ fn tell(inv: &Invocation, failure: &Failure) {
             }
         }
     }
-}
-
-/// `12,345`.
-fn thousands(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if n < 0 {
-        out.push('-');
-    }
-    for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(d);
-    }
-    out
 }
 
 /// A table with a heading and no frame but a line under it.

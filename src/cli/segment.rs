@@ -23,9 +23,13 @@ enum SegmentVerb {
     /// All segments with their size and what their people are worth
     List,
     /// One segment: its rule in words, its dates, its size and its SQL
-    Show { name: String },
+    Show {
+        /// The segment's name
+        name: String,
+    },
     /// Why a customer is in a segment, or why not
     Explain {
+        /// The segment's name
         name: String,
         /// The customer's id
         #[arg(long, value_name = "ID")]
@@ -59,13 +63,8 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     async fn list(&self) -> Result<Exit, Failure> {
-        let names: Vec<&str> = self.library.names().collect();
-        let mut sizes = Vec::new();
-        for part in names.chunks(SEGMENTS_MAX) {
-            sizes.extend(self.prepare(part).await?.sizes(self.db).await?);
-        }
+        let rows = sizes(self.db, self.project, self.library, self.as_of).await?;
         let everyone = everyone(self.db).await?;
-        let rows: Vec<(&Segment, Size)> = self.library.iter().zip(sizes).collect();
         self.inv.print(|| self.list_json(&rows, everyone), || self.list_text(&rows, everyone));
         Ok(Exit::Done)
     }
@@ -209,11 +208,7 @@ impl Asked<'_> {
     }
 
     async fn prepare(&self, names: &[&str]) -> Result<Prepared, Failure> {
-        let compiled = self
-            .library
-            .compile(names, self.as_of, &self.project.settings)
-            .map_err(|e| Failure::Usage(e.to_string()))?;
-        Ok(compiled.prepare(self.db).await?)
+        prepare(self.db, self.project, self.library, names, self.as_of).await
     }
 
     fn instant(&self, at: Millis) -> String {
@@ -221,7 +216,34 @@ impl Asked<'_> {
     }
 }
 
-async fn everyone(db: &Db) -> Result<Size, Failure> {
+async fn prepare(
+    db: &Db,
+    project: &Project,
+    library: &Library,
+    names: &[&str],
+    as_of: Millis,
+) -> Result<Prepared, Failure> {
+    let compiled = library.compile(names, as_of, &project.settings).map_err(|e| Failure::Usage(e.to_string()))?;
+    Ok(compiled.prepare(db).await?)
+}
+
+/// Every segment with its size, by name.
+pub async fn sizes<'l>(
+    db: &Db,
+    project: &Project,
+    library: &'l Library,
+    as_of: Millis,
+) -> Result<Vec<(&'l Segment, Size)>, Failure> {
+    let names: Vec<&str> = library.names().collect();
+    let mut sizes = Vec::new();
+    for part in names.chunks(SEGMENTS_MAX) {
+        sizes.extend(prepare(db, project, library, part, as_of).await?.sizes(db).await?);
+    }
+    Ok(library.iter().zip(sizes).collect())
+}
+
+/// Everybody who has a profile.
+pub async fn everyone(db: &Db) -> Result<Size, Failure> {
     let (people, revenue): (i64, i64) =
         db.fetch_one("SELECT COUNT(*), CAST(COALESCE(SUM(revenue), 0) AS BIGINT) FROM profile", vec![]).await?;
     Ok(Size { people, revenue })

@@ -12,6 +12,7 @@ use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
 use crate::message::Composer;
+use crate::money::grouped;
 use crate::plan::Planning;
 use crate::problem::{Place, Problems};
 use crate::queue::fill::{Filled, Filling};
@@ -198,7 +199,7 @@ fn text(loaded: &Loaded, campaign: &Campaign, enlisted: &Enlisted, sent: Option<
     match (&enlisted.filled, run.state()) {
         (Some(filled), _) => {
             for (verdict, words) in [("send", "to be mailed"), ("withheld", "withheld"), ("skip", "skipped")] {
-                out.push_str(&format!("  {:>9} {words}\n", super::thousands(filled.tally.of(verdict))));
+                out.push_str(&format!("  {:>9} {words}\n", grouped(filled.tally.of(verdict))));
             }
         }
         (None, RunState::Ready | RunState::Sending) => out.push_str("  this slot was begun before; going on with it\n"),

@@ -16,6 +16,7 @@ use crate::content::Snapshot;
 use crate::db::Db;
 use crate::delivery::{self, Compose, DeliveryLock, Ended, Mail, OpenComposer, Options, Server, Totals};
 use crate::message::{Composer, MessageFacts};
+use crate::money::grouped;
 use crate::queue::lease::Queued;
 use crate::queue::{run, status};
 use crate::settings::{Project, SmtpUrl};
@@ -244,7 +245,7 @@ impl Drained {
     /// For people: one line a fact.
     pub fn text(&self, zone: &jiff::tz::TimeZone) -> String {
         let t = &self.totals;
-        let mut lines = vec![format!("  {:>9} accepted by the mail server", super::thousands(t.accepted as i64))];
+        let mut lines = vec![format!("  {:>9} accepted by the mail server", grouped(t.accepted as i64))];
         for (n, words) in [
             (t.deferred, "deferred: the server asked to come back later"),
             (t.failed, "refused for good"),
@@ -254,7 +255,7 @@ impl Drained {
             (t.rescued_unknown, "unknown: left in doubt by a worker that stopped"),
         ] {
             if n > 0 {
-                lines.push(format!("  {:>9} {words}", super::thousands(n as i64)));
+                lines.push(format!("  {:>9} {words}", grouped(n as i64)));
             }
         }
         match &self.ended {

@@ -3,6 +3,7 @@
 //! Pure and closed: five styles, the same text on every machine and in every version of a system library, because retries of a
 //! message must be byte-identical. Conventions follow CLDR 46; a language without a style of its own is written like English.
 
+use crate::money::minor_digits;
 use jiff::civil::Date;
 use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
 
@@ -53,19 +54,9 @@ impl Style {
     }
 }
 
-/// Digits after the decimal point of a currency (ISO 4217).
-pub fn exponent(currency: &str) -> u32 {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-        | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        _ => 2,
-    }
-}
-
 /// An amount in minor units: `$1,234.50`, `1.234,50 €`, `1,234円`.
 pub(super) fn money(minor: i64, currency: &str, style: Style) -> String {
-    let digits = exponent(currency);
+    let digits = minor_digits(currency);
     let unit = 10_u64.pow(digits);
     let amount = minor.unsigned_abs();
     let mut number = grouped(&(amount / unit).to_string(), style.thousands());

@@ -23,9 +23,9 @@ mod sample;
 mod scan;
 mod snapshot;
 
+pub use crate::money::minor_digits as exponent;
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
-pub use format::exponent;
 pub use load::{TemplateSet, Variant, Wanted};
 pub use sample::{sample_person, sample_stranger};
 pub use snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot, SnapshotError};

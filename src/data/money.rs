@@ -10,16 +10,7 @@ const DECIMALS_MAX: usize = 12;
 /// Digits before the point.
 const WHOLE_DIGITS_MAX: usize = 16;
 
-/// Decimal places of a currency's minor unit (ISO 4217, amendment 177). Currencies not listed have two.
-pub fn exponent(currency: &str) -> u32 {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
-        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
-        "CLF" | "UYW" => 4,
-        _ => 2,
-    }
-}
+pub use crate::money::minor_digits as exponent;
 
 /// Why a text is not an amount; reads after the text in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -252,7 +252,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(text: &[u8]) -> Vec<Result<(u64, Vec<String>), (u64, String)>> {
+    /// A record's line and fields, or a line and why it is none.
+    type Read = Result<(u64, Vec<String>), (u64, String)>;
+
+    fn read(text: &[u8]) -> Vec<Read> {
         let mut records = Records::new(Lines::new(Box::new(io::Cursor::new(text.to_vec()))), b',');
         let mut out = Vec::new();
         loop {

@@ -48,10 +48,13 @@ impl Dialect {
                 "CASE json_type({json}, {path}) WHEN 'text' THEN {json} ->> {path} WHEN 'integer' THEN {json} -> {path} \
                  WHEN 'real' THEN {json} -> {path} WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' END"
             ),
-            Dialect::Postgres => format!(
-                "CASE WHEN json_typeof(CAST({json} AS JSON) -> {path}) IN ('string', 'number', 'boolean') \
-                 THEN CAST({json} AS JSON) ->> {path} END"
-            ),
+            Dialect::Postgres => {
+                // Its text holds no NUL, so reading an escaped one would fail the whole statement.
+                let json = format!("CAST(REPLACE({json}, '\\u0000', '\\ufffd') AS JSON)");
+                format!(
+                    "CASE WHEN json_typeof({json} -> {path}) IN ('string', 'number', 'boolean') THEN {json} ->> {path} END"
+                )
+            }
         }
     }
 

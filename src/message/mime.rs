@@ -36,7 +36,7 @@ pub(super) fn alternative(out: &mut Vec<u8>, boundary: &str, text: &str, html: &
 }
 
 fn part(out: &mut Vec<u8>, content: &str) {
-    let escaped = content.bytes().filter(|b| *b >= 0x80).count();
+    let escaped = super::wire::count(content.as_bytes(), content.as_bytes(), |b, _| b >= 0x80);
     if content.len() + 2 * escaped <= content.len().div_ceil(3) * 4 {
         out.extend_from_slice(b"quoted-printable\r\n\r\n");
         quoted_printable(out, content);
@@ -45,6 +45,17 @@ fn part(out: &mut Vec<u8>, content: &str) {
         base64(out, content);
     }
 }
+
+/// What stands for itself wherever it stands but at the start of a line; a space also not at the end.
+const IS_ORDINARY: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = b' ';
+    while b < 0x7f {
+        table[b as usize] = b != b'=';
+        b += 1;
+    }
+    table
+};
 
 /// What follows a byte that may be a line break, as the end of a line: the length of the break.
 fn line_break(rest: &[u8]) -> Option<usize> {
@@ -66,6 +77,20 @@ fn quoted_printable(out: &mut Vec<u8>, content: &str) {
     let mut column = 0;
     let mut i = 0;
     while i < bytes.len() {
+        // Most of a mail is runs of ordinary characters: copied whole. One column is left for what follows, one for a soft break.
+        if column > 0 && column < LINE_CHARS_MAX - 2 {
+            let room = &bytes[i..bytes.len().min(i + LINE_CHARS_MAX - 2 - column)];
+            let mut run = room.iter().position(|b| !IS_ORDINARY[usize::from(*b)]).unwrap_or(room.len());
+            if matches!(bytes.get(i + run), None | Some(b'\r' | b'\n')) {
+                run = room[..run].iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1);
+            }
+            if run > 0 {
+                out.extend_from_slice(&room[..run]);
+                column += run;
+                i += run;
+                continue;
+            }
+        }
         let b = bytes[i];
         if let Some(length) = line_break(&bytes[i..]) {
             out.extend_from_slice(b"\r\n");
@@ -157,6 +182,7 @@ mod tests {
             encoded("a = b \r\nzoë\t\n.\nFrom me\rx\0"),
             "a =3D b=20\r\nzo=C3=AB=09\r\n=2E\r\n=46rom me\r\nx\r\n"
         );
+        assert_eq!(encoded("a b  \nc \r\n  "), "a b =20\r\nc=20\r\n =20\r\n");
         assert_eq!(encoded(&"x".repeat(80)), format!("{}=\r\nxxxxx\r\n", "x".repeat(75)));
         assert_eq!(encoded(&"x".repeat(76)), format!("{}\r\n", "x".repeat(76)));
         for n in 70..80 {

@@ -116,13 +116,27 @@ impl Composer {
 
     /// Compose a message. `date_at` is the Date of its first commit.
     pub fn compose(&self, m: &MessageFacts<'_>, date_at: Millis) -> Result<Composed, ComposeError> {
-        let rendered = self.render(m, date_at)?;
-        self.assemble(m, &rendered, date_at)
+        let links = self.links(m);
+        let rendered = self.render_with(m, &links, date_at)?;
+        self.assemble_with(m, &links, &rendered, date_at)
     }
 
     /// The content alone: what the proof of a whole audience and a preview need.
     pub fn render(&self, m: &MessageFacts<'_>, date_at: Millis) -> Result<Rendered, ComposeError> {
-        let links = self.links(m);
+        self.render_with(m, &self.links(m), date_at)
+    }
+
+    /// Put rendered content into a message.
+    pub fn assemble(
+        &self,
+        m: &MessageFacts<'_>,
+        rendered: &Rendered,
+        date_at: Millis,
+    ) -> Result<Composed, ComposeError> {
+        self.assemble_with(m, &self.links(m), rendered, date_at)
+    }
+
+    fn render_with(&self, m: &MessageFacts<'_>, links: &Links, date_at: Millis) -> Result<Rendered, ComposeError> {
         let today = clock::date_in(date_at, &self.zone).to_string();
         let rendered = self.compiled.render(
             m.template,
@@ -142,10 +156,10 @@ impl Composer {
         Ok(rendered)
     }
 
-    /// Put rendered content into a message.
-    pub fn assemble(
+    fn assemble_with(
         &self,
         m: &MessageFacts<'_>,
+        links: &Links,
         rendered: &Rendered,
         date_at: Millis,
     ) -> Result<Composed, ComposeError> {
@@ -166,7 +180,7 @@ impl Composer {
         header::text(&mut out, "Subject", &rendered.subject);
         header::raw(&mut out, "Date", &date(date_at, &self.zone));
         header::raw(&mut out, "Message-ID", &format!("<{}@{}>", m.message_id, self.from_domain));
-        self.list_fields(&mut out, m)?;
+        self.list_fields(&mut out, m, links)?;
         let [campaign, step, topic, project] =
             [m.campaign, m.step, m.topic, self.compiled.sender.project.as_str()].map(header::label);
         header::raw(&mut out, "Feedback-ID", &format!("{campaign}:{step}:{topic}:{project}"));
@@ -180,12 +194,11 @@ impl Composer {
     }
 
     /// The fields that tell machines what kind of mail this is.
-    fn list_fields(&self, out: &mut Vec<u8>, m: &MessageFacts<'_>) -> Result<(), ComposeError> {
+    fn list_fields(&self, out: &mut Vec<u8>, m: &MessageFacts<'_>, links: &Links) -> Result<(), ComposeError> {
         if !m.promotional {
             header::raw(out, "Auto-Submitted", "auto-generated");
             return Ok(());
         }
-        let links = self.links(m);
         if links.page.as_ref().unwrap_or(&links.mailto).len() > URL_CHARS_MAX || links.mailto.len() > URL_CHARS_MAX {
             return Err(ComposeError::LinkTooLong);
         }

@@ -66,7 +66,7 @@ pub const FIELDS: &[Field] = fields! {
     "days_since_first_order" Days "p.days_since_first_order" "days since the first order";
     "days_since_last_order" Days "p.days_since_last_order" "days since the last order";
     "recency_days" Days "p.recency_days" "days from the first to the last order";
-    "usual_gap_days" Real "p.usual_gap_days" "usual days between orders";
+    "usual_gap_days" Real "p.usual_gap_days" "the usual days between orders";
     "last_gap_days" Days "p.last_gap_days" "days between the last two orders";
     "r" Number "p.r" "recency score";
     "f" Number "p.f" "frequency score";

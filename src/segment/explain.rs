@@ -127,7 +127,7 @@ impl Explainer<'_> {
 }
 
 impl Proof {
-    /// For people: a line each, `✓` or `✗` and words, not colour alone. Holds ANSI styles; print through `anstream`.
+    /// For people: a line each, `✓ yes` or `✗ no` (does this line hold?), not colour alone. Holds ANSI styles; print through `anstream`.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         self.write(0, &mut out);
@@ -138,8 +138,8 @@ impl Proof {
         let (mark, colour) = if self.holds { ('✓', AnsiColor::Green) } else { ('✗', AnsiColor::Red) };
         let style = Style::new().fg_color(Some(colour.into())).bold();
         let dim = Style::new().dimmed();
-        let word = if self.holds { "" } else { "not: " };
-        out.push_str(&format!("{}{style}{mark}{style:#} {word}{}", "  ".repeat(depth), self.what));
+        let word = if self.holds { "yes" } else { "no " };
+        out.push_str(&format!("{}{style}{mark} {word}{style:#}  {}", "  ".repeat(depth), self.what));
         if let Some(value) = &self.value {
             out.push_str(&format!("  {dim}({value}){dim:#}"));
         }

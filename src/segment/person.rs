@@ -98,10 +98,13 @@ pub(super) enum Datum {
 }
 
 /// A row of any source that lies in a leaf's window and passes its tests.
-struct Hit<'a> {
-    at: Millis,
-    order_id: Option<&'a str>,
-    value: Box<dyn Fn(&Property) -> Option<Datum> + 'a>,
+#[derive(Clone, Copy)]
+enum Hit<'a> {
+    Order(&'a OrderRow),
+    Line(&'a LineRow),
+    Event(&'a EventRow),
+    /// A message or a consent: nothing but its instant is asked for.
+    At(Millis),
 }
 
 /// What a history leaf found.
@@ -242,14 +245,14 @@ impl Person {
         let hits: Vec<Hit> = self
             .hits(&history.source)
             .into_iter()
-            .filter(|h| within(h.at, history.window, &resolved.moment))
+            .filter(|h| within(h.at(), history.window, &resolved.moment))
             .filter(|h| history.with.iter().all(|t| self.property_holds(h, t, &resolved.moment)))
             .collect();
         let measure = |m: Measure| match m {
             Measure::Times => Some(hits.len() as i64),
-            Measure::Orders => Some(hits.iter().filter_map(|h| h.order_id).collect::<BTreeSet<_>>().len() as i64),
+            Measure::Orders => Some(hits.iter().filter_map(|h| h.order_id()).collect::<BTreeSet<_>>().len() as i64),
             Measure::Sum(column) => {
-                let known = hits.iter().filter_map(|h| match (h.value)(&Property::Column(column)) {
+                let known = hits.iter().filter_map(|h| match h.value(&Property::Column(column)) {
                     Some(Datum::Int(i)) => Some(i),
                     _ => None,
                 });
@@ -264,13 +267,13 @@ impl Person {
         });
         Found {
             holds: holds != history.negated,
-            latest_at: hits.iter().map(|h| h.at).max(),
+            latest_at: hits.iter().map(|h| h.at()).max(),
             measured: measures.iter().map(|(m, _)| (*m, measure(*m))).collect(),
         }
     }
 
     fn property_holds(&self, hit: &Hit, test: &PropertyTest, moment: &Moment) -> bool {
-        let value = (hit.value)(&test.property);
+        let value = hit.value(&test.property);
         test.checks.iter().all(|c| self.check(value.as_ref(), c, moment))
     }
 
@@ -279,23 +282,23 @@ impl Person {
         let rows = &self.rows;
         match source {
             Source::OrdersPlaced => {
-                rows.orders.iter().filter(|o| counted(&o.status, o.total)).map(OrderRow::hit).collect()
+                rows.orders.iter().filter(|o| counted(&o.status, o.total)).map(Hit::Order).collect()
             }
             Source::OrdersReturned => {
                 let returned = |o: &&OrderRow| o.status == "returned" || (o.status == "placed" && o.total < 0);
-                rows.orders.iter().filter(returned).map(OrderRow::hit).collect()
+                rows.orders.iter().filter(returned).map(Hit::Order).collect()
             }
-            Source::Lines => rows.lines.iter().filter(|l| counted(&l.status, l.total)).map(LineRow::hit).collect(),
-            Source::Events(name) => rows.events.iter().filter(|e| e.name == *name).map(EventRow::hit).collect(),
+            Source::Lines => rows.lines.iter().filter(|l| counted(&l.status, l.total)).map(Hit::Line).collect(),
+            Source::Events(name) => rows.events.iter().filter(|e| e.name == *name).map(Hit::Event).collect(),
             Source::Messages { campaign, step } => rows
                 .messages
                 .iter()
                 .filter(|m| m.campaign == *campaign && step.as_ref().is_none_or(|s| m.step == *s))
                 .filter(|m| RECEIVED_STATES.contains(&m.state.as_str()))
-                .map(|m| bare(m.at))
+                .map(|m| Hit::At(m.at))
                 .collect(),
             Source::Consent { topic } => {
-                rows.consents.iter().filter(|c| c.granted && c.topic == *topic).map(|c| bare(c.at)).collect()
+                rows.consents.iter().filter(|c| c.granted && c.topic == *topic).map(|c| Hit::At(c.at)).collect()
             }
         }
     }
@@ -311,46 +314,42 @@ fn within(at: Millis, window: Window, moment: &Moment) -> bool {
     from.is_none_or(|from| at >= from) && at < until
 }
 
-fn bare<'a>(at: Millis) -> Hit<'a> {
-    Hit { at, order_id: None, value: Box::new(|_| None) }
-}
-
-impl OrderRow {
-    fn hit(&self) -> Hit<'_> {
-        let value = |p: &Property| match p {
-            Property::Column(Column::Total) => Some(Datum::Int(self.total)),
-            Property::Column(Column::Currency) => Some(Datum::Text(self.currency.clone())),
-            Property::Column(Column::Status) => Some(Datum::Text(self.status.clone())),
-            _ => None,
-        };
-        Hit { at: self.at, order_id: None, value: Box::new(value) }
+impl Hit<'_> {
+    fn at(&self) -> Millis {
+        match self {
+            Hit::Order(o) => o.at,
+            Hit::Line(l) => l.at,
+            Hit::Event(e) => e.at,
+            Hit::At(at) => *at,
+        }
     }
-}
 
-impl LineRow {
-    fn hit(&self) -> Hit<'_> {
-        let value = |p: &Property| match p {
-            Property::Column(Column::Sku) => Some(Datum::Text(self.sku.clone())),
-            Property::Column(Column::Category) => self.category.clone().map(Datum::Text),
-            Property::Column(Column::Quantity) => Some(Datum::Int(self.quantity)),
-            Property::Column(Column::Amount) => Some(Datum::Int(self.amount)),
-            _ => None,
-        };
-        Hit { at: self.at, order_id: Some(&self.order_id), value: Box::new(value) }
+    fn order_id(&self) -> Option<&str> {
+        if let Hit::Line(l) = self { Some(&l.order_id) } else { None }
     }
-}
 
-impl EventRow {
-    fn hit(&self) -> Hit<'_> {
-        let value = |p: &Property| match p {
-            Property::Column(Column::Sku) => self.sku.clone().map(Datum::Text),
-            Property::Column(Column::Category) => self.category.clone().map(Datum::Text),
-            Property::Column(Column::Amount) => self.amount.map(Datum::Int),
-            Property::Column(Column::Score) => self.score.map(Datum::Real),
-            Property::Column(_) => None,
-            Property::Json(name) => json_scalar(&self.properties, name),
+    fn value(&self, property: &Property) -> Option<Datum> {
+        let column = match property {
+            Property::Column(column) => *column,
+            Property::Json(name) => {
+                let Hit::Event(e) = self else { return None };
+                return json_scalar(&e.properties, name);
+            }
         };
-        Hit { at: self.at, order_id: None, value: Box::new(value) }
+        match (self, column) {
+            (Hit::Order(o), Column::Total) => Some(Datum::Int(o.total)),
+            (Hit::Order(o), Column::Currency) => Some(Datum::Text(o.currency.clone())),
+            (Hit::Order(o), Column::Status) => Some(Datum::Text(o.status.clone())),
+            (Hit::Line(l), Column::Sku) => Some(Datum::Text(l.sku.clone())),
+            (Hit::Line(l), Column::Category) => l.category.clone().map(Datum::Text),
+            (Hit::Line(l), Column::Quantity) => Some(Datum::Int(l.quantity)),
+            (Hit::Line(l), Column::Amount) => Some(Datum::Int(l.amount)),
+            (Hit::Event(e), Column::Sku) => e.sku.clone().map(Datum::Text),
+            (Hit::Event(e), Column::Category) => e.category.clone().map(Datum::Text),
+            (Hit::Event(e), Column::Amount) => e.amount.map(Datum::Int),
+            (Hit::Event(e), Column::Score) => e.score.map(Datum::Real),
+            _ => None,
+        }
     }
 }
 

@@ -28,7 +28,54 @@ fn every_mistake_of_a_file_is_told_at_once_with_place_and_remedy() {
                 - customer: first_order_at\n      gte: yesterday\n    - customer: days_since_last_order\n      in_last: 30d\ntests:\n  - size: { gte: 1 }\n";
     let (library, problems) = problems_of(&[("campaigns/segments/a.yaml", text)]);
     assert_eq!(library.names().count(), 0);
-    insta::assert_snapshot!(problems, @"");
+    insta::assert_snapshot!(problems, @r#"
+    campaigns/segments/a.yaml:1:10: error: `good ones` cannot name a segment [bad-name]
+        small letters, digits, _ and -
+    campaigns/segments/a.yaml:2:1: error: `titel` is not a key of a segment [unknown-key]
+        did you mean `title`?
+    campaigns/segments/a.yaml:5:17: error: `ordres` is not a field of a customer [unknown-field]
+        did you mean `orders`? A column of your own is written `attribute.ordres`
+    campaigns/segments/a.yaml:8:7: error: `tims` is not a key of this rule [unknown-key]
+        did you mean `times`?
+    campaigns/segments/a.yaml:10:15: error: an order has no property `totl` [unknown-property]
+        did you mean `total`?
+    campaigns/segments/a.yaml:11:18: error: `totals` cannot be added up here [unknown-property]
+        known here: total
+    campaigns/segments/a.yaml:12:13: error: `rfm` has no `champion` [unknown-word]
+        did you mean `champions`?
+    campaigns/segments/a.yaml:13:18: error: `lifecycle` has no `sleeping` [unknown-word]
+        known here: active, drifting, lapsed, lead, lost, new, returned
+    campaigns/segments/a.yaml:14:16: error: `offer` is not among the project's topics [unknown-topic]
+        did you mean `offers`?
+    campaigns/segments/a.yaml:16:12: error: 0.001 is not an amount of EUR [bad-amount]
+        EUR has 2 decimals
+    campaigns/segments/a.yaml:18:11: error: `gt` orders numbers; this is text [wrong-type]
+        compare text with eq or in
+    campaigns/segments/a.yaml:19:7: error: `orders` is compared with nothing [missing-key]
+        one of: gte, gt, lte, lt, eq, in, exists
+    campaigns/segments/a.yaml:20:7: error: `score` is not supported yet [not-supported-yet]
+        remove it for now; nothing is ignored in silence
+    campaigns/segments/a.yaml:22:7: error: `did` and `bought` in one rule [two-leaves]
+        make a list of them under `all:` or `any:`
+    campaigns/segments/a.yaml:23:7: error: `frobnicate` begins no rule [unknown-leaf]
+        known here: all, any, bought, consent, customer, did, did_not, in_segment, lifecycle, none, received, rfm
+    campaigns/segments/a.yaml:25:19: error: `percentile` of this field is not supported yet [not-supported-yet]
+        known here: revenue, orders, average_order
+    campaigns/segments/a.yaml:27:20: error: an amount of money cannot be compared with `orders`, which is a number [wrong-type]
+    campaigns/segments/a.yaml:29:16: error: `in_last` must be a length of time such as 30d, 12h or 45m, not the text "soon" [wrong-type]
+    campaigns/segments/a.yaml:30:12: error: `any` holds no rule [empty-group]
+    campaigns/segments/a.yaml:31:13: error: `none` must be a list of rules, not a mapping [wrong-type]
+        none:
+        - customer: orders
+          gte: 2
+    campaigns/segments/a.yaml:33:12: error: `yesterday` is not an instant [bad-instant]
+        write 2026-11-24 or 2026-11-24T09:00; for a distance from now use in_last or more_than_ago
+    campaigns/segments/a.yaml:34:17: error: `in_last` and `more_than_ago` ask for an instant; `days_since_last_order` is a number [wrong-type]
+        known here: first_order_at, first_seen_at, last_event_at, last_order_at, last_rating_at, last_viewed_at, previous_order_at
+    campaigns/segments/a.yaml:36:1: error: `tests` is not supported yet [not-supported-yet]
+        remove it for now; nothing is ignored in silence
+    23 errors and 0 warnings
+    "#);
 }
 
 #[test]
@@ -49,7 +96,19 @@ fn references_loops_and_second_names_are_found_across_files() {
         ["whole"],
         "what cannot be used is left out with all that names it"
     );
-    insta::assert_snapshot!(problems, @"");
+    insta::assert_snapshot!(problems, @r#"
+    a.yaml:1:10: error: this segment is made of itself: a → b → c → a [segment-cycle]
+        take one of these `in_segment` out
+    c.yaml:1:10: error: this segment is made of itself: c → c [segment-cycle]
+        take one of these `in_segment` out
+    d.yaml:2:22: error: there is no segment `wole` [unknown-segment]
+        did you mean `whole`?
+    f.yaml:1:10: error: a second segment `whole` [duplicate-segment]
+        the first is e.yaml:1:10
+    h.yaml:2:15: error: `rfm` has no `nobody` [unknown-word]
+        known here: about_to_sleep, at_risk, cannot_lose, champions, hibernating, loyal_customers, need_attention, new_customers, potential_loyalists, promising
+    5 errors and 0 warnings
+    "#);
 }
 
 #[test]
@@ -81,5 +140,5 @@ fn rules_read_as_sentences() {
          - none:\n        - received: { campaign: win-back }\n          in_last: 60d\n        - customer: account\n          eq: staff\n",
     )]);
     assert_eq!(problems, "");
-    insta::assert_snapshot!(sentence(&library.get("a").unwrap().rule, &settings()), @"");
+    insta::assert_snapshot!(sentence(&library.get("a").unwrap().rule, &settings()), @"days since the last order more than 1.5 × the usual days between orders, and did product.viewed with category home or garden, at least 2 times in the last 30 days, and bought with category garden, amount in all at least 50.00 EUR in the last 365 days, and did not place an order in the last 90 days, and (revenue among the highest 30 % of buyers, or RFM champions or at risk), and not (received win-back in the last 60 days, nor `account` is staff)");
 }

@@ -38,7 +38,7 @@ pub(super) fn leaf(leaf: &Leaf, settings: &Settings) -> String {
                 What::Field(field) => (field.meaning.to_owned(), Some(field.kind)),
                 What::Attribute(name) => (format!("`{name}`"), None),
             };
-            format!("{name}{}{}", checks(tests, kind, settings), window(*w))
+            format!("{name}{}{}", checks(tests, kind, " is", settings), window(*w))
         }
         Leaf::Percentile { field, at_least, at_most } => {
             let mut out = field.meaning.to_owned();
@@ -57,11 +57,12 @@ pub(super) fn leaf(leaf: &Leaf, settings: &Settings) -> String {
 }
 
 fn history(h: &History, settings: &Settings) -> String {
+    let either = |yes: &str, no: &str| if h.negated { no.to_owned() } else { yes.to_owned() };
     let mut out = match &h.source {
-        Source::Events(name) => format!("did {name}"),
-        Source::OrdersPlaced => "placed an order".to_owned(),
-        Source::OrdersReturned => "returned an order".to_owned(),
-        Source::Lines => "bought".to_owned(),
+        Source::Events(name) => format!("{} {name}", either("did", "did not do")),
+        Source::OrdersPlaced => either("placed an order", "did not place an order"),
+        Source::OrdersReturned => either("returned an order", "did not return an order"),
+        Source::Lines => either("bought", "did not buy"),
         Source::Messages { campaign, step: None } => format!("received {campaign}"),
         Source::Messages { campaign, step: Some(step) } => format!("received {campaign}/{step}"),
         Source::Consent { topic } => format!("consents to {topic}"),
@@ -72,14 +73,17 @@ fn history(h: &History, settings: &Settings) -> String {
             Property::Json(name) => (name.as_str(), None),
         };
         let word = if n == 0 { "with" } else { "and" };
-        out.push_str(&format!(" {word} {name}{}", checks(&test.checks, kind, settings)));
+        out.push_str(&format!(" {word} {name}{}", checks(&test.checks, kind, "", settings)));
     }
     for (measure, tests) in &h.measures {
         let (name, kind) = measure_words(*measure);
-        out.push_str(&format!(", {name}{}", checks(tests, kind, settings)));
+        let compared = checks(tests, kind, "", settings);
+        out.push_str(&match measure {
+            Measure::Sum(_) => format!(", {name}{compared}"),
+            _ => format!(",{compared} {name}"),
+        });
     }
-    out.push_str(&window(h.window));
-    if h.negated { format!("never: {out}") } else { out }
+    out + &window(h.window)
 }
 
 fn measure_words(measure: Measure) -> (String, Option<Kind>) {
@@ -117,7 +121,8 @@ fn span(span: Span) -> String {
     }
 }
 
-fn checks(checks: &[Check], kind: Option<Kind>, settings: &Settings) -> String {
+/// Comparisons, each after a space; `is` stands before values to be equal to.
+fn checks(checks: &[Check], kind: Option<Kind>, is: &str, settings: &Settings) -> String {
     let words: Vec<String> = checks
         .iter()
         .map(|check| match check {
@@ -126,7 +131,7 @@ fn checks(checks: &[Check], kind: Option<Kind>, settings: &Settings) -> String {
             Check::Compare(op, n) => format!(" {} {}", op_words(*op), number(*n, kind, settings)),
             Check::In(operands) => {
                 format!(
-                    " {}",
+                    "{is} {}",
                     or(operands.iter().map(|o| match o {
                         Operand::Number(n) => number(*n, kind, settings),
                         Operand::Text(t) => t.clone(),

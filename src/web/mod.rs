@@ -10,6 +10,7 @@ mod form;
 mod language;
 mod listen;
 mod pages;
+pub use pages::escape;
 mod preferences;
 mod unsubscribe;
 

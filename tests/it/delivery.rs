@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use okaeri::args;
-use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions};
+use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions, Tls};
 use okaeri::clock::{self, HOUR, Millis};
 use okaeri::db::{Db, bucket_of, stable_hash};
-use okaeri::delivery::{Compose, Ended, Mail, OpenComposer, Options, Server, Totals, drain};
+use okaeri::delivery::{self, Compose, Ended, Mail, OpenComposer, Options, Server, Totals, drain};
 use okaeri::queue::enqueue::{Batch, Draft};
 use okaeri::queue::lease::Queued;
 use okaeri::queue::{RunState, enqueue, lease, rescue, run, status};
@@ -313,4 +313,55 @@ async fn a_refused_login_pauses_at_once() {
         assert_eq!(totals.accepted, 1);
     })
     .await;
+}
+
+/// A certificate for `localhost`, signed by itself, as the server uses it and as a file to trust.
+fn certificate(dir: &std::path::Path) -> (Arc<rustls::ServerConfig>, std::path::PathBuf) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let ca_file = dir.join("ca.pem");
+    std::fs::write(&ca_file, signed.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    (Arc::new(config), ca_file)
+}
+
+#[tokio::test]
+async fn mail_travels_over_tls_from_the_first_byte_or_after_starttls_and_never_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, ca_file) = certificate(dir.path());
+    let login = || Some(("shop".to_owned(), "a password".to_owned()));
+    for (tls, scheme, query) in
+        [(Tls::Implicit(config.clone()), "smtps", ""), (Tls::StartTls(config.clone()), "smtp", "?tls=required")]
+    {
+        let options = CatcherOptions { tls: Some(tls), auth: login(), ..CatcherOptions::default() };
+        let catcher = Catcher::start(options).await.unwrap();
+        let url = format!("{scheme}://shop:a%20password@localhost:{}{query}", catcher.addr().port());
+        let mail = Mail {
+            envelope_from: "bounce@example.com".to_owned(),
+            envelope_to: "mia@example.com".to_owned(),
+            bytes: b"From: <shop@example.com>\r\nDate: Tue, 24 Nov 2026 09:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n\r\nHello\r\n".to_vec(),
+        };
+        let trusting = Server::new(SmtpUrl::parse(&url).unwrap(), Some(&ca_file), "example.com").unwrap();
+        delivery::send_copy(&trusting, &mail).await.unwrap();
+        let caught = catcher.mails();
+        assert!(caught[0].encrypted && caught[0].defects.is_empty(), "{:?}", caught[0]);
+        // A certificate nobody vouches for ends the conversation before the login.
+        let wary = Server::new(SmtpUrl::parse(&url).unwrap(), None, "example.com").unwrap();
+        let refused = delivery::send_copy(&wary, &mail).await.unwrap_err();
+        assert!(refused.contains("TLS"), "{refused}");
+        assert_eq!(catcher.mails().len(), 1);
+    }
+    // A server that offers no STARTTLS gets no mail when TLS is required.
+    let plain = Catcher::start(CatcherOptions::default()).await.unwrap();
+    let url = format!("smtp://localhost:{}?tls=required", plain.addr().port());
+    let server = Server::new(SmtpUrl::parse(&url).unwrap(), Some(&ca_file), "example.com").unwrap();
+    let mail =
+        Mail { envelope_from: "b@example.com".into(), envelope_to: "m@example.com".into(), bytes: b"\r\n".to_vec() };
+    assert!(delivery::send_copy(&server, &mail).await.unwrap_err().contains("STARTTLS"));
 }

@@ -72,8 +72,11 @@ pub fn happening(customers: usize) -> impl Strategy<Value = Happening> {
         any::<bool>().prop_map(|granted| What::Consent { granted }),
         (0..4_usize).prop_map(|n| What::Message { state: STATES[n] }),
     ];
-    // Whole days and the hours beside local midnights, so that days and windows have edges to fall on.
-    let at = (-3_i64..900, 0..24_i64).prop_map(|(days, hours)| NOW - days * DAY - hours * HOUR);
+    // Half of all instants lie on or beside the edges of windows: the hours are those around local midnight and noon.
+    let days = prop_oneof![-3_i64..900, prop::sample::select(vec![0, 1, 14, 15, 30, 31, 90, 91, 365, 366])];
+    let hours = prop_oneof![0..24_i64, prop::sample::select(vec![11, 12, 13, 14])];
+    let beside = prop::sample::select(vec![0, 0, -1, 1]);
+    let at = (days, hours, beside).prop_map(|(days, hours, beside)| NOW - days * DAY - hours * HOUR + beside);
     let what = prop_oneof![4 => order, 3 => event, 1 => rest];
     (0..customers.max(2) - 1, at, what).prop_map(|(customer, at, what)| Happening { customer, at, what })
 }
@@ -115,7 +118,7 @@ pub async fn write_customers(db: &Db, customers: usize) {
     for n in 0..customers {
         let attributes = match n % 5 {
             0 => r#"{"account":"staff","points":"120"}"#,
-            1 => r#"{"account":"guest","points":7.5,"vip":true}"#,
+            1 => r#"{"account":"guest","points":7.5,"vip":true,"torn":"a\u0000b"}"#,
             2 => r#"{"account":null,"points":"many","vip":false}"#,
             3 => r#"{"points":{"now":3},"ランク":"金"}"#,
             _ => "{}",
@@ -229,6 +232,7 @@ async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, 
         1_i64.into(),
         seq.clone(),
         "offers".into(),
+        "promotional".into(),
         "a".into(),
         format!("m{n}").into(),
         "en".into(),
@@ -245,6 +249,7 @@ async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, 
         "chunk_id",
         "seq",
         "topic",
+        "kind",
         "arm",
         "message_id",
         "locale",
@@ -262,7 +267,7 @@ async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, 
         state.into(),
         at.into(),
         1_i64.into(),
-        Value::Int((n % 3 == 0).then_some(at - 2 * DAY)),
+        Value::Int((n.is_multiple_of(3)).then_some(at - 2 * DAY)),
         at.into(),
     ];
     let columns =

@@ -2,9 +2,12 @@
 
 mod ground;
 
+mod docs;
+mod init;
 mod problems;
 
 mod history;
+mod import;
 mod profile;
 mod segment;
 

@@ -234,6 +234,8 @@ CREATE TABLE entry (
   PRIMARY KEY (bucket, customer_id, campaign, slot)
 ) CLUSTERED;
 
+CREATE INDEX entry_by_run ON entry (run_id);
+
 -- Who was passed over and why.
 CREATE TABLE skip (
   bucket BIGINT NOT NULL,
@@ -260,7 +262,7 @@ CREATE TABLE chunk (
   changed_at BIGINT NOT NULL,
   PRIMARY KEY (bucket, chunk_id)
 ) CLUSTERED;
-CREATE INDEX chunk_by_run ON chunk (run_id, due_at);
+CREATE INDEX chunk_by_run ON chunk (run_id, state, due_at);
 
 -- The ledger row of a message: written once, before any network call.
 CREATE TABLE message (
@@ -302,6 +304,9 @@ CREATE TABLE delivery (
   changed_at BIGINT NOT NULL,
   PRIMARY KEY (bucket, chunk_id, seq)
 ) CLUSTERED;
+
+-- Rows of a run, for its status and report. state is in no index: updates of it stay cheap on every engine.
+CREATE INDEX delivery_by_run ON delivery (run_id);
 
 -- Every try that did not end in plain acceptance.
 CREATE TABLE attempt (

@@ -88,13 +88,13 @@ impl Scenario {
 
     /// Further lines of okaeri.yaml.
     pub fn settings(self, more: &str) -> Scenario {
-        self.write("okaeri.yaml", &format!("{SETTINGS}{more}"));
+        self.write("okaeri.yaml", format!("{SETTINGS}{more}"));
         self
     }
 
     /// A segment by its rule, as it stands under `where:`.
     pub fn segment(self, name: &str, rule: &str) -> Scenario {
-        self.write(&format!("campaigns/segments/{name}.yaml"), &format!("segment: {name}\nwhere: {rule}\n"));
+        self.write(&format!("campaigns/segments/{name}.yaml"), format!("segment: {name}\nwhere: {rule}\n"));
         self
     }
 
@@ -107,7 +107,7 @@ impl Scenario {
                 text.push_str(&format!("{line}\n"));
             }
         }
-        self.write(&format!("campaigns/{name}.yaml"), &format!("{text}{more}\n"));
+        self.write(&format!("campaigns/{name}.yaml"), format!("{text}{more}\n"));
         self.write(&format!("templates/{name}/letter.html"), HTML);
         self.write(&format!("templates/{name}/letter.txt"), TEXT);
         self
