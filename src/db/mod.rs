@@ -342,6 +342,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_file_opened_by_many_at_once_is_migrated_once() {
+        for _ in 0..5 {
+            let dir = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}", dir.path().join("new.db").display());
+            let opened = futures_util::future::join_all((0..8).map(|_| Db::open(&url))).await;
+            for db in opened {
+                db.unwrap().close().await;
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn an_unknown_engine_is_named() {
         let e = Db::open("mysql://u:p@h/d").await.err().unwrap();
         assert!(e.to_string().contains("mysql://u:…@h/d"), "{e}");
