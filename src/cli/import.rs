@@ -75,7 +75,7 @@ async fn read(
             from: if task.name == "-" { From::Reader(Box::new(std::io::stdin())) } else { From::File(task.path) },
             name: task.name,
             map: task.map,
-            rejected_dir: Some(project.dir.join(".okaeri/rejected")),
+            rejected_dir: Some(rejected_dir(project)),
             now: clock::now(),
         };
         let ended = data::import(db, &project.settings, request, |p| show(&bar, p)).await;
@@ -108,6 +108,12 @@ fn tasks(project: &Project, args: ImportArgs) -> Result<Vec<Task>, Failure> {
     }
     let task = |path: PathBuf| Task { kind, name: path.display().to_string(), path, map: map.clone() };
     Ok(args.files.into_iter().map(task).collect())
+}
+
+/// Where rejected rows are kept; without the `./` of a project that is the present folder.
+fn rejected_dir(project: &Project) -> PathBuf {
+    let dir = project.dir.join(".okaeri/rejected");
+    dir.strip_prefix(".").map(PathBuf::from).unwrap_or(dir)
 }
 
 fn sources(project: &Project) -> Result<Vec<Task>, Failure> {

@@ -15,9 +15,9 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Read everything; problems are collected.
+    /// Read everything, whatever is wrong; act on it only when there are no errors among `problems`.
     pub fn read(inv: &Invocation, problems: &mut Problems) -> Option<Loaded> {
-        let project = inv.read_project(problems)?;
+        let project = inv.read_project_to_check(problems)?;
         let segments = segment::Library::load(&project, problems);
         let names: Vec<&str> = segments.names().collect();
         let campaigns = campaign::Library::load(&project, &names, problems);

@@ -3,9 +3,11 @@
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
 mod campaign;
+mod catch;
 mod check;
 pub mod demo;
 mod import;
+mod init;
 mod loaded;
 mod plan;
 mod preview;
@@ -69,6 +71,8 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a small project that works at once
+    Init(init::InitArgs),
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
     /// Bring in customers, orders, events and the rest from files
@@ -83,6 +87,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Look at a campaign's mails, write them to files, or send yourself a test copy
     Preview(preview::PreviewArgs),
+    /// Keep mail on this machine instead of delivering it, to try a campaign out
+    Catch(catch::CatchArgs),
     /// Plan a campaign and deliver it
     Send(send::SendArgs),
     /// Deliver everything that is due
@@ -215,6 +221,11 @@ impl Invocation {
         Project::load_with(&self.project_dir, |name| self.variables.lookup(name), problems)
     }
 
+    /// The project with plain values in place of what is wrong, so that its other files can be checked too; never to be acted upon.
+    fn read_project_to_check(&self, problems: &mut Problems) -> Option<Project> {
+        Project::load_to_check(&self.project_dir, |name| self.variables.lookup(name), problems)
+    }
+
     /// End the verb if there are errors among `problems`; otherwise tell the warnings.
     pub fn settle(&self, problems: Problems) -> Result<(), Failure> {
         if problems.has_errors() {
@@ -275,6 +286,7 @@ async fn run(cli: Cli) -> ExitCode {
     let Global { project, format, quiet, at } = cli.global;
     let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
     let ended = match cli.verb {
+        Verb::Init(args) => init::run(&inv, args).await,
         Verb::Check(args) => check::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
@@ -282,6 +294,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,
         Verb::Preview(args) => preview::run(&inv, args).await,
+        Verb::Catch(args) => catch::run(&inv, args).await,
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,
@@ -314,22 +327,6 @@ fn tell(inv: &Invocation, failure: &Failure) {
             }
         }
     }
-}
-
-/// `12,345`.
-fn thousands(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if n < 0 {
-        out.push('-');
-    }
-    for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(d);
-    }
-    out
 }
 
 /// A table with a heading and no frame but a line under it.

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::loaded::Loaded;
 use super::send::{composer, not_rendered};
-use super::{Exit, Failure, Invocation, thousands};
+use super::{Exit, Failure, Invocation};
 use crate::address::masked;
 use crate::campaign::{Campaign, Status};
 use crate::clock;
+use crate::money::grouped;
 use crate::plan::{Planning, Reason};
 use crate::queue::fill::{Filled, Filling, Tally};
 use crate::token::Tokens;
@@ -85,7 +86,7 @@ fn text(inv: &Invocation, loaded: &Loaded, campaign: &Campaign, filled: &Filled,
     if campaign.status != Status::Live {
         out.push_str(&format!("  {} — a plan only; it sends nothing until `status: live`\n", campaign.status.word()));
     }
-    let line = |n: i64, word: &str, meaning: &str| format!("  {:>9}  {word:<18} {dim}{meaning}{dim:#}\n", thousands(n));
+    let line = |n: i64, word: &str, meaning: &str| format!("  {:>9}  {word:<18} {dim}{meaning}{dim:#}\n", grouped(n));
     out.push_str(&line(tally.audience(), "audience", ""));
     out.push_str(&line(tally.of("send"), "send", "each rendered once without fault"));
     for (verdict, reason, people) in tally.rows().filter(|(v, ..)| *v != "send") {

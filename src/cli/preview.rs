@@ -9,16 +9,18 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Exit, Failure, Invocation};
+use super::loaded::Loaded;
+use super::{Exit, Failure, Invocation, sending};
 use crate::address::Address;
-use crate::campaign::{Campaign, FOLDER, Kind, Library, Step};
+use crate::campaign::{Campaign, Kind, Step};
 use crate::clock;
-use crate::content::{Compiled, SenderValues, Snapshot, TemplateSet, Wanted, sample_person};
-use crate::delivery::conversation::{Begun, Sent};
-use crate::delivery::{Conversation, Mail, Server};
+use crate::content::{Compiled, FieldSet, sample_person};
+use crate::data;
+use crate::delivery::{self, Mail};
 use crate::message::{ComposeError, Composer, MessageFacts};
-use crate::problem::{Problems, nearest};
-use crate::settings::{Project, SmtpUrl};
+use crate::plan;
+use crate::problem::Problems;
+use crate::settings::Project;
 
 #[derive(Debug, clap::Args)]
 pub struct PreviewArgs {
@@ -67,18 +69,20 @@ struct Person {
 }
 
 pub async fn run(inv: &Invocation, args: PreviewArgs) -> Result<Exit, Failure> {
-    let project = inv.project()?;
-    let campaign = find(inv, &project, &args.campaign)?;
-    let compiled = Arc::new(compile(inv, &project, &campaign)?);
+    let loaded = Loaded::load(inv)?;
+    let project = &loaded.project;
+    let campaign = loaded.campaign(&args.campaign)?;
+    let (set, snapshot) = loaded.pinned(inv, campaign)?;
+    let compiled = Arc::new(snapshot.compile().map_err(|e| Failure::Environment(e.to_string()))?);
     let composer = Composer::new(compiled.clone(), None);
     let mut previews = Vec::new();
     for step in &campaign.steps {
         let people = match &args.customer {
-            Some(id) => vec![customer(inv, &project, id).await?],
-            None => invented(&compiled, &step.template, args.locale.as_deref(), &project),
+            Some(id) => vec![customer(inv, project, set.fields_used(), id).await?],
+            None => invented(&compiled, &step.template, args.locale.as_deref(), project),
         };
         for person in people {
-            previews.push(preview(&composer, &compiled, &project, &campaign, step, &person, "")?);
+            previews.push(preview(&composer, &compiled, project, campaign, step, &person, "")?);
         }
     }
     if let Some(dir) = &args.eml {
@@ -86,7 +90,7 @@ pub async fn run(inv: &Invocation, args: PreviewArgs) -> Result<Exit, Failure> {
         inv.say(format_args!("{} mails written to {}", previews.len(), dir.display()));
     }
     if let Some(address) = &args.send_to {
-        let reply = send_test(&project, &compiled, &campaign, &previews, address).await?;
+        let reply = send_test(inv, project, &compiled, campaign, &previews, address).await?;
         inv.say(format_args!("sent to {address}: {reply}"));
     }
     inv.print(
@@ -94,44 +98,6 @@ pub async fn run(inv: &Invocation, args: PreviewArgs) -> Result<Exit, Failure> {
         || previews.iter().map(to_text).collect::<Vec<_>>().join("\n"),
     );
     Ok(Exit::Done)
-}
-
-fn find(inv: &Invocation, project: &Project, name: &str) -> Result<Campaign, Failure> {
-    let mut problems = Problems::new();
-    let segments = segment_names(project);
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let library = Library::load(project, &segments, &mut problems);
-    inv.settle(problems)?;
-    library.get(name).cloned().ok_or_else(|| {
-        let hint = nearest(name, library.iter().map(|c| c.name.as_str()))
-            .map_or_else(|| "see `okaeri campaign list`".to_owned(), |near| format!("did you mean `{near}`?"));
-        Failure::Usage(format!("there is no campaign `{name}`\n{hint}"))
-    })
-}
-
-/// The segments a campaign may name: those that have a file of their name.
-fn segment_names(project: &Project) -> Vec<String> {
-    let files = project.yaml_files(&format!("{FOLDER}/segments"));
-    files.iter().filter_map(|f| Some(Path::new(f).file_stem()?.to_str()?.to_owned())).collect()
-}
-
-fn compile(inv: &Invocation, project: &Project, campaign: &Campaign) -> Result<Compiled, Failure> {
-    let mut problems = Problems::new();
-    let promotional = campaign.kind == Kind::Promotional;
-    let wanted: Vec<Wanted> = campaign
-        .steps
-        .iter()
-        .map(|s| Wanted { name: s.template.clone(), promotional, place: s.template_place.clone() })
-        .collect();
-    let set = TemplateSet::load(&project.dir, &wanted, &project.settings, &mut problems);
-    if let Some(set) = &set {
-        set.check(&project.settings, None, &mut problems);
-    }
-    inv.settle(problems)?;
-    let set = set.ok_or_else(|| Failure::Usage("the templates could not be read".to_owned()))?;
-    Snapshot::take(&set, SenderValues::of(&project.settings)?)
-        .compile()
-        .map_err(|e| Failure::Environment(e.to_string()))
 }
 
 /// An invented person for every language the template is written in, or for the one asked for.
@@ -147,8 +113,21 @@ fn invented(compiled: &Compiled, template: &str, only: Option<&str>, project: &P
 }
 
 /// A customer's data as a message of theirs would carry it.
-async fn customer(_inv: &Invocation, _project: &Project, _id: &str) -> Result<Person, Failure> {
-    Err(Failure::Usage("--customer is not supported yet\nleave it out to preview with invented people".to_owned()))
+async fn customer(inv: &Invocation, project: &Project, fields: FieldSet, id: &str) -> Result<Person, Failure> {
+    let settings = &project.settings;
+    let as_of = inv.clock(&settings.time_zone)?.as_of();
+    let db = inv.open_db(project).await?;
+    let customer = data::load::customer(&db, id).await?.ok_or_else(|| {
+        Failure::Usage(format!("there is no customer `{id}`\nleave --customer away to preview with invented people"))
+    })?;
+    let mut payload = plan::payload_of(&db, settings, &fields, as_of, id).await?;
+    let locale = customer.locale.unwrap_or_else(|| settings.default_locale.clone());
+    // A preview reaches nobody: someone without an address can be looked at all the same.
+    let email = customer.email.unwrap_or_else(|| "nobody@example.com".to_owned());
+    for (name, value) in [("customer_id", id), ("email", &email), ("locale", &locale)] {
+        payload["customer"][name] = Value::from(value);
+    }
+    Ok(Person { locale, payload })
 }
 
 /// Compose one mail. `mark` stands before the subject.
@@ -227,6 +206,7 @@ fn write(dir: &Path, campaign: &str, previews: &[Previewed]) -> std::io::Result<
 
 /// Send the first mail of the preview, marked as a test, to `address`; the server's reply.
 async fn send_test(
+    inv: &Invocation,
     project: &Project,
     compiled: &Arc<Compiled>,
     campaign: &Campaign,
@@ -242,32 +222,12 @@ async fn send_test(
     let person = Person { locale: first.locale.clone(), payload };
     let composer = Composer::new(compiled.clone(), None);
     let marked = preview(&composer, compiled, project, campaign, step, &person, "[Test] ")?;
-    let from = &compiled.sender.from;
-    let url = SmtpUrl::parse(project.settings.smtp.url.require("sending")?).map_err(Failure::Usage)?;
-    let domain = from.rsplit_once('@').map_or("localhost", |(_, d)| d);
-    let server = Server::new(url, project.settings.smtp.ca_file.as_deref(), domain).map_err(Failure::Environment)?;
-    let mail = Mail { envelope_from: from.clone(), envelope_to: to.to_string(), bytes: marked.message };
-    hand_over(&server, &mail).await
-}
-
-async fn hand_over(server: &Server, mail: &Mail) -> Result<String, Failure> {
-    let refused = |what: String| Failure::Environment(format!("{}: {what}", server.url()));
-    let mut conversation = Conversation::open(server).await.map_err(|e| refused(format!("{e:?}")))?;
-    match conversation.begin(mail, "test").await {
-        Begun::Ready => {}
-        Begun::Refused(stage, reply) => return Err(refused(format!("{}: {}", stage.word(), reply.line()))),
-        Begun::Broken(stage, why) => return Err(refused(format!("{}: {why}", stage.word()))),
-    }
-    let sent = conversation.content(mail).await;
-    match sent {
-        Sent::Answered(_, reply) if (200..300).contains(&reply.code) => {
-            conversation.quit().await;
-            Ok(reply.line())
-        }
-        Sent::Answered(stage, reply) => Err(refused(format!("{}: {}", stage.word(), reply.line()))),
-        Sent::NotWritten(why) => Err(refused(why)),
-        Sent::Unanswered(why) => Err(refused(format!("{why}; the test mail may have arrived all the same"))),
-    }
+    let server = sending::server(project)?;
+    sending::refuse_moved_clock(inv.clock(&project.settings.time_zone)?, &server)?;
+    let from = compiled.sender.from.clone();
+    let mail = Mail { envelope_from: from, envelope_to: to.to_string(), bytes: marked.message };
+    let reply = delivery::send_copy(&server, &mail).await;
+    reply.map(|r| r.line()).map_err(|why| Failure::Environment(format!("{}: {why}", server.url())))
 }
 
 fn to_text(p: &Previewed) -> String {

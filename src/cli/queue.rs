@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, Failure, Invocation, table, thousands};
+use super::{Exit, Failure, Invocation, table};
 use crate::clock;
+use crate::money::grouped;
 use crate::queue::{DeliveryState, RunState, run, status};
 
 #[derive(Debug, clap::Args)]
@@ -33,13 +34,17 @@ enum What {
     Verify,
     /// Hold a run: what is in flight is finished, nothing more leaves
     Pause {
+        /// The run's id, as `queue status` shows it
         run: String,
         /// Why; shown to whoever looks
         #[arg(long, default_value = "by an operator")]
         reason: String,
     },
     /// Let a held run go on
-    Resume { run: String },
+    Resume {
+        /// The run's id, as `queue status` shows it
+        run: String,
+    },
 }
 
 pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
@@ -99,7 +104,7 @@ fn overview_text(runs: &[status::RunStatus], zone: &jiff::tz::TimeZone) -> Strin
     }
     let mut t = table(["campaign", "slot", "state", "messages", "next due", "run"]);
     for r in runs {
-        let messages: Vec<String> = r.messages.iter().map(|(s, n)| format!("{} {s}", thousands(*n))).collect();
+        let messages: Vec<String> = r.messages.iter().map(|(s, n)| format!("{} {s}", grouped(*n))).collect();
         let due = r.next_due_at.map_or_else(String::new, |d| clock::readable(d, zone));
         let state = match &r.run.reason {
             Some(why) => format!("{}: {why}", r.run.state()),

@@ -7,7 +7,7 @@ use crate::report::{self, ReportError};
 pub struct ReportArgs {
     /// The campaign's name
     campaign: String,
-    /// One occurrence only, such as 2026-11-24T09:00
+    /// One occurrence only, such as 2026-11-24
     #[arg(long, value_name = "SLOT")]
     slot: Option<String>,
 }

@@ -23,9 +23,13 @@ enum SegmentVerb {
     /// All segments with their size and what their people are worth
     List,
     /// One segment: its rule in words, its dates, its size and its SQL
-    Show { name: String },
+    Show {
+        /// The segment's name
+        name: String,
+    },
     /// Why a customer is in a segment, or why not
     Explain {
+        /// The segment's name
         name: String,
         /// The customer's id
         #[arg(long, value_name = "ID")]

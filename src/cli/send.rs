@@ -12,6 +12,7 @@ use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
 use crate::message::Composer;
+use crate::money::grouped;
 use crate::plan::Planning;
 use crate::problem::{Place, Problems};
 use crate::queue::fill::{Filled, Filling};
@@ -74,6 +75,7 @@ pub async fn enlist(
     let as_of = clock.as_of();
     let slot = slot.unwrap_or_else(|| clock::date_in(as_of, &settings.time_zone).to_string());
     let tokens = sending::tokens(&loaded.project)?;
+    let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
     let planner = planner_lease(db).await?;
     let run = open_run(db, loaded, campaign, &slot, &snapshot, as_of, clock).await?;
@@ -91,8 +93,14 @@ pub async fn enlist(
         slot: &slot,
         leave_at: clock.is_moved().then(|| clock.now()),
     };
-    let filled = filling.fill(db, &run, async || planner.renew(db, clock::now()).await.unwrap_or(false)).await?;
-    let filled = filled.ok_or_else(|| Failure::Busy("another process took over planning; run again".to_owned()))?;
+    let keep = async || !*stop.borrow() && planner.renew(db, clock::now()).await.unwrap_or(false);
+    let Some(filled) = filling.fill(db, &run, keep).await? else {
+        planner.release(db).await?;
+        let why = if *stop.borrow() { "stopped as asked" } else { "another process took over planning" };
+        return Err(Failure::Busy(format!(
+            "{why} before every message was written; nothing has left\nrun again to go on"
+        )));
+    };
     if filled.failed > 0 {
         run::discard(db, &run.run_id).await?;
         planner.release(db).await?;
@@ -191,7 +199,7 @@ fn text(loaded: &Loaded, campaign: &Campaign, enlisted: &Enlisted, sent: Option<
     match (&enlisted.filled, run.state()) {
         (Some(filled), _) => {
             for (verdict, words) in [("send", "to be mailed"), ("withheld", "withheld"), ("skip", "skipped")] {
-                out.push_str(&format!("  {:>9} {words}\n", super::thousands(filled.tally.of(verdict))));
+                out.push_str(&format!("  {:>9} {words}\n", grouped(filled.tally.of(verdict))));
             }
         }
         (None, RunState::Ready | RunState::Sending) => out.push_str("  this slot was begun before; going on with it\n"),

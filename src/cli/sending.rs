@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use crate::content::Snapshot;
 use crate::db::Db;
 use crate::delivery::{self, Compose, DeliveryLock, Ended, Mail, OpenComposer, Options, Server, Totals};
 use crate::message::{Composer, MessageFacts};
+use crate::money::grouped;
 use crate::queue::lease::Queued;
 use crate::queue::{run, status};
 use crate::settings::{Project, SmtpUrl};
@@ -136,21 +137,26 @@ async fn stored_composer(db: &Db, snapshot_id: &str, tokens: Tokens) -> Result<C
     Ok(Composer::new(Arc::new(snapshot.compile().map_err(|e| e.to_string())?), Some(tokens)))
 }
 
-/// Turns true on SIGTERM or Ctrl-C: finish what is in flight, then end.
+/// Turns true on SIGTERM or Ctrl-C: finish what is in flight, then end. One for the whole process, so that a signal between two of its
+/// works is not lost.
 pub fn stop_signal() -> watch::Receiver<bool> {
-    let (asked, stop) = watch::channel(false);
-    tokio::spawn(async move {
+    static STOP: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+    STOP.get_or_init(|| {
+        let (asked, stop) = watch::channel(false);
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
             .expect("the system delivers SIGTERM");
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        let _ = asked.send(true);
-        // Hold the channel: dropping it would look like another change.
-        std::future::pending::<()>().await;
-    });
-    stop
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            let _ = asked.send(true);
+            // Hold the channel: dropping it would look like another change.
+            std::future::pending::<()>().await;
+        });
+        stop
+    })
+    .clone()
 }
 
 /// What a drain did, and how it ended.
@@ -239,7 +245,7 @@ impl Drained {
     /// For people: one line a fact.
     pub fn text(&self, zone: &jiff::tz::TimeZone) -> String {
         let t = &self.totals;
-        let mut lines = vec![format!("  {:>9} accepted by the mail server", super::thousands(t.accepted as i64))];
+        let mut lines = vec![format!("  {:>9} accepted by the mail server", grouped(t.accepted as i64))];
         for (n, words) in [
             (t.deferred, "deferred: the server asked to come back later"),
             (t.failed, "refused for good"),
@@ -249,7 +255,7 @@ impl Drained {
             (t.rescued_unknown, "unknown: left in doubt by a worker that stopped"),
         ] {
             if n > 0 {
-                lines.push(format!("  {:>9} {words}", super::thousands(n as i64)));
+                lines.push(format!("  {:>9} {words}", grouped(n as i64)));
             }
         }
         match &self.ended {

@@ -11,7 +11,7 @@ use super::load::TemplateSet;
 use super::sample::{sample_person, sample_stranger};
 use super::scan;
 use super::snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot};
-use crate::problem::{Place, Problems, nearest};
+use crate::problem::{Place, Problems, Severity, nearest};
 use crate::settings::{Links, Settings};
 
 /// Where links lead in a trial render.
@@ -21,11 +21,11 @@ impl TemplateSet {
     /// Check what the templates name and how they render. `attributes` are the customers' attributes in the data, when there is any:
     /// others are then warned about.
     pub fn check(&self, settings: &Settings, attributes: Option<&[String]>, problems: &mut Problems) {
-        let before = problems.count(crate::problem::Severity::Error);
+        let before = problems.count(Severity::Error);
         let mut check = Names { set: self, attributes, fillers: BTreeSet::new(), problems };
-        check.all();
+        check.all(&BTreeSet::new());
         let fillers = check.fillers;
-        if problems.count(crate::problem::Severity::Error) > before {
+        if problems.count(Severity::Error) > before {
             return; // A name that is not known fails the trial too; once told is enough.
         }
         let links = Links { base_url: None, ..settings.links.clone() };
@@ -42,6 +42,18 @@ impl TemplateSet {
     }
 }
 
+impl TemplateSet {
+    /// Check the names alone, in the files about which no error was told yet. When one template cannot be used, its author still hears
+    /// what is wrong with the others.
+    pub(super) fn check_sound_files(&self, problems: &mut Problems) {
+        let errors = problems.sorted().into_iter().filter(|p| p.severity == Severity::Error);
+        let unsound: BTreeSet<String> = errors
+            .filter_map(|p| Some(p.place.file.strip_prefix(FOLDER)?.trim_start_matches('/').to_owned()))
+            .collect();
+        Names { set: self, attributes: None, fillers: BTreeSet::new(), problems }.all(&unsound);
+    }
+}
+
 /// The check of names.
 struct Names<'a> {
     set: &'a TemplateSet,
@@ -52,14 +64,14 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn all(&mut self) {
+    fn all(&mut self, but: &BTreeSet<String>) {
         let scanned: BTreeMap<&String, scan::Names<'_>> =
             self.set.files.iter().map(|(n, t)| (n, scan::names(t))).collect();
         // An included file sees the locals of whoever includes it, so locals count for all files together. What this lets through, the
         // trial render finds.
         let locals: BTreeSet<&str> =
             scanned.values().flat_map(|n| n.locals.iter().copied()).chain(["loop", "__tera_context"]).collect();
-        for (file, names) in &scanned {
+        for (file, names) in scanned.iter().filter(|(file, _)| !but.contains(**file)) {
             for value in names.values.iter().filter(|v| !locals.contains(v.path[0])) {
                 self.one(file, value);
             }

@@ -74,13 +74,18 @@ impl TemplateSet {
         if failed {
             let is_mail = |name: &str| set.mails.values().flatten().any(|v| v.html == name);
             engine::check_syntax(&engine::sources(&set.files, is_mail, problems), problems);
+            set.check_sound_files(problems);
             return None;
         }
         let sender = SenderValues::of(settings).unwrap_or_else(|_| {
             let links = crate::settings::Links { base_url: None, ..settings.links.clone() };
             SenderValues::of(&Settings { links, ..settings.clone() }).expect("no other value needs the environment")
         });
-        Snapshot::take(&set, sender).compile_telling(problems).map(|_| set)
+        if Snapshot::take(&set, sender).compile_telling(problems).is_none() {
+            set.check_sound_files(problems);
+            return None;
+        }
+        Some(set)
     }
 
     /// What the templates use of the data stored with each message.

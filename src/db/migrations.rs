@@ -3,6 +3,7 @@
 //! A text that has been released is never edited; a change is a new file.
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::{Db, DbResult};
@@ -20,8 +21,23 @@ pub(super) async fn run(db: &Db) -> DbResult<()> {
         .collect();
     let migrator = Migrator::with_migrations(list);
     match db {
-        Db::Sqlite { write, .. } => migrator.run(write).await?,
+        Db::Sqlite { write, .. } if is_current(write).await => migrator.run(write).await?,
+        Db::Sqlite { write, .. } => {
+            // sqlx takes an advisory lock on Postgres and none here: without the write lock, two processes that open a new file at once
+            // both begin at the first text.
+            let mut tx = write.begin_with("BEGIN IMMEDIATE").await?;
+            migrator.run(&mut *tx).await?;
+            tx.commit().await?;
+        }
         Db::Postgres(pool) => migrator.run(pool).await?,
     }
     Ok(())
+}
+
+/// Whether every text was run; then opening needs no lock. Checksums are still compared.
+async fn is_current(file: &SqlitePool) -> bool {
+    let newest: Result<(Option<i64>,), _> =
+        sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(file).await;
+    let wanted = TEXTS.iter().map(|(version, ..)| *version).max();
+    newest.is_ok_and(|(version,)| version >= wanted) // no list yet: a new file
 }

@@ -34,6 +34,9 @@ pub const BUCKETS: i64 = 1024;
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that read a SQLite file beside the one that writes.
 const SQLITE_READERS: u32 = 4;
+/// Page cache of the writing connection, in KiB as SQLite wants it (negative). The 2 MB it would take by itself spill in the middle of
+/// every batch of an import.
+const SQLITE_WRITER_CACHE: &str = "-32768";
 /// Connections to Postgres that one process opens at most.
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// How long opening a connection may take.
@@ -139,8 +142,11 @@ impl Db {
                 .statement_cache_capacity(256)
                 .pragma("temp_store", "memory");
             let open = |e| DbError::Open { place: place.clone(), source: e };
-            let write =
-                SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(open)?;
+            let write = SqlitePoolOptions::new()
+                .max_connections(1)
+                .connect_with(options.clone().pragma("cache_size", SQLITE_WRITER_CACHE))
+                .await
+                .map_err(open)?;
             let read = SqlitePoolOptions::new()
                 .max_connections(SQLITE_READERS)
                 .connect_with(options.pragma("query_only", "on"))
@@ -333,6 +339,18 @@ mod tests {
         let db = Db::open(&url).await.unwrap();
         let (v,): (String,) = db.fetch_one("SELECT value FROM meta WHERE name = $1", args!["k"]).await.unwrap();
         assert_eq!(v, "v");
+    }
+
+    #[tokio::test]
+    async fn a_new_file_opened_by_many_at_once_is_migrated_once() {
+        for _ in 0..5 {
+            let dir = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}", dir.path().join("new.db").display());
+            let opened = futures_util::future::join_all((0..8).map(|_| Db::open(&url))).await;
+            for db in opened {
+                db.unwrap().close().await;
+            }
+        }
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) fn alternative(out: &mut Vec<u8>, boundary: &str, text: &str, html: &
 }
 
 fn part(out: &mut Vec<u8>, content: &str) {
-    let escaped = content.bytes().filter(|b| *b >= 0x80).count();
+    let escaped = super::wire::count(content.as_bytes(), content.as_bytes(), |b, _| b >= 0x80);
     if content.len() + 2 * escaped <= content.len().div_ceil(3) * 4 {
         out.extend_from_slice(b"quoted-printable\r\n\r\n");
         quoted_printable(out, content);

@@ -13,7 +13,7 @@ mod share;
 use crate::campaign::{Audience, Campaign};
 use crate::clock::Millis;
 use crate::content::FieldSet;
-use crate::db::{BUCKETS, Db, DbResult};
+use crate::db::{BUCKETS, Db, DbResult, bucket_of};
 use crate::profile::Moment;
 use crate::segment::{self, Prepared};
 use crate::settings::Settings;
@@ -130,6 +130,21 @@ impl<'a> Planning<'a> {
     pub async fn payloads(&self, db: &Db, people: &[&Candidate]) -> DbResult<Vec<serde_json::Value>> {
         payload::build(db, &self.fields, &self.moment, people).await
     }
+}
+
+/// What a message to one customer would carry at an instant: for previews.
+pub async fn payload_of(
+    db: &Db,
+    settings: &Settings,
+    fields: &FieldSet,
+    as_of: Millis,
+    customer_id: &str,
+) -> DbResult<serde_json::Value> {
+    let moment = Moment::at(db, settings, as_of).await?;
+    let person =
+        Candidate { bucket: bucket_of(customer_id), customer_id: customer_id.to_owned(), ..Candidate::default() };
+    let mut payloads = payload::build(db, fields, &moment, &[&person]).await?;
+    Ok(payloads.pop().expect("one payload for one person"))
 }
 
 /// Why a campaign could not be planned.

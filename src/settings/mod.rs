@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use crate::problem::{Place, Problems};
+use crate::problem::{Place, Problems, Severity};
 use crate::yaml::Span;
 
 /// The name of the settings file in a project's folder.
@@ -190,6 +190,17 @@ impl Project {
 
     /// [`Project::load`] with an environment of one's own.
     pub fn load_with(dir: &Path, lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Project> {
+        let before = problems.count(Severity::Error);
+        let project = Project::load_to_check(dir, lookup, problems)?;
+        (problems.count(Severity::Error) == before).then_some(project)
+    }
+
+    /// The project with plain values in place of what is wrong, so that its other files can be checked too; never to be acted upon.
+    pub fn load_to_check(
+        dir: &Path,
+        lookup: impl Fn(&str) -> Option<String>,
+        problems: &mut Problems,
+    ) -> Option<Project> {
         let text = read_file(dir, FILE, problems)?;
         let node = crate::yaml::parse(FILE, &text, problems)?;
         let settings = read::settings(&node, &lookup, problems)?;

@@ -15,18 +15,20 @@ use crate::yaml::{MapReader, Node, Shape, Share, Span};
 /// Connections to the mail server when the settings name no number.
 const CONNECTIONS_DEFAULT: u32 = 10;
 const CONNECTIONS_MAX: u32 = 200;
+/// Whose law mail can be written for.
+const COMPLIANCE: [&str; 4] = ["eu", "us", "ca", "jp"];
 /// The kinds of data a source can bring.
 const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// The settings as far as they can be read; what is wrong is among `problems`, and a plain value stands in for it.
 pub(super) fn settings(
     node: &Node,
     lookup: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,
 ) -> Option<Settings> {
     let mut m = node.map("okaeri.yaml", problems)?;
-    let before = problems.count(crate::problem::Severity::Error);
     let project = m.require::<String>("project", problems);
     let time_zone = time_zone(&mut m, problems);
     let currency = currency(&mut m, problems);
@@ -38,7 +40,7 @@ pub(super) fn settings(
     let brand = brand(&mut m, problems);
     let smtp = smtp(&mut m, lookup, problems);
     let links = links(&mut m, lookup, problems);
-    m.list::<String>("compliance", problems);
+    compliance(&mut m, problems);
     let guards = guards(&mut m, problems);
     let holdout_global = holdout(&mut m, problems);
     let lifecycle = lifecycle(&mut m, problems);
@@ -47,16 +49,13 @@ pub(super) fn settings(
     check_caps(&guards, &topics, node, problems);
     m.not_supported_yet(&["dkim", "loyalty", "models", "contract", "utm", "tracking"], problems);
     m.finish(problems);
-    if problems.count(crate::problem::Severity::Error) > before {
-        return None;
-    }
     Some(Settings {
-        project: project?,
-        time_zone: time_zone?,
-        currency: currency?,
+        project: project.unwrap_or_default(),
+        time_zone: time_zone.unwrap_or(TimeZone::UTC),
+        currency: currency.unwrap_or_else(|| "EUR".to_owned()),
         default_locale,
         database,
-        sender: sender?,
+        sender: sender.unwrap_or_default(),
         brand,
         smtp,
         links,
@@ -140,6 +139,19 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
     };
     s.finish(problems);
     Some(sender)
+}
+
+/// Where the shop's readers live. What every one of these laws asks of a mail (who writes, from where, how to stop it) is asked of all
+/// mail, so the list changes nothing yet; a word that is not known is still a problem.
+fn compliance(m: &mut MapReader, problems: &mut Problems) {
+    let Some(node) = m.node("compliance") else { return };
+    for word in node.read_list::<String>("`compliance`", problems).unwrap_or_default() {
+        if !COMPLIANCE.contains(&word.as_str()) {
+            problems
+                .error("unknown-word", &node.place, format!("`compliance` does not know `{word}`"))
+                .hint(format!("known: {}", COMPLIANCE.join(", ")));
+        }
+    }
 }
 
 fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {
@@ -420,7 +432,8 @@ mod tests {
         let mut problems = Problems::new();
         let lookup = |n: &str| env.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).to_owned());
         let settings = crate::yaml::parse("okaeri.yaml", text, &mut problems)
-            .and_then(|node| settings(&node, &lookup, &mut problems));
+            .and_then(|node| settings(&node, &lookup, &mut problems))
+            .filter(|_| !problems.has_errors());
         (settings, anstream::adapter::strip_str(&problems.to_text()).to_string())
     }
 

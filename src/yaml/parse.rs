@@ -30,7 +30,7 @@ pub fn parse(file: &str, text: &str, problems: &mut Problems) -> Option<Node> {
         return None;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder { file, problems, anchors: HashMap::new(), nodes: 0 };
+    let mut builder = Builder { file, text, problems, anchors: HashMap::new(), nodes: 0 };
     let mut parser = Parser::new_from_str(text);
     match builder.document(&mut parser) {
         Ok(Some(node)) => Some(node),
@@ -47,6 +47,7 @@ struct Stop;
 
 struct Builder<'a> {
     file: Arc<str>,
+    text: &'a str,
     problems: &'a mut Problems,
     anchors: HashMap<usize, Node>,
     nodes: usize,
@@ -67,11 +68,25 @@ impl Builder<'_> {
             }
             Some(Err(e)) => {
                 let place = self.place(e.marker());
-                self.problems.error("not-yaml", &place, e.info().to_owned());
+                match self.tab_from(&place) {
+                    // The scanner tells where the value began that the tab ended; the author looks for the tab.
+                    Some(tab) if e.info().contains("tab") => self
+                        .problems
+                        .error("not-yaml", &tab, "a tab at the beginning of a line")
+                        .hint("indent with spaces: YAML takes no tabs"),
+                    _ => self.problems.error("not-yaml", &place, e.info().to_owned()),
+                };
                 Err(Stop)
             }
             None => Ok((Event::StreamEnd, Place { file: self.file.clone(), line: 0, column: 0 })),
         }
+    }
+
+    /// The first line from `place` on that is indented with a tab.
+    fn tab_from(&self, place: &Place) -> Option<Place> {
+        let tab = |line: &str| line.find(|c: char| c != ' ').filter(|at| line[*at..].starts_with('\t'));
+        let mut lines = self.text.lines().zip(1..).skip(place.line.saturating_sub(1));
+        lines.find_map(|(text, line)| Some(Place { file: self.file.clone(), line, column: tab(text)? + 1 }))
     }
 
     fn document(&mut self, parser: &mut Events<'_>) -> Result<Option<Node>, Stop> {

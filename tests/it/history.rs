@@ -72,8 +72,11 @@ pub fn happening(customers: usize) -> impl Strategy<Value = Happening> {
         any::<bool>().prop_map(|granted| What::Consent { granted }),
         (0..4_usize).prop_map(|n| What::Message { state: STATES[n] }),
     ];
-    // Whole days and the hours beside local midnights, so that days and windows have edges to fall on.
-    let at = (-3_i64..900, 0..24_i64).prop_map(|(days, hours)| NOW - days * DAY - hours * HOUR);
+    // Half of all instants lie on or beside the edges of windows: the hours are those around local midnight and noon.
+    let days = prop_oneof![-3_i64..900, prop::sample::select(vec![0, 1, 14, 15, 30, 31, 90, 91, 365, 366])];
+    let hours = prop_oneof![0..24_i64, prop::sample::select(vec![11, 12, 13, 14])];
+    let beside = prop::sample::select(vec![0, 0, -1, 1]);
+    let at = (days, hours, beside).prop_map(|(days, hours, beside)| NOW - days * DAY - hours * HOUR + beside);
     let what = prop_oneof![4 => order, 3 => event, 1 => rest];
     (0..customers.max(2) - 1, at, what).prop_map(|(customer, at, what)| Happening { customer, at, what })
 }
@@ -229,6 +232,7 @@ async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, 
         1_i64.into(),
         seq.clone(),
         "offers".into(),
+        "promotional".into(),
         "a".into(),
         format!("m{n}").into(),
         "en".into(),
@@ -245,6 +249,7 @@ async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, 
         "chunk_id",
         "seq",
         "topic",
+        "kind",
         "arm",
         "message_id",
         "locale",

@@ -2,6 +2,10 @@
 
 mod ground;
 
+mod docs;
+mod init;
+mod problems;
+
 mod history;
 mod import;
 mod profile;
@@ -12,4 +16,6 @@ mod delivery;
 mod report;
 mod web;
 
+mod crash;
 mod demo;
+mod story;

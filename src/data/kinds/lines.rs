@@ -3,14 +3,14 @@
 //! The amount is the line's total; with `unit_price` instead it is quantity × unit price. Without `line_no` lines are numbered within
 //! their order in the order of the file, so a file holds the whole of an order or names the numbers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::cells::{Cells, Reading, shown};
 use super::super::columns::Kind;
 use super::super::people::KnownPeople;
 use super::orders::{OrderRef, fetch_refs, point_to};
-use super::{Table, Written, mark_dirty};
+use super::{People, Table, Written, mark_dirty};
 use crate::clock::Millis;
 use crate::db::{Conflict, DbResult, Tx, Value, bucket_of};
 
@@ -98,6 +98,42 @@ impl Table for Lines {
             same
         });
         written.repeated = (given - lines.len()) as u64;
+        let touched = filled(tx, lines.iter().map(|(place, _)| *place)).await?;
+        let (again, new): (Vec<_>, Vec<_>) = lines.into_iter().partition(|(p, _)| touched.contains(&p.order_id));
+        let conflict = Conflict::Update { key: &KEY };
+        let mut dirty: People = new.iter().map(|(p, _)| (p.bucket, p.customer_id.clone())).collect();
+        written.changed = tx.insert_rows("order_line", &COLUMNS, self.values(&new), conflict).await?;
+        let changed: Vec<(String,)> =
+            tx.insert_rows_returning("order_line", &COLUMNS, self.values(&again), conflict, "customer_id").await?;
+        written.changed += changed.len() as u64;
+        dirty.extend(changed.into_iter().map(|(id,)| (bucket_of(&id), id)));
+        mark_dirty(tx, dirty).await?;
+        Ok(written)
+    }
+}
+
+/// Which of these orders have lines already. Asked once per order, it spares every line of a new order from being reported back one by
+/// one, which costs more than writing it.
+async fn filled(tx: &mut Tx, places: impl Iterator<Item = &OrderRef>) -> DbResult<HashSet<String>> {
+    let mut keys = Vec::new();
+    let mut previous = None;
+    for place in places.filter(|p| previous.replace(*p) != Some(p)) {
+        keys.extend(place.key());
+    }
+    let found: Vec<(String,)> = tx
+        .fetch_keyed(
+            &KEY[..4],
+            keys,
+            "SELECT k.order_id FROM k WHERE EXISTS (SELECT 1 FROM order_line l WHERE l.bucket = k.bucket \
+             AND l.customer_id = k.customer_id AND l.ordered_at = k.ordered_at AND l.order_id = k.order_id)",
+        )
+        .await?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+impl Lines {
+    /// Lines as rows of the table.
+    fn values(&self, lines: &[(&OrderRef, &Row)]) -> Vec<Value> {
         let mut values = Vec::with_capacity(lines.len() * COLUMNS.len());
         for (place, row) in lines {
             values.extend([
@@ -112,16 +148,9 @@ impl Table for Lines {
                 Value::from(row.amount),
             ]);
         }
-        let conflict = Conflict::Update { key: &KEY };
-        let changed: Vec<(String,)> =
-            tx.insert_rows_returning("order_line", &COLUMNS, values, conflict, "customer_id").await?;
-        written.changed = changed.len() as u64;
-        mark_dirty(tx, changed.into_iter().map(|(id,)| (bucket_of(&id), id)).collect()).await?;
-        Ok(written)
+        values
     }
-}
 
-impl Lines {
     /// Where the orders of these lines lie. Orders that only the lines know are remembered, so that the order itself finds them later.
     async fn places(
         &mut self,

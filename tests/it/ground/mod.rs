@@ -1,9 +1,10 @@
 //! What integration tests stand on: fresh databases of both kinds.
 //!
 //! Databases are never faked. SQLite is a file in a folder that vanishes; PostgreSQL is a private cluster
-//! (`postgres.rs`), shared by the run when `make test` started one.
+//! (`postgres.rs`), shared by the run when `make test` started one. `scenario.rs` runs the binary on a project of its own.
 
 pub mod postgres;
+pub mod scenario;
 
 use futures_util::FutureExt;
 use std::future::Future;

@@ -1,0 +1,220 @@
+//! `make bench`: the whole way through the real binary, measured — import, profile, segments, plan, send.
+//!
+//! Prints for each verb the wall time, the CPU time of our process (user + system) and its peak memory; for `send` also messages a second
+//! and CPU microseconds a message. The mail server is the catcher in a process of its own (or `OKAERI_BENCH_SMTP`). A durable write
+//! (fdatasync) is timed beside it, because on SQLite it bounds the wall speed. Quote CPU time and ratios: machines are noisy.
+//!
+//! `OKAERI_BENCH_CUSTOMERS` (default 20,000) and `OKAERI_BENCH_DATABASE` (default a new SQLite file) change the size and the engine.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use okaeri::catcher::{Catcher, CatcherOptions, Keep};
+
+/// Clock ticks of /proc in a second, on every Linux.
+const TICKS: f64 = 100.0;
+const LINES_PER_CUSTOMER: usize = 10;
+const SECRET: &str = "a secret for measuring only";
+
+fn main() {
+    if std::env::args().any(|a| a == "--sink") {
+        return sink();
+    }
+    let customers = std::env::var("OKAERI_BENCH_CUSTOMERS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let database = std::env::var("OKAERI_BENCH_DATABASE").unwrap_or_else(|_| "sqlite:bench.db".to_owned());
+    project(dir.path(), customers);
+    let (mut sink, smtp) = start_sink();
+    println!(
+        "{customers} customers, {} order lines, {database}; fdatasync takes {:.2} ms",
+        customers * LINES_PER_CUSTOMER,
+        fsync_ms(dir.path())
+    );
+    println!("{:<28} {:>9} {:>9} {:>9}", "", "wall s", "CPU s", "peak MB");
+    let run = |words: &[&str]| measured(dir.path(), &database, &smtp, words);
+    run(&["import", "customers", "customers.csv"]);
+    run(&["import", "orders", "orders.csv"]);
+    let lines = run(&["import", "lines", "lines.csv"]);
+    run(&["import", "lines", "lines.csv"]);
+    run(&["profile", "--full"]);
+    run(&["segment", "list"]);
+    run(&["plan", "letter"]);
+    let send = run(&["send", "letter"]);
+    run(&["queue", "verify"]);
+    run(&["report", "letter"]);
+    let count = (customers * LINES_PER_CUSTOMER) as f64;
+    println!("import: {:.0} order lines/s", count / lines.wall);
+    let messages = customers as f64;
+    println!(
+        "send:   {:.0} messages/s, {:.0} µs CPU a message (plan, render twice, ledger, SMTP)",
+        messages / send.wall,
+        send.cpu / messages * 1e6
+    );
+    if let Some(sink) = &mut sink {
+        let _ = sink.kill();
+        let _ = sink.wait();
+    }
+}
+
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+/// Run a verb and watch its process.
+fn measured(dir: &Path, database: &str, smtp: &str, words: &[&str]) -> Cost {
+    let started = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_okaeri"))
+        .args(words)
+        .arg("--quiet")
+        .current_dir(dir)
+        .env("DATABASE_URL", database)
+        .env("SMTP_URL", smtp)
+        .env("OKAERI_SECRET", SECRET)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let (mut cpu, mut peak) = (0.0, 0.0);
+    let status = loop {
+        if let Some(seen) = usage(child.id()) {
+            (cpu, peak) = seen;
+        }
+        if let Some(status) = child.try_wait().expect("our child") {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let wall = started.elapsed().as_secs_f64();
+    println!(
+        "{:<28} {wall:>9.2} {cpu:>9.2} {peak:>9.1}{}",
+        words.join(" "),
+        if status.success() { "" } else { "  FAILED" }
+    );
+    Cost { wall, cpu }
+}
+
+/// CPU seconds and peak resident megabytes of a living process.
+fn usage(pid: u32) -> Option<(f64, f64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = peak.trim().trim_end_matches(" kB").parse().ok()?;
+    Some((ticks / TICKS, kilobytes / 1e3))
+}
+
+fn start_sink() -> (Option<Child>, String) {
+    if let Ok(url) = std::env::var("OKAERI_BENCH_SMTP") {
+        return (None, url);
+    }
+    let me = std::env::current_exe().expect("our own path");
+    let mut child = Command::new(me).arg("--sink").stdout(Stdio::piped()).spawn().expect("the sink starts");
+    let mut url = String::new();
+    let out = child.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut url).expect("the sink says where it listens");
+    (Some(child), url.trim().to_owned())
+}
+
+#[tokio::main]
+async fn sink() {
+    let options = CatcherOptions { keep: Keep::Count, ..CatcherOptions::default() };
+    let catcher = Catcher::start(options).await.expect("a free port");
+    println!("{}", catcher.url());
+    std::future::pending::<()>().await;
+}
+
+/// The median of a few durable writes where the database will lie.
+fn fsync_ms(dir: &Path) -> f64 {
+    let mut file = std::fs::File::create(dir.join("probe")).expect("a file");
+    let mut times: Vec<f64> = (0..21)
+        .map(|_| {
+            file.write_all(&[0; 4096]).expect("a write");
+            let started = Instant::now();
+            file.sync_data().expect("a sync");
+            started.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// A synthetic shop: the same for the same size.
+fn project(dir: &Path, customers: usize) {
+    let write = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().expect("inside the folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    };
+    write(
+        "okaeri.yaml",
+        "project: bench\ncurrency: EUR\ndatabase: ${DATABASE_URL}\nsmtp: { url: \"${SMTP_URL}\", connections: 20 }\n\
+         sender: { name: Shop, from: shop@example.com, organisation: Shop, postal_address: 1 Road }\n\
+         links: { base_url: https://mail.example.com, secret: \"${OKAERI_SECRET}\" }\ntopics: { offers: Offers }\n",
+    );
+    write("campaigns/segments/buyers.yaml", "segment: buyers\ntitle: Buyers\nwhere: { customer: orders, gte: 1 }\n");
+    write(
+        "campaigns/segments/valuable.yaml",
+        "segment: valuable\ntitle: Valuable\nwhere: { customer: revenue, percentile: { gte: 80 } }\n",
+    );
+    write(
+        "campaigns/segments/recent.yaml",
+        "segment: recent\ntitle: Bought music lately\nwhere: { bought: { category: music }, in_last: 90d }\n",
+    );
+    write(
+        "campaigns/letter.yaml",
+        "campaign: letter\ntitle: A letter\nstatus: live\ntopic: offers\naudience: everyone\nsteps:\n  - step: letter\n    template: letter\n",
+    );
+    let paragraph =
+        "Over the past month the shelves were filled again, and a few things came in that we think you will like. "
+            .repeat(6);
+    let rows: String = (1..=6)
+        .map(|i| format!("<tr><td style=\"padding:8px;font:14px Arial\">Item {i}</td><td><a href=\"https://shop.example.com/items/{i}\" style=\"color:#2563eb\">View details</a></td></tr>\n"))
+        .collect();
+    write(
+        "templates/letter.html",
+        &format!(
+            "Subject: {{{{ customer.first_name | default(value=\"Hello\") }}}}, your letter\nPreheader: From your shop\n\n\
+             <!doctype html><html><body style=\"margin:0;background:#f3f4f6\"><table width=\"600\">\
+             <tr><td style=\"font:bold 22px Arial\">Hello {{{{ customer.first_name | default(value=\"you\") }}}}</td></tr>\
+             <tr><td style=\"font:15px Arial\"><p>You have ordered {{{{ profile.orders }}}} times, for {{{{ profile.revenue | money }}}}.</p>\
+             <p>{paragraph}</p><p>{paragraph}</p></td></tr><tr><td><table>{rows}</table></td></tr>\
+             <tr><td style=\"font:12px Arial\">{{{{ brand.organisation }}}}, {{{{ brand.postal_address }}}}. \
+             <a href=\"{{{{ links.unsubscribe }}}}\">Unsubscribe</a></td></tr></table></body></html>\n"
+        ),
+    );
+    write(
+        "templates/letter.txt",
+        &format!(
+            "Hello {{{{ customer.first_name | default(value=\"you\") }}}}\n\n{paragraph}\n\nUnsubscribe: {{{{ links.unsubscribe }}}}\n"
+        ),
+    );
+    let names = ["Anna", "Ben", "Chloé", "Dmitri", "Elif", "美佳", "健太", "Søren", "Zoë", "Liam"];
+    let mut people = String::from("customer_id,email,first_name,last_name,locale,country,consent\n");
+    let mut orders = String::from("order_id,customer_id,ordered_at,total,currency,status\n");
+    let mut lines = String::from("order_id,line_no,sku,quantity,amount\n");
+    let mut state = 42_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut order = 0;
+    for i in 0..customers {
+        let name = names[i % names.len()];
+        let _ = writeln!(people, "c{i},user{i}@d{}.example.com,{name},Muster,en,DE,offers", i % 200);
+        for _ in 0..2 {
+            order += 1;
+            let (month, day) = (1 + random(9), 1 + random(28));
+            let _ = writeln!(orders, "o{order},c{i},2026-{month:02}-{day:02}T10:00,50.00,EUR,paid");
+            for line in 1..=LINES_PER_CUSTOMER / 2 {
+                let _ = writeln!(lines, "o{order},{line},sku-{},1,10.00", random(500));
+            }
+        }
+    }
+    write("customers.csv", &people);
+    write("orders.csv", &orders);
+    write("lines.csv", &lines);
+}

@@ -1,0 +1,150 @@
+//! A newcomer's first minutes: `okaeri init`, `okaeri catch`, and the README's first campaign, as written there.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_okaeri");
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// The binary in `dir`, with nothing of ours from the environment.
+fn okaeri(dir: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    clean(&mut command).current_dir(dir);
+    command
+}
+
+fn clean(command: &mut Command) -> &mut Command {
+    for name in ["DATABASE_URL", "SMTP_URL", "OKAERI_SECRET", "OKAERI_BASE_URL"] {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1")
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    okaeri(dir).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn a_new_project_has_no_problems_and_nothing_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = run(dir.path(), &["--format", "json", "--at", "2026-11-24T12:00", "init", "shop"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let told: Value = serde_json::from_str(stdout(&made)).unwrap();
+    let shop = dir.path().join("shop");
+    for file in told["files"].as_array().unwrap() {
+        assert!(shop.join(file.as_str().unwrap()).is_file(), "{file}");
+    }
+    assert!(std::fs::read_to_string(shop.join("data/orders.csv")).unwrap().contains("c-01,2026-11-18T"));
+
+    let checked = run(&shop, &["check"]);
+    assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), ""));
+    assert_eq!(stdout(&checked), "1 settings file, 4 segments and 2 campaigns: no problems\n");
+
+    std::fs::write(shop.join("okaeri.yaml"), "mine").unwrap();
+    std::fs::remove_file(shop.join("README.md")).unwrap();
+    let again = run(dir.path(), &["init", "shop"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains("nothing was written"), "{}", stderr(&again));
+    assert_eq!(std::fs::read_to_string(shop.join("okaeri.yaml")).unwrap(), "mine");
+    assert!(!shop.join("README.md").exists(), "when one file is in the way, none is written");
+}
+
+/// The fenced blocks of a document whose info string is `info`.
+fn blocks(text: &str, info: &str) -> String {
+    let fence = format!("```{info}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_first_campaign_of_the_readme_works_as_written() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let script = blocks(&readme, "sh first-campaign");
+    assert!(script.contains("okaeri init my-shop\n") && script.contains("okaeri send win-back"), "{script}");
+    let dir = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago, because the default may be taken here.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = Path::new(BINARY).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut bash = Command::new("bash");
+    clean(&mut bash).args(["-euo", "pipefail", "-c", &script]).current_dir(dir.path());
+    let done = bash.env("PATH", path).env("SMTP_URL", format!("smtp://127.0.0.1:{port}")).output().unwrap();
+    let (out, err) = (stdout(&done), stderr(&done));
+    assert!(done.status.success(), "{out}\n{err}");
+
+    let shop = dir.path().join("my-shop");
+    let mails = std::fs::read_dir(shop.join(".okaeri/mails")).unwrap().count();
+    assert!(readme.contains(&format!("# {mails} mails, in .okaeri/mails")), "the README does not say {mails} mails");
+    assert!(out.contains(&format!("{mails} accepted by the mail server")), "{out}");
+    assert!(out.contains("1 withheld") && out.contains("nothing to do"), "{out}");
+    assert!(out.contains("c-14 is in gone_quiet") && !out.contains('✗'), "{out}");
+    assert!(shop.join("previews/win-back.letter.ja.html").is_file());
+    assert!(err.contains("catching mail on smtp://127.0.0.1"), "{err}");
+
+    let mut json = okaeri(&shop);
+    let verified = json.args(["--format", "json", "queue", "verify"]).output().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(stdout(&verified)).unwrap(), serde_json::json!({ "findings": [] }));
+    let queued = okaeri(&shop).args(["--format", "json", "queue", "status"]).output().unwrap();
+    let queued: Value = serde_json::from_str(stdout(&queued)).unwrap();
+    assert_eq!(queued["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(queued["runs"][0]["state"], "drained");
+}
+
+#[test]
+fn the_catcher_stays_on_this_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(run(dir.path(), &["init", "."]).status.success());
+    let open = run(dir.path(), &["catch", "--listen", "0.0.0.0:2525"]);
+    assert_eq!(open.status.code(), Some(2));
+    assert!(stderr(&open).contains("write 127.0.0.1:2525"), "{}", stderr(&open));
+    let real = okaeri(dir.path()).env("SMTP_URL", "smtps://u:p@mail.example.com").arg("catch").output().unwrap();
+    assert_eq!(real.status.code(), Some(2));
+    let told = stderr(&real);
+    assert!(told.contains("smtps://u@mail.example.com:465") && !told.contains("u:p@"), "{told}");
+}
+
+#[test]
+fn the_catcher_can_misbehave_and_ends_politely() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(run(dir.path(), &["init", "."]).status.success());
+    let mut catcher = okaeri(dir.path())
+        .args(["--format", "json", "catch", "--faults", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(dir.path().join("caught"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(catcher.stderr.as_mut().unwrap()).read_line(&mut first).unwrap();
+    let url =
+        first.split(' ').find_map(|w| w.strip_suffix(',').filter(|w| w.starts_with("smtp://"))).unwrap().to_owned();
+    let send_to = |address: &str| {
+        let mut preview = okaeri(dir.path());
+        preview.env("SMTP_URL", &url).env("OKAERI_SECRET", SECRET);
+        preview.args(["preview", "welcome", "--quiet", "--send-to", address]).output().unwrap()
+    };
+    assert_eq!(send_to("mia@example.com").status.code(), Some(0));
+    let refused = send_to("hard@example.com");
+    assert_eq!(refused.status.code(), Some(5));
+    assert!(stderr(&refused).contains("5.1.1"), "{}", stderr(&refused));
+
+    let ended = Command::new("kill").args(["-TERM", &catcher.id().to_string()]).status().unwrap();
+    assert!(ended.success());
+    let output = catcher.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told: Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(told["messages"], 1);
+    assert!(told["refused"].as_u64() >= Some(1), "{told}");
+    assert!(dir.path().join("caught/000001.eml").is_file());
+}
