@@ -129,18 +129,28 @@ impl Db {
     }
 }
 
-/// Cut row-major values into parts of at most `most` rows.
+/// Rows in parts of `most`; the rest in powers of two, so that few statement texts exist: each text stays prepared, and a prepared insert
+/// of hundreds of rows holds hundreds of kilobytes.
 fn parts(most: usize, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
     debug_assert_eq!(rows.len() % width, 0, "rows are row-major");
-    let mut parts = Vec::with_capacity(rows.len() / (most * width) + 1);
+    let mut left = rows.len() / width;
+    let mut parts = Vec::with_capacity(left / most + 8);
     let mut rows = rows.into_iter();
-    loop {
-        let part: Vec<Value> = rows.by_ref().take(most * width).collect();
-        if part.is_empty() {
-            return parts;
-        }
-        parts.push(part);
+    while left > 0 {
+        let size = if left >= most { most } else { 1 << left.ilog2() };
+        parts.push(rows.by_ref().take(size * width).collect());
+        left -= size;
     }
+    parts
+}
+
+/// A list made as long as the next power of two by repeating its last member: an IN list means the same, and few statement texts exist.
+pub fn padded<T: Clone>(list: &[T]) -> Vec<T> {
+    let mut out = list.to_vec();
+    if let Some(last) = list.last() {
+        out.resize(list.len().next_power_of_two(), last.clone());
+    }
+    out
 }
 
 /// `WITH k (names) AS (the keys) tail`, as often as the engine's limits ask for.
