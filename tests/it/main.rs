@@ -18,3 +18,4 @@ mod web;
 
 mod crash;
 mod story;
+mod demo;
