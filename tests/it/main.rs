@@ -17,5 +17,5 @@ mod report;
 mod web;
 
 mod crash;
-mod story;
 mod demo;
+mod story;
