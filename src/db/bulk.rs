@@ -226,6 +226,6 @@ mod tests {
         assert_eq!(sizes.len(), 10, "{sizes:?}");
         assert_eq!(parts(Dialect::Postgres, 500, 1, vec![Value::from(1_i64); 730]).len(), 2);
         assert_eq!(padded(&[1, 2, 3]), [1, 2, 3, 3]);
-        assert_eq!(padded::<i64>(&[]), []);
+        assert!(padded::<i64>(&[]).is_empty());
     }
 }
