@@ -87,7 +87,7 @@ impl Tx {
             Tx::Sqlite(_) => SQLITE_ROWS_MAX.min(SQLITE_BINDS_MAX / width),
             Tx::Postgres(_) => POSTGRES_ROWS_MAX,
         };
-        parts(most, width, rows)
+        parts(self.dialect(), most, width, rows)
     }
 
     fn insert_statement(&self, table: &str, columns: &[&str], part: Vec<Value>, tail: &str) -> (String, Vec<Value>) {
@@ -129,18 +129,32 @@ impl Db {
     }
 }
 
-/// Cut row-major values into parts of at most `most` rows.
-fn parts(most: usize, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
+/// Rows in parts of `most`. On SQLite the rest comes in powers of two, so that few statement texts exist: each text stays prepared, and a
+/// prepared insert of hundreds of rows holds hundreds of kilobytes.
+fn parts(dialect: Dialect, most: usize, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
     debug_assert_eq!(rows.len() % width, 0, "rows are row-major");
-    let mut parts = Vec::with_capacity(rows.len() / (most * width) + 1);
+    let mut left = rows.len() / width;
+    let mut parts = Vec::with_capacity(left / most + 8);
     let mut rows = rows.into_iter();
-    loop {
-        let part: Vec<Value> = rows.by_ref().take(most * width).collect();
-        if part.is_empty() {
-            return parts;
-        }
-        parts.push(part);
+    while left > 0 {
+        let size = match dialect {
+            _ if left >= most => most,
+            Dialect::Sqlite => 1 << left.ilog2(),
+            Dialect::Postgres => left, // arrays: one text for any number
+        };
+        parts.push(rows.by_ref().take(size * width).collect());
+        left -= size;
     }
+    parts
+}
+
+/// A list made as long as the next power of two by repeating its last member: an IN list means the same, and few statement texts exist.
+pub fn padded<T: Clone>(list: &[T]) -> Vec<T> {
+    let mut out = list.to_vec();
+    if let Some(last) = list.last() {
+        out.resize(list.len().next_power_of_two(), last.clone());
+    }
+    out
 }
 
 /// `WITH k (names) AS (the keys) tail`, as often as the engine's limits ask for.
@@ -150,12 +164,12 @@ fn keyed_statements(dialect: Dialect, names: &[&str], keys: Vec<Value>, tail: &s
     match dialect {
         Dialect::Sqlite => {
             let row = format!("({})", vec!["?"; width].join(","));
-            parts(SQLITE_KEYS_MAX, width, keys)
+            parts(dialect, SQLITE_KEYS_MAX, width, keys)
                 .into_iter()
                 .map(|part| (format!("{head} (VALUES {}) {tail}", vec![&*row; part.len() / width].join(",")), part))
                 .collect()
         }
-        Dialect::Postgres => parts(POSTGRES_ROWS_MAX, width, keys)
+        Dialect::Postgres => parts(dialect, POSTGRES_ROWS_MAX, width, keys)
             .into_iter()
             .map(|part| {
                 let arrays = columns_of(part, width);
@@ -194,4 +208,24 @@ fn columns_of(part: Vec<Value>, width: usize) -> Vec<Value> {
         arrays[i % width].push(v);
     }
     arrays
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_into_few_sizes_and_none_is_lost() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for n in 0..1_600_i64 {
+            let rows: Vec<Value> = (0..n).flat_map(|i| [Value::from(i), Value::from(-i)]).collect();
+            let cut = parts(Dialect::Sqlite, 500, 2, rows.clone());
+            sizes.extend(cut.iter().map(|p| p.len() / 2));
+            assert_eq!(cut.concat(), rows);
+        }
+        assert_eq!(sizes.len(), 10, "{sizes:?}");
+        assert_eq!(parts(Dialect::Postgres, 500, 1, vec![Value::from(1_i64); 730]).len(), 2);
+        assert_eq!(padded(&[1, 2, 3]), [1, 2, 3, 3]);
+        assert!(padded::<i64>(&[]).is_empty());
+    }
 }
