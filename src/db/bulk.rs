@@ -87,7 +87,7 @@ impl Tx {
             Tx::Sqlite(_) => SQLITE_ROWS_MAX.min(SQLITE_BINDS_MAX / width),
             Tx::Postgres(_) => POSTGRES_ROWS_MAX,
         };
-        parts(most, width, rows)
+        parts(self.dialect(), most, width, rows)
     }
 
     fn insert_statement(&self, table: &str, columns: &[&str], part: Vec<Value>, tail: &str) -> (String, Vec<Value>) {
@@ -130,16 +130,25 @@ impl Db {
 }
 
 /// Cut row-major values into parts of at most `most` rows.
-fn parts(most: usize, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
+fn parts(dialect: Dialect, most: usize, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
     debug_assert_eq!(rows.len() % width, 0, "rows are row-major");
     let mut parts = Vec::with_capacity(rows.len() / (most * width) + 1);
+    let mut left = rows.len() / width;
     let mut rows = rows.into_iter();
-    loop {
-        let part: Vec<Value> = rows.by_ref().take(most * width).collect();
-        if part.is_empty() {
-            return parts;
-        }
-        parts.push(part);
+    while left > 0 {
+        let size = part_size(dialect, most, left);
+        parts.push(rows.by_ref().take(size * width).collect());
+        left -= size;
+    }
+    parts
+}
+
+/// Rows of the next part. On SQLite the text of a statement tells its rows, so parts come in few sizes and the statements stay prepared;
+/// on Postgres one text takes any number.
+fn part_size(dialect: Dialect, most: usize, left: usize) -> usize {
+    match dialect {
+        Dialect::Sqlite => [most, most / 5, most / 25].into_iter().find(|s| (1..=left).contains(s)).unwrap_or(left),
+        Dialect::Postgres => most.min(left),
     }
 }
 
@@ -150,12 +159,12 @@ fn keyed_statements(dialect: Dialect, names: &[&str], keys: Vec<Value>, tail: &s
     match dialect {
         Dialect::Sqlite => {
             let row = format!("({})", vec!["?"; width].join(","));
-            parts(SQLITE_KEYS_MAX, width, keys)
+            parts(dialect, SQLITE_KEYS_MAX, width, keys)
                 .into_iter()
                 .map(|part| (format!("{head} (VALUES {}) {tail}", vec![&*row; part.len() / width].join(",")), part))
                 .collect()
         }
-        Dialect::Postgres => parts(POSTGRES_ROWS_MAX, width, keys)
+        Dialect::Postgres => parts(dialect, POSTGRES_ROWS_MAX, width, keys)
             .into_iter()
             .map(|part| {
                 let arrays = columns_of(part, width);
@@ -194,4 +203,23 @@ fn columns_of(part: Vec<Value>, width: usize) -> Vec<Value> {
         arrays[i % width].push(v);
     }
     arrays
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_into_few_sizes_and_none_is_lost() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for n in 0..2_500_i64 {
+            let rows: Vec<Value> = (0..n).flat_map(|i| [Value::from(i), Value::from(-i)]).collect();
+            let cut = parts(Dialect::Sqlite, 500, 2, rows.clone());
+            sizes.extend(cut.iter().map(|p| p.len() / 2));
+            assert!(cut.len() <= n as usize / 500 + 9, "{n}");
+            assert_eq!(cut.concat(), rows);
+        }
+        assert_eq!(sizes.len(), 19 + 3);
+        assert_eq!(parts(Dialect::Postgres, 500, 1, vec![Value::from(1_i64); 730]).len(), 2);
+    }
 }
