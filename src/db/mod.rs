@@ -17,7 +17,7 @@ mod migrations;
 mod value;
 
 pub use binds::Binds;
-pub use bulk::Conflict;
+pub use bulk::{Conflict, padded};
 pub use dialect::{Dialect, decimal};
 pub use value::{Row, Value};
 

@@ -129,8 +129,14 @@ impl Worker {
                     enhanced: reply.enhanced.clone(),
                     reply: reply.text,
                 };
-                let settlement =
-                    Settlement { key: key(&work), token: Some(token), attempt_no, outcome, hard_bounced: None };
+                let settlement = Settlement {
+                    key: key(&work),
+                    lease: work.chunk.lease.clone(),
+                    token: Some(token),
+                    attempt_no,
+                    outcome,
+                    hard_bounced: None,
+                };
                 self.held = Some((settlement, work));
             }
             Sent::Answered(stage, reply) => {
@@ -219,7 +225,18 @@ impl Worker {
     }
 
     async fn settle(&mut self, work: Work, token: Option<String>, attempt_no: i64, outcome: Outcome) {
-        self.write(Settlement { key: key(&work), token, attempt_no, outcome, hard_bounced: None }, work).await;
+        self.write(
+            Settlement {
+                key: key(&work),
+                lease: work.chunk.lease.clone(),
+                token,
+                attempt_no,
+                outcome,
+                hard_bounced: None,
+            },
+            work,
+        )
+        .await;
     }
 
     async fn settle_refusal(
@@ -233,7 +250,11 @@ impl Worker {
     ) {
         let gone = !reply.is_temporary() && replies::about(stage, reply) == About::NoSuchMailbox;
         let hard_bounced = work.queued.address_key.clone().filter(|_| gone);
-        self.write(Settlement { key: key(&work), token, attempt_no, outcome, hard_bounced }, work).await;
+        self.write(
+            Settlement { key: key(&work), lease: work.chunk.lease.clone(), token, attempt_no, outcome, hard_bounced },
+            work,
+        )
+        .await;
     }
 
     async fn write(&mut self, settlement: Settlement, work: Work) {

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use super::guard::Rules;
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{Db, DbResult, Value};
+use crate::db::{Db, DbResult, Value, padded};
 use crate::suppression::sql;
 
 /// People looked up in one statement, when the audience is a list.
-const LISTED_MAX: usize = 500;
+const LISTED_MAX: usize = 512;
 /// States in which a message does not count as received: it never went out.
 const NOT_RECEIVED: &str = "'cancelled', 'expired', 'suppressed', 'failed'";
 
@@ -79,7 +79,7 @@ pub(super) async fn load(
                 for part in ids.chunks(LISTED_MAX) {
                     let mut args = args![];
                     let bucket = bind(&mut args, bucket);
-                    let list: Vec<String> = part.iter().map(|id| bind(&mut args, *id)).collect();
+                    let list: Vec<String> = padded(part).into_iter().map(|id| bind(&mut args, id)).collect();
                     let place = format!("c.bucket = {bucket} AND c.customer_id IN ({})", list.join(", "));
                     found.extend(select(db, rules, args, &place, this_run).await?);
                 }

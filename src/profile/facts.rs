@@ -10,11 +10,11 @@ use super::rfm::{self, frequency_score};
 use super::{Cuts, Rfm, Stage, day, lifecycle, lifecycle_of};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{Binds, Db, DbResult};
+use crate::db::{Binds, Db, DbResult, padded};
 use crate::settings::{Lifecycle, Settings};
 
 /// Customers asked for in one statement.
-const LOAD_CUSTOMERS_MAX: usize = 500;
+const LOAD_CUSTOMERS_MAX: usize = 512;
 
 /// A row of table `profile`, with the product viewed last. The default is a customer of whom nothing is known.
 #[derive(Debug, Clone, Default, PartialEq, sqlx::FromRow)]
@@ -60,6 +60,7 @@ pub struct Facts {
 pub async fn load(db: &Db, bucket: i64, customer_ids: &[String]) -> DbResult<Vec<Facts>> {
     let mut out = Vec::with_capacity(customer_ids.len());
     for part in customer_ids.chunks(LOAD_CUSTOMERS_MAX) {
+        let part = padded(part);
         let places: Vec<String> = (2..part.len() + 2).map(|n| format!("${n}")).collect();
         let sql = format!(
             "SELECT p.bucket, p.customer_id, p.orders, p.purchase_days, p.revenue, p.average_order, p.first_order_at, p.last_order_at,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{Db, DbResult, Tx, Value};
+use crate::db::{Db, DbResult, Tx, Value, padded};
 
 use super::{LEASE, RunState};
 
@@ -94,7 +94,8 @@ pub async fn claim(db: &Db, run_id: Option<&str>, now: Millis) -> DbResult<Optio
 /// `$1, $2, …` naming every bucket of a chunk: seeks in the key instead of a scan between the first and the last.
 pub(super) fn bucket_list(bucket: i64, bucket_to: i64, args: &mut Vec<Value>) -> String {
     let first = args.len() + 1;
-    args.extend((bucket..=bucket_to).map(Value::from));
+    let buckets: Vec<i64> = (bucket..=bucket_to).collect();
+    args.extend(padded(&buckets).into_iter().map(Value::from));
     let list: Vec<String> = (first..=args.len()).map(|n| format!("${n}")).collect();
     list.join(", ")
 }

@@ -55,6 +55,7 @@ pub struct Commit {
 #[derive(Debug, Clone)]
 pub struct Settlement {
     pub key: Key,
+    pub lease: Arc<Lease>,
     /// The commit's token; `None` when the try ended before a commit.
     pub token: Option<String>,
     pub attempt_no: i64,
@@ -230,10 +231,29 @@ async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> 
     all.extend(pad(args, list.len(), padded, WIDTH));
     tx.execute(&sql, all).await?;
     record_attempts(tx, list, now).await?;
+    reopen(tx, list, now).await?;
     for s in list {
         if let Some(address_key) = &s.hard_bounced {
             let source = format!("smtp: {}", s.outcome.reply);
             suppression::suppress(tx, address_key, &Scope::All, Reason::HardBounce, now, &source).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A late "come back later": the lease had run out and the chunk may be done already, but the message waits again. So does its chunk.
+async fn reopen(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> {
+    for s in list {
+        let (Some(due_at), Some(_)) = (s.outcome.due_at, &s.token) else { continue };
+        let reopened = tx
+            .execute(
+                "UPDATE chunk SET state = 'open', due_at = $1, changed_at = $2 WHERE bucket = $3 AND chunk_id = $4 AND state = 'done'",
+                args![due_at, now, s.lease.bucket, s.lease.chunk_id],
+            )
+            .await?;
+        if reopened > 0 {
+            let sql = "UPDATE run SET state = 'sending', changed_at = $1 WHERE run_id = $2 AND state = 'drained'";
+            tx.execute(sql, args![now, &s.lease.run_id]).await?;
         }
     }
     Ok(())

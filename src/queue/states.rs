@@ -105,7 +105,7 @@ impl DeliveryState {
         match self {
             Pending | Deferred => matches!(next, Committed | Deferred | Failed | Suppressed | Expired | Cancelled),
             Committed => matches!(next, Accepted | Deferred | Failed | Expired | Unknown | Pending),
-            Unknown => matches!(next, Accepted | Bounced | Failed | Deferred | Pending | ClosedUnknown),
+            Unknown => matches!(next, Accepted | Bounced | Failed | Deferred | Expired | Pending | ClosedUnknown),
             Accepted => matches!(next, Bounced | Complained),
             Bounced => matches!(next, Complained),
             Failed | Withheld | Suppressed | Expired | Cancelled | Complained | ClosedUnknown => false,

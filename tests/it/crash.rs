@@ -240,7 +240,7 @@ async fn two_sends_of_a_campaign_at_the_same_moment_mail_everyone_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fill_that_is_killed_goes_on_where_it_stood() {
     // Two ranges of buckets, and a limit that is reached in the second.
-    const PEOPLE: usize = 6_000;
+    const PEOPLE: usize = 5_000;
     const PER_RUN: usize = 4_300;
     each_database(|url| async move {
         let folder = tempfile::tempdir().unwrap();

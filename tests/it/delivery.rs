@@ -9,7 +9,8 @@ use okaeri::db::{Db, bucket_of, stable_hash};
 use okaeri::delivery::{self, Compose, Ended, Mail, OpenComposer, Options, Server, Totals, drain};
 use okaeri::queue::enqueue::{Batch, Draft};
 use okaeri::queue::lease::Queued;
-use okaeri::queue::{RunState, enqueue, lease, rescue, run, status};
+use okaeri::queue::ledger::{Answer, Commit, Key, Ledger, Outcome, Settlement};
+use okaeri::queue::{DeliveryState, RunState, enqueue, lease, rescue, run, status};
 use okaeri::settings::SmtpUrl;
 use okaeri::suppression::{self, Kind, Reason, Scope};
 use tokio::sync::watch;
@@ -364,4 +365,48 @@ async fn mail_travels_over_tls_from_the_first_byte_or_after_starttls_and_never_w
     let mail =
         Mail { envelope_from: "b@example.com".into(), envelope_to: "m@example.com".into(), bytes: b"\r\n".to_vec() };
     assert!(delivery::send_copy(&server, &mail).await.unwrap_err().contains("STARTTLS"));
+}
+
+#[tokio::test]
+async fn a_late_come_back_later_is_not_forgotten() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
+        let run_id = enqueued(&db, "hello", &["a@example.com"]).await;
+        // A worker commits the message and freezes; others rescue the chunk and drain the run.
+        let lease = Arc::new(lease::claim(&db, None, clock::now()).await.unwrap().unwrap());
+        let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
+        let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
+        let ledger = Ledger::start(db.clone());
+        let commit = Commit {
+            key,
+            lease: lease.clone(),
+            token: "t".to_owned(),
+            address_key: "a@example.com".to_owned(),
+            kind: Kind::Promotional,
+            topic: "offers".to_owned(),
+            date_at: clock::now(),
+        };
+        assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+        db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
+        let (totals, _) = drained(&db, &catcher.url()).await;
+        assert_eq!(totals.rescued_unknown, 1);
+        assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Drained);
+        // It wakes up with the server's 451: nothing was delivered, so the message waits again, and is sent.
+        let outcome = Outcome {
+            state: DeliveryState::Deferred,
+            due_at: Some(clock::now()),
+            stage: "content",
+            code: Some(451),
+            enhanced: None,
+            reply: "later".to_owned(),
+        };
+        let late = Settlement { key, lease, token: Some("t".to_owned()), attempt_no: 1, outcome, hard_bounced: None };
+        ledger.write(Some(late), None).await.unwrap();
+        let (totals, _) = drained(&db, &catcher.url()).await;
+        assert_eq!(totals.accepted, 1);
+        assert_eq!(state_of(&db, "a").await.0, "accepted");
+        assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Drained);
+    })
+    .await;
 }

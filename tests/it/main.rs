@@ -17,4 +17,5 @@ mod report;
 mod web;
 
 mod crash;
+mod demo;
 mod story;

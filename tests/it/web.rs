@@ -72,9 +72,9 @@ async fn add_customer(db: &Db, customer_id: &str, address: &str, locale: &str) {
 
 async fn add_message(db: &Db, key: &MessageKey, address: &str, locale: &str) {
     db.execute(
-        "INSERT INTO message (bucket, customer_id, campaign, step, slot, run_id, chunk_id, seq, topic, arm, message_id,
+        "INSERT INTO message (bucket, customer_id, campaign, step, slot, run_id, chunk_id, seq, topic, kind, arm, message_id,
                               address, address_key, locale, payload, due_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, 'r', 1, 0, $6, 'a', 'm', $7, $7, $8, '{}', 0, 0)",
+         VALUES ($1, $2, $3, $4, $5, 'r', 1, 0, $6, 'promotional', 'a', 'm', $7, $7, $8, '{}', 0, 0)",
         args![
             bucket_of(&key.customer_id),
             &key.customer_id,

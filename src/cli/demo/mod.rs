@@ -80,17 +80,18 @@ async fn travel(outer: &Invocation, inv: &Invocation, folder: &Folder, catcher: 
     let mut took = Took::default();
     let loaded = Loaded::load(inv)?;
     let (project, settings) = (&loaded.project, &loaded.project.settings);
-    let as_of = clock::now();
     terminal::opening(outer, settings, folder);
 
     let started = Instant::now();
-    let today = clock::date_in(as_of, &settings.time_zone);
+    let today = clock::date_in(clock::now(), &settings.time_zone);
     let shop = shop::write_shop(&folder.path.join("data"), today).map_err(|e| folder.cannot_write(&e))?;
     let db = inv.open_db(project).await?;
     let imports = import::all_sources(inv, project, &db).await?;
     took.import = started.elapsed();
     terminal::imported(outer, &imports, took.import);
 
+    // Taken here: what was imported a second ago (consents are given now) must lie before it.
+    let as_of = clock::now();
     let started = Instant::now();
     profile::refresh(&db, settings, clock::now(), Scope::Dirty).await?;
     let stages = journey::stages(&profile::grid(&db, &Moment::at(&db, settings, as_of).await?).await?);
@@ -116,7 +117,7 @@ async fn travel(outer: &Invocation, inv: &Invocation, folder: &Folder, catcher: 
 
     let started = Instant::now();
     let proof = Proof { findings: status::verify(&db, clock::now()).await?, complaints: catcher.complaints() };
-    let campaigns = journey::reports(&db, settings, &loaded.campaigns, as_of).await?;
+    let campaigns = journey::reports(&db, settings, &loaded.campaigns, clock::now()).await?;
     took.verify = started.elapsed();
     terminal::verified(outer, &proof, took.verify);
 

@@ -86,7 +86,7 @@ fn figures(journey: &Journey) -> String {
         figure(
             format!("{:.1} s", took.all().as_secs_f64()),
             format!(
-                "from files to mail, {} rows of history among them",
+                "from files to mail, {} rows of history read on the way",
                 grouped(journey.imports.iter().map(|t| t.read as i64).sum())
             )
         ),
@@ -174,7 +174,7 @@ fn campaign(told: &Told) -> String {
 fn gallery(journey: &Journey) -> String {
     let mut out = String::from(
         "<section class=\"gallery\"><div class=\"wide\"><h2>The letters, as they arrived</h2>\n\
-         <p class=\"intro\">Parsed from what the mail server stored. Each opens as the file it is.</p>\n\
+         <p class=\"intro\">Parsed from what the mail server stored: the best customers of each language first.</p>\n\
          <fieldset class=\"switch\"><legend>Show them</legend>\
          <label><input type=\"radio\" name=\"mode\" id=\"mode-own\" checked>as your screen</label>\
          <label><input type=\"radio\" name=\"mode\" id=\"mode-light\">light</label>\
@@ -212,7 +212,7 @@ fn letter(letter: &Letter, currency: &str) -> String {
     format!(
         "<figure lang=\"{lang}\"><figcaption><b>{subject}</b><span>{to}</span><span lang=\"en\">{history}</span>\
          <a href=\"{file}\">.eml</a><i class=\"lang\">{lang}</i></figcaption>\
-         <iframe sandbox=\"\" loading=\"lazy\" title=\"{subject}\" srcdoc=\"{body}\"></iframe></figure>\n",
+         <iframe sandbox=\"\" title=\"{subject}\" srcdoc=\"{body}\"></iframe></figure>\n",
         lang = escape(&letter.language),
         subject = escape(&letter.subject),
         to = escape(&letter.to),
@@ -253,4 +253,29 @@ fn ending(journey: &Journey) -> String {
         escape(&commands),
         escape(&journey.dir.display().to_string()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_cannot_leave_its_frame() {
+        let shown = letter(
+            &Letter {
+                campaign: "welcome".into(),
+                language: "ja".into(),
+                file: "mails/000001.eml".into(),
+                subject: "\"><script>alert(1)</script>".into(),
+                to: "a@example.com".into(),
+                html: "<html><head></head><body title=\"x\">\"></iframe><b>美帆様</b></body></html>".into(),
+                orders: 2,
+                revenue: 12_345,
+            },
+            "USD",
+        );
+        assert!(!shown.contains("<script") && shown.matches("</iframe>").count() == 1, "{shown}");
+        assert!(shown.contains("sandbox=\"\"") && shown.contains("&lt;base target=&quot;_blank&quot;&gt;"), "{shown}");
+        assert!(shown.contains("美帆様") && shown.contains("2 orders, 123 USD"), "{shown}");
+    }
 }

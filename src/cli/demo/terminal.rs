@@ -23,8 +23,9 @@ use crate::settings::Settings;
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Columns before the time a part took.
-const WIDTH: usize = 66;
+/// Columns before the words of a part, and the widest line of words.
+const INDENT: usize = 18;
+const WIDTH: usize = 62;
 
 pub(super) fn opening(inv: &Invocation, settings: &Settings, folder: &Folder) {
     let shop = settings.sender_name();
@@ -42,66 +43,54 @@ pub(super) fn opening(inv: &Invocation, settings: &Settings, folder: &Folder) {
 
 pub(super) fn imported(inv: &Invocation, imports: &[ImportTotals], took: Duration) {
     let words: Vec<String> = imports.iter().map(|t| format!("{} {}", grouped(t.read as i64), t.kind)).collect();
-    tell(inv, part("import", &words.join(", "), took));
+    tell(inv, part("import", &words, took));
 }
 
 pub(super) fn profiled(inv: &Invocation, stages: &[(Stage, i64)], took: Duration) {
     let words: Vec<String> = stages.iter().map(|(s, n)| format!("{} {}", grouped(*n), s.name())).collect();
-    tell(inv, part("profile", &words.join(", "), took));
+    tell(inv, part("profile", &words, took));
 }
 
 pub(super) fn segmented(inv: &Invocation, all: &[Standing], everyone: Size, currency: &str, took: Duration) {
-    let mut out = part("segments", "", took);
-    let _ = writeln!(out, "{DIM}{:>16}{:>9}{:>14}{DIM:#}", "people", "revenue", "");
+    let mut out =
+        part("segments", &[format!("{} of them, {DIM}people and what they have spent{DIM:#}", all.len())], took);
+    let mut all: Vec<&Standing> = all.iter().collect();
+    all.sort_by_key(|s| -s.revenue);
     for s in all {
-        let _ = writeln!(
-            out,
-            "{:>16}{:>9}{:>14}  {}",
-            grouped(s.people),
-            percent(share(s.revenue, everyone.revenue)),
-            amount(s.revenue, currency),
-            s.title
-        );
+        let (people, revenue) = (grouped(s.people), amount(s.revenue, currency));
+        let share = percent(share(s.revenue, everyone.revenue));
+        let _ = writeln!(out, "{people:>INDENT$}{revenue:>14}{DIM}{share:>8}{DIM:#}  {}", s.title);
     }
     tell(inv, out);
 }
 
 pub(super) fn planned(inv: &Invocation, campaigns: &[(&Campaign, Enlisted)], took: Duration) {
-    let mut out = part("plan", "", took);
-    let _ = writeln!(out, "{DIM}{:>16}{:>9}{:>14}{DIM:#}", "send", "held out", "left alone");
+    let mut out = part("plan", &[format!("{} live campaigns, every letter rendered once", campaigns.len())], took);
+    let _ = writeln!(out, "{DIM}{:>INDENT$}{:>12}{:>12}{DIM:#}", "send", "held out", "left alone");
     for (campaign, enlisted) in campaigns {
-        let of = |verdict| enlisted.filled.as_ref().map_or(0, |f| f.tally.of(verdict));
-        let _ = writeln!(
-            out,
-            "{:>16}{:>9}{:>14}  {} {DIM}{}{DIM:#}",
-            grouped(of("send")),
-            grouped(of("withheld")),
-            grouped(of("skip")),
-            campaign.name,
-            campaign.title
-        );
+        let of = |verdict| grouped(enlisted.filled.as_ref().map_or(0, |f| f.tally.of(verdict)));
+        let (send, withheld, skip) = (of("send"), of("withheld"), of("skip"));
+        let _ = writeln!(out, "{send:>INDENT$}{withheld:>12}{skip:>12}  {}", campaign.name);
     }
     tell(inv, out);
 }
 
 pub(super) fn sent(inv: &Invocation, drained: &Drained, caught: Counts, took: Duration) {
     let pace = (caught.messages as f64 / took.as_secs_f64().max(0.001)) as i64;
-    let words = format!(
-        "{} mails over SMTP, {} a second, {} kB",
-        grouped(drained.totals.accepted as i64),
-        grouped(pace),
-        grouped((caught.bytes / 1_000) as i64)
-    );
+    let words = [
+        format!("{} mails over SMTP", grouped(drained.totals.accepted as i64)),
+        format!("{} a second", grouped(pace)),
+        format!("{:.1} MB", caught.bytes as f64 / 1e6),
+    ];
     tell(inv, part("send", &words, took));
 }
 
 pub(super) fn verified(inv: &Invocation, proof: &Proof, took: Duration) {
     let words = if proof.holds() {
-        format!("the ledger adds up ({} rules), the mail server has no complaint", Proof::rules())
+        vec![format!("all {} rules of the ledger hold", Proof::rules()), "the mail server has no complaint".to_owned()]
     } else {
-        let mut lines: Vec<String> = proof.findings.iter().map(|f| format!("{}: {}", f.rule, f.detail)).collect();
-        lines.extend(proof.complaints.iter().map(|c| format!("the mail server: {c}")));
-        format!("something is wrong\n{:>9}{}", "", lines.join("\n         "))
+        let broken = proof.findings.iter().map(|f| format!("{}: {}", f.rule, f.detail));
+        broken.chain(proof.complaints.iter().map(|c| format!("the mail server: {c}"))).collect()
     };
     tell(inv, part("verify", &words, took));
 }
@@ -128,24 +117,21 @@ pub(super) fn end(journey: &Journey, page: &Path, quiet: bool) -> String {
 
 fn reached(journey: &Journey) -> String {
     let mut out = String::from("\n");
-    let money = |size: Size| {
-        format!(
-            "{}, {} of all revenue",
-            amount(size.revenue, &journey.currency),
-            percent(journey.revenue_share(size.revenue))
-        )
-    };
     for (light, words) in [
         (Light::Mailed, "people got a letter"),
         (Light::Withheld, "were held out, to measure what letters cause"),
-        (Light::LeftAlone, "were left alone, for a reason:"),
+        (Light::LeftAlone, "were left alone, for a reason"),
     ] {
         let size = journey.everybody.of(light);
-        let _ = writeln!(out, "{:>9} {words} {DIM}({}){DIM:#}", grouped(size.people), money(size));
+        let money = amount(size.revenue, &journey.currency);
+        let share = percent(journey.revenue_share(size.revenue));
+        let people = grouped(size.people);
+        let _ = writeln!(out, "{BOLD}{people:>INDENT$}{BOLD:#}  {words:<46}{DIM}{money:>13}{share:>7}{DIM:#}");
     }
+    let _ = writeln!(out, "{:>INDENT$}  {DIM}why, in all campaigns together:{DIM:#}", "");
     for (reason, people) in reasons(journey) {
         let meaning = Reason::from_word(&reason).map_or("", Reason::meaning);
-        let _ = writeln!(out, "{:>15} {meaning} {DIM}{reason}{DIM:#}", grouped(people));
+        let _ = writeln!(out, "{:>INDENT$}  {DIM}{:>5}  {meaning}{DIM:#}", "", grouped(people));
     }
     out.push('\n');
     out
@@ -166,7 +152,7 @@ fn reasons(journey: &Journey) -> Vec<(String, i64)> {
 pub(super) fn commands(dir: &Path) -> Vec<String> {
     let okaeri = std::env::args().next().filter(|a| !a.is_empty()).unwrap_or_else(|| "okaeri".to_owned());
     let (okaeri, dir) = (quoted(&okaeri), quoted(&dir.display().to_string()));
-    ["plan win-back", "segment explain valuable --customer T0042", "report welcome", "queue list --limit 5"]
+    ["plan win-back", "segment explain valuable_going_quiet --customer T2149", "report welcome", "queue list --limit 5"]
         .iter()
         .map(|verb| format!("{okaeri} --project {dir} {verb}"))
         .chain([format!(
@@ -181,12 +167,23 @@ fn quoted(word: &str) -> String {
     if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// `  import   2,414 customers, …            0.9 s`
-fn part(name: &str, words: &str, took: Duration) -> String {
-    let first = words.lines().next().unwrap_or_default();
-    let pad = " ".repeat(WIDTH.saturating_sub(first.chars().count()));
-    let rest = &words[first.len()..];
-    format!("{BOLD}{name:<9}{BOLD:#}{first}{pad} {DIM}{:>5.1} s{DIM:#}{rest}\n", took.as_secs_f64())
+/// `import    0.9 s   2,426 customers, 6,971 orders, …`, broken where it gets too long.
+fn part(name: &str, words: &[String], took: Duration) -> String {
+    let mut lines = vec![String::new()];
+    for word in words {
+        let line = lines.last_mut().expect("there is a first line");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.len() + word.len() + 2 > WIDTH {
+            line.push(',');
+            lines.push(word.clone());
+        } else {
+            line.push_str(", ");
+            line.push_str(word);
+        }
+    }
+    let words = lines.join(&format!("\n{:INDENT$}", ""));
+    format!("{BOLD}{name:<9}{BOLD:#}{DIM}{:>5.1} s{DIM:#}  {words}\n", took.as_secs_f64())
 }
 
 fn tell(inv: &Invocation, text: String) {
@@ -198,6 +195,16 @@ fn tell(inv: &Invocation, text: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_part_breaks_between_words() {
+        let words: Vec<String> = (1000..1012).map(|n| format!("{n} lapsed")).collect();
+        let text = anstream::adapter::strip_str(&part("profile", &words, Duration::from_millis(1_840))).to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "profile    1.8 s  1000 lapsed, 1001 lapsed, 1002 lapsed, 1003 lapsed,");
+        assert!(lines[1].starts_with("                  1004 lapsed, "), "{text}");
+        assert!(lines.iter().all(|l| l.len() <= INDENT + WIDTH + 1), "{text}");
+    }
 
     #[test]
     fn words_survive_a_shell() {

@@ -1,0 +1,95 @@
+//! The demo, run as a newcomer runs it: the built binary in an empty folder.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The binary in a folder, with an environment that must not matter to the demo.
+fn okaeri(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_okaeri"));
+    command.current_dir(folder).args(args);
+    command
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing")
+        .env("SMTP_URL", "smtp://127.0.0.1:1")
+        .env_remove("OKAERI_SECRET");
+    command
+}
+
+fn done(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn eml_files(demo: &Path) -> usize {
+    let names = std::fs::read_dir(demo.join("mails")).unwrap().map(|e| e.unwrap().path());
+    names.filter(|p| p.extension().is_some_and(|e| e == "eml")).count()
+}
+
+/// The secret, as the demo left it for whoever goes on.
+fn secret(demo: &Path) -> String {
+    let text = std::fs::read_to_string(demo.join(".env")).unwrap();
+    text.lines().find_map(|l| l.strip_prefix("OKAERI_SECRET=")).unwrap().to_owned()
+}
+
+#[test]
+fn the_demo_goes_the_whole_way_and_leaves_a_project_one_can_go_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = done(&okaeri(folder.path(), &["demo", "--dir", "new/demo", "--format", "json"]).output().unwrap());
+    let json: Value = serde_json::from_str(&said).expect("nothing but JSON on stdout");
+    let demo = folder.path().join("new/demo");
+
+    let totals = &json["delivery"]["totals"];
+    let accepted = totals["accepted"].as_u64().unwrap();
+    assert!(accepted > 200, "{totals}");
+    assert_eq!(eml_files(&demo) as u64, accepted, "every accepted mail lies in mails/");
+    let campaigns = json["campaigns"].as_array().unwrap();
+    let send = |c: &Value| -> i64 {
+        let verdicts = c["verdicts"].as_array().unwrap().iter().filter(|v| v["verdict"] == "send");
+        verdicts.map(|v| v["people"].as_i64().unwrap()).sum()
+    };
+    assert_eq!(campaigns.iter().map(send).sum::<i64>() as u64, accepted, "whoever should be mailed was");
+    let reached = &json["reached"];
+    let people: i64 = reached.as_object().unwrap().values().map(|v| v["people"].as_i64().unwrap()).sum();
+    assert_eq!(people, json["people"].as_i64().unwrap(), "everybody is one of mailed, withheld, left alone, not meant");
+    assert!(
+        json["segments"].as_array().unwrap().iter().all(|s| s["people"].as_i64().unwrap() > 0),
+        "{}",
+        json["segments"]
+    );
+    assert_eq!((&json["findings"], &json["complaints"]), (&serde_json::json!([]), &serde_json::json!([])));
+
+    let page = std::fs::read_to_string(folder.path().join(json["page"].as_str().unwrap())).unwrap();
+    for name in ["service-recovery", "welcome", "champions-thanks", "win-back"] {
+        assert!(campaigns.iter().any(|c| c["campaign"] == name && send(c) > 0), "{name} mailed nobody");
+        assert!(page.contains(&format!("id=\"{name}\"")), "{name} is not on the page");
+    }
+    assert!(
+        page.contains("<figure lang=\"ja\"><figcaption><b>") && page.contains("灯りをつけてお待ちしています"),
+        "Japanese subjects"
+    );
+    assert_eq!(page.matches("href=\"mails/").count() as u64, accepted + page.matches("<figure").count() as u64);
+
+    let at_home = |args: &[&str]| {
+        let mut command = okaeri(&demo, args);
+        command.env_remove("DATABASE_URL").env("OKAERI_SECRET", secret(&demo));
+        command.output().unwrap()
+    };
+    done(&at_home(&["queue", "verify"]));
+    assert!(done(&at_home(&["send", "win-back"])).contains("nothing to do"));
+    assert_eq!(eml_files(&demo) as u64, accepted);
+
+    let again = okaeri(folder.path(), &["demo", "--dir", "new/demo"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("new/demo is not empty"));
+}
+
+#[test]
+fn without_a_folder_named_the_first_free_one_is_made_and_quiet_says_only_where_the_page_is() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("okaeri-demo")).unwrap();
+    let said = done(&okaeri(folder.path(), &["demo", "--quiet"]).output().unwrap());
+    assert_eq!(said, "okaeri-demo-2/report.html\n");
+    assert!(folder.path().join(said.trim_end()).is_file());
+}
