@@ -43,7 +43,7 @@ pub mod limits {
     /// How far an instant may lie after now, in milliseconds: clocks differ, but not by more than a day.
     pub const FUTURE_MS_MAX: i64 = crate::clock::DAY;
     /// Rows written in one transaction.
-    pub const BATCH_ROWS: usize = 5_000;
+    pub const BATCH_ROWS: usize = 10_000;
     /// Bytes of raw records after which a batch is closed early.
     pub const BATCH_BYTES: usize = 8 << 20;
     /// Batches that wait between reading and writing.

@@ -37,6 +37,9 @@ const SQLITE_READERS: u32 = 4;
 /// Page cache of the writing connection, in KiB as SQLite wants it (negative). The 2 MB it would take by itself spill in the middle of
 /// every batch of an import.
 const SQLITE_WRITER_CACHE: &str = "-32768";
+/// Pages in the write-ahead log before they are carried into the file: 32 MiB. With the usual 1,000 every batch of an import would carry
+/// nearly the same pages again.
+const SQLITE_CHECKPOINT_PAGES: &str = "8000";
 /// Connections to Postgres that one process opens at most.
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// How long opening a connection may take.
@@ -144,7 +147,12 @@ impl Db {
             let open = |e| DbError::Open { place: place.clone(), source: e };
             let write = SqlitePoolOptions::new()
                 .max_connections(1)
-                .connect_with(options.clone().pragma("cache_size", SQLITE_WRITER_CACHE))
+                .connect_with(
+                    options
+                        .clone()
+                        .pragma("cache_size", SQLITE_WRITER_CACHE)
+                        .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES),
+                )
                 .await
                 .map_err(open)?;
             let read = SqlitePoolOptions::new()

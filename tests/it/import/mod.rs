@@ -354,11 +354,14 @@ impl Read for Failing {
     }
 }
 
+/// Enough for several batches of orders.
+const ORDERS_MADE: i64 = 24_000;
+
 #[tokio::test]
 async fn an_interrupted_import_goes_on_where_it_stopped() {
     let mut orders = "order_id,customer_id,ordered_at,total\n".to_owned();
     let mut lines = "order_id,sku,quantity,amount\n".to_owned();
-    for i in 0..12_000 {
+    for i in 0..ORDERS_MADE {
         orders += &format!("o{i},c{},2026-01-{:02}T10:00,{i}\n", i % 700, 1 + i % 28);
         lines += &format!("o{i},S{},1,{i}\no{i},S{},1,0\n", i % 50, i % 7);
     }
@@ -388,7 +391,7 @@ async fn an_interrupted_import_goes_on_where_it_stopped() {
             let sql = "SELECT (SELECT COUNT(*) FROM customer_order), (SELECT COUNT(*) FROM order_line), \
                        (SELECT CAST(SUM(amount) AS BIGINT) FROM order_line)";
             let sums: (i64, i64, i64) = shop.db.fetch_one(sql, args![]).await.unwrap();
-            assert_eq!(sums, (12_000, 24_000, (0..12_000).sum::<i64>()));
+            assert_eq!(sums, (ORDERS_MADE, 2 * ORDERS_MADE, (0..ORDERS_MADE).sum::<i64>()));
         }
     })
     .await;
