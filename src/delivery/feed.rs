@@ -127,15 +127,10 @@ struct Feeder {
 
 impl Feeder {
     async fn run(mut self) -> DbResult<u64> {
-        let mut stop = self.shared.stop.clone();
-        let mut ended = self.shared.ended.subscribe();
+        // No step is cancelled halfway: a claim that was dropped after the database took it would hold its chunk for a whole lease. The
+        // connections end first, and with them whatever this loop waits for.
         while !self.shared.stopping() {
-            let fed = tokio::select! {
-                _ = stop.wait_for(|s| *s) => break,
-                _ = ended.wait_for(Option::is_some) => break,
-                fed = self.feed_one() => fed,
-            };
-            match fed {
+            match self.feed_one().await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(e) if e.is_retryable() => tokio::time::sleep(FOREIGN_LEASE_POLL).await,
