@@ -40,6 +40,9 @@ const SQLITE_WRITER_CACHE: &str = "-32768";
 /// Pages in the write-ahead log before they are carried into the file: 32 MiB. With the usual 1,000 every batch of an import would carry
 /// nearly the same pages again.
 const SQLITE_CHECKPOINT_PAGES: &str = "8000";
+/// How often, and after what wait, a file that another process is turning to write-ahead logging is opened again.
+const SQLITE_OPEN_TRIES_MAX: u32 = 200;
+const SQLITE_OPEN_WAIT: Duration = Duration::from_millis(20);
 /// Connections to Postgres that one process opens at most.
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// How long opening a connection may take.
@@ -145,21 +148,12 @@ impl Db {
                 .statement_cache_capacity(256)
                 .pragma("temp_store", "memory");
             let open = |e| DbError::Open { place: place.clone(), source: e };
-            let write = SqlitePoolOptions::new()
-                .max_connections(1)
-                .connect_with(
-                    options
-                        .clone()
-                        .pragma("cache_size", SQLITE_WRITER_CACHE)
-                        .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES),
-                )
-                .await
-                .map_err(open)?;
-            let read = SqlitePoolOptions::new()
-                .max_connections(SQLITE_READERS)
-                .connect_with(options.pragma("query_only", "on"))
-                .await
-                .map_err(open)?;
+            let writer = options
+                .clone()
+                .pragma("cache_size", SQLITE_WRITER_CACHE)
+                .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES);
+            let write = sqlite_pool(1, writer).await.map_err(open)?;
+            let read = sqlite_pool(SQLITE_READERS, options.pragma("query_only", "on")).await.map_err(open)?;
             return Ok(Db::Sqlite { write, read, path });
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -296,6 +290,22 @@ impl Tx {
             Tx::Postgres(tx) => tx.rollback().await?,
         }
         Ok(())
+    }
+}
+
+/// Open a pool on a file. Several processes that open a new file at once each turn it to write-ahead logging, which SQLite refuses as
+/// "locked" without waiting; so this waits and tries again.
+async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let mut tries = 1;
+    loop {
+        let opened = SqlitePoolOptions::new().max_connections(connections).connect_with(options.clone()).await;
+        match opened {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("5") && tries < SQLITE_OPEN_TRIES_MAX => {
+                tokio::time::sleep(SQLITE_OPEN_WAIT).await;
+                tries += 1;
+            }
+            ended => return ended,
+        }
     }
 }
 
