@@ -40,7 +40,6 @@ async fn judged(engine: &str, contract: impl Future<Output = ()>) {
 }
 
 /// A test that cannot run says so with this and returns. Where everything must be there (`OKAERI_NO_SKIP`), it fails.
-#[allow(dead_code, reason = "for the tests that read samples kept beside the repository")]
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("OKAERI_NO_SKIP").is_none(), "a test was left out: {why}");
     println!("SKIPPED: {why}");
