@@ -3,10 +3,12 @@
 //! What needs a variable that is not set (the database, the mail server, the secret) is kept as [`EnvText`] and asked for when it is
 //! used, so that `okaeri check` works where no secret is at hand.
 
+pub mod contract;
 pub mod env;
 mod read;
 mod smtp;
 
+pub use contract::{Contract, PropertyType};
 pub use env::{EnvText, NotSet};
 pub use smtp::{SmtpUrl, Tls};
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub lifecycle: Lifecycle,
     pub topics: Vec<Topic>,
     pub sources: Vec<Source>,
+    /// What the shop's own data looks like; `None` when nothing is declared and every name is open.
+    pub contract: Option<Contract>,
 }
 
 /// Who the mail is from.
@@ -203,7 +207,8 @@ impl Project {
     ) -> Option<Project> {
         let text = read_file(dir, FILE, problems)?;
         let node = crate::yaml::parse(FILE, &text, problems)?;
-        let settings = read::settings(&node, &lookup, problems)?;
+        let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
+        settings.contract = contract::load(dir, inline, problems);
         Some(Project { dir: dir.to_owned(), settings })
     }
 
