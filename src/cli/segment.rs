@@ -8,7 +8,7 @@ use crate::clock::{self, Millis};
 use crate::db::{Db, Value};
 use crate::money::{grouped, readable};
 use crate::problem::{Problems, nearest};
-use crate::segment::rule::{Leaf, Rule, Window};
+use crate::segment::rule::Rule;
 use crate::segment::{self, Library, Person, Prepared, SEGMENTS_MAX, Segment, Size};
 use crate::settings::Project;
 
@@ -110,7 +110,7 @@ impl Asked<'_> {
         let everyone = everyone(self.db).await?;
         let sentence = segment::sentence(&segment.rule, &self.project.settings);
         let windows = self.windows(&segment.rule, &prepared);
-        let (sql, values) = prepared.statement().expect("one segment was picked");
+        let (sql, values) = prepared.statements().next().expect("one segment was picked");
         let values: Vec<String> = values.iter().map(shown).collect();
         let json = || {
             json!({ "segment": segment.name, "title": segment.title, "rule": sentence, "as_of": self.instant(self.as_of),
@@ -145,31 +145,7 @@ impl Asked<'_> {
 
     /// The windows of a rule and what it refers to, with their instants.
     fn windows(&self, rule: &Rule, prepared: &Prepared) -> Vec<String> {
-        let mut out = Vec::new();
-        for leaf in rule.leaves() {
-            match leaf {
-                Leaf::History(h) => out.extend(self.window(h.window, prepared)),
-                Leaf::Customer { window, .. } => out.extend(self.window(*window, prepared)),
-                Leaf::InSegment(references) => {
-                    let rules = references.iter().filter_map(|r| self.library.get(&r.name));
-                    out.extend(rules.flat_map(|s| self.windows(&s.rule, prepared)));
-                }
-                _ => {}
-            }
-        }
-        out.sort();
-        out.dedup();
-        out
-    }
-
-    fn window(&self, window: Window, prepared: &Prepared) -> Option<String> {
-        let (from, until) = window.bounds(prepared.moment());
-        let last = window.in_last.zip(from).map(|(span, from)| format!("in_last {span}: from {}", self.instant(from)));
-        let ago = window.more_than_ago.map(|span| format!("more_than_ago {span}: before {}", self.instant(until)));
-        match (last, ago) {
-            (Some(last), Some(ago)) => Some(format!("{last}; {ago}")),
-            (last, ago) => last.or(ago),
-        }
+        segment::windows(rule, self.library, prepared.moment())
     }
 
     async fn explain(&self, name: &str, customer_id: &str) -> Result<Exit, Failure> {

@@ -7,12 +7,18 @@
 //!
 //! Read on: [`rule`] (the language), `read` (from YAML), `sql` (the compiler), [`explain`].
 
+pub mod case;
 mod check;
+mod edges;
 mod evaluate;
 pub mod explain;
+mod given;
+pub mod kept;
 mod library;
+mod lint;
 mod person;
 mod read;
+mod resolve;
 pub mod rule;
 mod sql;
 mod words;
@@ -20,7 +26,7 @@ mod words;
 pub use evaluate::{CompileError, Compiled, Member, Prepared, SEGMENTS_MAX, Size};
 pub use library::{Library, Segment};
 pub use person::Person;
-pub use words::sentence;
+pub use words::{sentence, windows};
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,8 @@ pub struct Settings {
     /// The share of all customers whom no promotional campaign reaches, 0 to 1.
     pub holdout_global: f64,
     pub lifecycle: Lifecycle,
+    /// Loyalty tiers; `None` when there are none.
+    pub loyalty: Option<Loyalty>,
     pub topics: Vec<Topic>,
     pub sources: Vec<Source>,
     /// What the shop's own data looks like; `None` when nothing is declared and every name is open.
@@ -154,6 +156,25 @@ impl Default for Lifecycle {
             returned_days: 30,
         }
     }
+}
+
+/// Loyalty tiers: each customer is in the highest whose threshold their counted orders reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loyalty {
+    pub by: LoyaltyBy,
+    /// Only orders so recent count; all when absent.
+    pub in_last: Option<Span>,
+    /// Name and threshold (minor units, or orders), ascending.
+    pub tiers: Vec<(String, i64)>,
+}
+
+/// What tiers go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoyaltyBy {
+    /// The total of counted orders.
+    Spend,
+    /// Their number.
+    Orders,
 }
 
 /// A subject people consent to or not.

@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 
 use super::contract;
 use super::{
-    Brand, Contract, EnvText, FrequencyCap, Guards, Lifecycle, Links, Sender, ServiceFreeze, Settings, Smtp, SmtpUrl,
-    Source, Topic,
+    Brand, Contract, EnvText, FrequencyCap, Guards, Lifecycle, Links, Loyalty, LoyaltyBy, Sender, ServiceFreeze,
+    Settings, Smtp, SmtpUrl, Source, Topic,
 };
 use crate::address::Address;
 use crate::problem::{Place, Problems};
@@ -46,11 +46,12 @@ pub(super) fn settings(
     let guards = guards(&mut m, problems);
     let holdout_global = holdout(&mut m, problems);
     let lifecycle = lifecycle(&mut m, problems);
+    let loyalty = m.node("loyalty").and_then(|n| loyalty(n, currency.as_deref().unwrap_or("EUR"), problems));
     let topics = topics(&mut m, problems);
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
     let inline = m.node("contract").and_then(|n| Some((contract::read(n, problems)?, n.place.clone())));
-    m.not_supported_yet(&["dkim", "loyalty", "models", "utm", "tracking"], problems);
+    m.not_supported_yet(&["dkim", "models", "utm", "tracking"], problems);
     m.finish(problems);
     let settings = Settings {
         project: project.unwrap_or_default(),
@@ -65,6 +66,7 @@ pub(super) fn settings(
         guards,
         holdout_global,
         lifecycle,
+        loyalty,
         topics,
         sources,
         contract: None,
@@ -371,6 +373,53 @@ fn lifecycle(m: &mut MapReader, problems: &mut Problems) -> Lifecycle {
     }
     l.finish(problems);
     life
+}
+
+/// `{ by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }`.
+fn loyalty(node: &Node, currency: &str, problems: &mut Problems) -> Option<Loyalty> {
+    let mut l = node.map("loyalty", problems)?;
+    let by = l.choice("by", &[("spend", LoyaltyBy::Spend), ("orders", LoyaltyBy::Orders)], problems);
+    let by = by.unwrap_or(LoyaltyBy::Spend);
+    let in_last = l.get::<Span>("in_last", problems);
+    let mut tiers: Vec<(String, i64)> = Vec::new();
+    if let Some(mut t) = l.map("tiers", "loyalty tiers", problems) {
+        for pair in t.all() {
+            let threshold = match by {
+                LoyaltyBy::Orders => pair.value.read::<u32>("a number of orders", problems).map(i64::from),
+                LoyaltyBy::Spend => {
+                    let major = pair.value.read::<f64>("an amount", problems);
+                    let minor = major.and_then(|m| crate::money::to_minor(m, currency)).filter(|m| *m >= 0);
+                    if let (Some(major), None) = (major, minor) {
+                        problems.error(
+                            "bad-amount",
+                            &pair.value.place,
+                            format!("{major} is not an amount of {currency}"),
+                        );
+                    }
+                    minor
+                }
+            };
+            let Some(threshold) = threshold else { continue };
+            if tiers.last().is_some_and(|(_, before)| *before >= threshold) {
+                problems
+                    .error(
+                        "tier-order",
+                        &pair.key_place,
+                        format!("the tier `{}` begins no higher than the one before", pair.key),
+                    )
+                    .hint("write tiers from the lowest to the highest");
+            }
+            tiers.push((pair.key.clone(), threshold));
+        }
+    }
+    l.finish(problems);
+    if tiers.is_empty() {
+        problems
+            .error("missing-key", &node.place, "`loyalty` needs `tiers`")
+            .hint("loyalty: { by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }");
+        return None;
+    }
+    Some(Loyalty { by, in_last, tiers })
 }
 
 fn topics(m: &mut MapReader, problems: &mut Problems) -> Vec<Topic> {
