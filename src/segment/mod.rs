@@ -5,9 +5,11 @@
 //! them all for a range of buckets in one statement. [`explain`] decides the same rules for one person in plain Rust, which is also the
 //! oracle of the tests. Nothing here writes to the database.
 //!
-//! Read on: [`rule`] (the language), `read` (from YAML), `sql` (the compiler), [`explain`].
+//! Read on: [`rule`] (the language), `read` (from YAML), `sql` (the compiler), [`explain`]; [`compare`] for segments beside each other.
 
 mod check;
+pub mod compare;
+pub mod draw;
 mod evaluate;
 pub mod explain;
 mod library;
