@@ -1,15 +1,22 @@
 //! `okaeri segment …`: looking at segments; one file per sub-verb, here what they share.
 
+mod diff;
 mod explain;
+mod export;
 mod list;
+mod overlap;
+mod revision;
+mod sample;
 mod show;
 
 use super::{Exit, Failure, Invocation};
 use crate::clock::{self, Millis};
 use crate::db::Db;
+use crate::money::grouped;
 use crate::problem::{Problems, nearest};
+use crate::segment::compare::Several;
 use crate::segment::{Library, Prepared, SEGMENTS_MAX, Segment, Size};
-use crate::settings::Project;
+use crate::settings::{Project, Settings};
 
 #[derive(Debug, clap::Args)]
 pub struct SegmentArgs {
@@ -34,6 +41,14 @@ enum SegmentVerb {
         #[arg(long, value_name = "ID")]
         customer: String,
     },
+    /// Two segments beside each other, or what an edit of the files does to the people
+    Diff(diff::DiffArgs),
+    /// Which segments share people
+    Overlap(overlap::OverlapArgs),
+    /// A few members, drawn by lot; addresses are masked
+    Sample(sample::SampleArgs),
+    /// Hand the members who agreed to other channels: advertising audiences, call lists, plain CSV
+    Export(export::ExportArgs),
 }
 
 pub async fn run(inv: &Invocation, args: SegmentArgs) -> Result<Exit, Failure> {
@@ -48,6 +63,10 @@ pub async fn run(inv: &Invocation, args: SegmentArgs) -> Result<Exit, Failure> {
         SegmentVerb::List => at.list().await,
         SegmentVerb::Show { name } => at.show(&name).await,
         SegmentVerb::Explain { name, customer } => at.explain(&name, &customer).await,
+        SegmentVerb::Diff(args) => at.diff(args).await,
+        SegmentVerb::Overlap(args) => at.overlap(args).await,
+        SegmentVerb::Sample(args) => at.sample(args).await,
+        SegmentVerb::Export(args) => at.export(args).await,
     }
 }
 
@@ -62,15 +81,11 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn segment(&self, name: &str) -> Result<&Segment, Failure> {
-        self.library.get(name).ok_or_else(|| {
-            let near = nearest(name, self.library.names());
-            let remedy = near.map_or("`okaeri segment list` shows all".to_owned(), |n| format!("did you mean `{n}`?"));
-            Failure::Usage(format!("there is no segment `{name}`\n{remedy}"))
-        })
+        self.library.get(name).ok_or_else(|| unknown_segment(name, self.library.names()))
     }
 
     async fn prepare(&self, names: &[&str]) -> Result<Prepared, Failure> {
-        prepare(self.db, self.project, self.library, names, self.as_of).await
+        prepare(self.db, &self.project.settings, self.library, names, self.as_of).await
     }
 
     fn instant(&self, at: Millis) -> String {
@@ -78,15 +93,39 @@ impl Asked<'_> {
     }
 }
 
+fn unknown_segment<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Failure {
+    let remedy = match nearest(name, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`okaeri segment list` shows all".to_owned(),
+    };
+    Failure::Usage(format!("there is no segment `{name}`\n{remedy}"))
+}
+
 async fn prepare(
     db: &Db,
-    project: &Project,
+    settings: &Settings,
     library: &Library,
     names: &[&str],
     as_of: Millis,
 ) -> Result<Prepared, Failure> {
-    let compiled = library.compile(names, as_of, &project.settings).map_err(|e| Failure::Usage(e.to_string()))?;
+    let compiled = library.compile(names, as_of, settings).map_err(|e| Failure::Usage(e.to_string()))?;
     Ok(compiled.prepare(db).await?)
+}
+
+/// Any number of segments, ready to be evaluated together.
+async fn several(
+    db: &Db,
+    settings: &Settings,
+    library: &Library,
+    names: &[String],
+    as_of: Millis,
+) -> Result<Several, Failure> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut parts = Vec::new();
+    for part in names.chunks(SEGMENTS_MAX) {
+        parts.push(prepare(db, settings, library, part, as_of).await?);
+    }
+    Ok(Several::of(parts))
 }
 
 /// Every segment with its size, by name.
@@ -99,7 +138,7 @@ pub async fn sizes<'l>(
     let names: Vec<&str> = library.names().collect();
     let mut sizes = Vec::new();
     for part in names.chunks(SEGMENTS_MAX) {
-        sizes.extend(prepare(db, project, library, part, as_of).await?.sizes(db).await?);
+        sizes.extend(prepare(db, &project.settings, library, part, as_of).await?.sizes(db).await?);
     }
     Ok(library.iter().zip(sizes).collect())
 }
@@ -113,4 +152,9 @@ pub async fn everyone(db: &Db) -> Result<Size, Failure> {
 
 fn share(part: i64, whole: i64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// `1 person`, `1,234 people`.
+fn people(n: i64) -> String {
+    if n == 1 { "1 person".to_owned() } else { format!("{} people", grouped(n)) }
 }
