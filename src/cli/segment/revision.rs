@@ -167,6 +167,10 @@ fn entry(line: &str) -> Option<Entry> {
 /// Run git in a folder: what it prints, or what it says when it fails.
 async fn git(dir: &Path, args: &[&str]) -> Result<Result<Vec<u8>, String>, Failure> {
     let mut command = Command::new("git");
+    // Set by git around its hooks; here the repository is the one that holds the folder.
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        command.env_remove(variable);
+    }
     command.arg("-C").arg(dir).args(args).stdin(std::process::Stdio::null());
     let out = command.output().await.map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Failure::Usage(
