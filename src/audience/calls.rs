@@ -186,7 +186,7 @@ mod tests {
              sender: {{ from: hello@example.com, organisation: Shop, postal_address: 1 Road }}\n{more}"
         );
         let mut problems = Problems::new();
-        let settings = Settings::from_text("okaeri.yaml", &text, |_| None, &mut problems);
+        let settings = Settings::from_texts(("okaeri.yaml", &text), None, |_| None, &mut problems);
         assert!(problems.is_empty(), "{}", problems.to_text());
         settings.unwrap()
     }

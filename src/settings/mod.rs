@@ -3,10 +3,12 @@
 //! What needs a variable that is not set (the database, the mail server, the secret) is kept as [`EnvText`] and asked for when it is
 //! used, so that `okaeri check` works where no secret is at hand.
 
+pub mod contract;
 pub mod env;
 mod read;
 mod smtp;
 
+pub use contract::{Contract, PropertyType};
 pub use env::{EnvText, NotSet};
 pub use smtp::{SmtpUrl, Tls};
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub lifecycle: Lifecycle,
     pub topics: Vec<Topic>,
     pub sources: Vec<Source>,
+    /// What the shop's own data looks like; `None` when nothing is declared and every name is open.
+    pub contract: Option<Contract>,
 }
 
 /// Who the mail is from.
@@ -202,7 +206,9 @@ impl Project {
         problems: &mut Problems,
     ) -> Option<Project> {
         let text = read_file(dir, FILE, problems)?;
-        let settings = Settings::from_text(FILE, &text, lookup, problems)?;
+        let node = crate::yaml::parse(FILE, &text, problems)?;
+        let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
+        settings.contract = contract::load(dir, inline, problems);
         Some(Project { dir: dir.to_owned(), settings })
     }
 
@@ -229,15 +235,19 @@ impl Project {
 }
 
 impl Settings {
-    /// The settings in a text, whose problems are told as those of `file`; plain values stand in place of what is wrong.
-    pub fn from_text(
-        file: &str,
-        text: &str,
+    /// Settings from texts, each with the name its problems are told with: `okaeri.yaml`, and `contract.yaml` if there is one beside it.
+    /// Plain values stand in place of what is wrong.
+    pub fn from_texts(
+        (file, text): (&str, &str),
+        contract: Option<(&str, &str)>,
         lookup: impl Fn(&str) -> Option<String>,
         problems: &mut Problems,
     ) -> Option<Settings> {
         let node = crate::yaml::parse(file, text, problems)?;
-        read::settings(&node, &lookup, problems)
+        let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
+        let beside = contract.map(|(file, text)| contract::parse(file, text, problems));
+        settings.contract = contract::the_only(inline, beside, problems);
+        Some(settings)
     }
 
     /// The display name of the sender, or the project's name.

@@ -3,9 +3,10 @@
 
 use jiff::tz::TimeZone;
 
+use super::contract;
 use super::{
-    Brand, EnvText, FrequencyCap, Guards, Lifecycle, Links, Sender, ServiceFreeze, Settings, Smtp, SmtpUrl, Source,
-    Topic,
+    Brand, Contract, EnvText, FrequencyCap, Guards, Lifecycle, Links, Sender, ServiceFreeze, Settings, Smtp, SmtpUrl,
+    Source, Topic,
 };
 use crate::address::Address;
 use crate::problem::{Place, Problems};
@@ -22,12 +23,13 @@ const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", 
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The settings as far as they can be read; what is wrong is among `problems`, and a plain value stands in for it.
+/// The settings as far as they can be read; what is wrong is among `problems`, and a plain value stands in for it. An inline data
+/// contract comes with its place, because there may be a file that says the same.
 pub(super) fn settings(
     node: &Node,
     lookup: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,
-) -> Option<Settings> {
+) -> Option<(Settings, Option<(Contract, Place)>)> {
     let mut m = node.map("okaeri.yaml", problems)?;
     let project = m.require::<String>("project", problems);
     let time_zone = time_zone(&mut m, problems);
@@ -47,9 +49,10 @@ pub(super) fn settings(
     let topics = topics(&mut m, problems);
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
-    m.not_supported_yet(&["dkim", "loyalty", "models", "contract", "utm", "tracking"], problems);
+    let inline = m.node("contract").and_then(|n| Some((contract::read(n, problems)?, n.place.clone())));
+    m.not_supported_yet(&["dkim", "loyalty", "models", "utm", "tracking"], problems);
     m.finish(problems);
-    Some(Settings {
+    let settings = Settings {
         project: project.unwrap_or_default(),
         time_zone: time_zone.unwrap_or(TimeZone::UTC),
         currency: currency.unwrap_or_else(|| "EUR".to_owned()),
@@ -64,7 +67,9 @@ pub(super) fn settings(
         lifecycle,
         topics,
         sources,
-    })
+        contract: None,
+    };
+    Some((settings, inline))
 }
 
 fn env_text(m: &mut MapReader, key: &'static str, lookup: Lookup, problems: &mut Problems) -> Option<(EnvText, Place)> {
@@ -433,6 +438,7 @@ mod tests {
         let lookup = |n: &str| env.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).to_owned());
         let settings = crate::yaml::parse("okaeri.yaml", text, &mut problems)
             .and_then(|node| settings(&node, &lookup, &mut problems))
+            .map(|(settings, _)| settings)
             .filter(|_| !problems.has_errors());
         (settings, anstream::adapter::strip_str(&problems.to_text()).to_string())
     }

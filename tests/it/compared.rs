@@ -251,6 +251,7 @@ async fn problems_of_a_revision_are_told_with_its_name() {
     shop.write("shop/campaigns/segments/latin.yaml", b"segment: x\ntitle: \xe9\n");
     std::os::unix::fs::symlink("big.yaml", shop.path("shop/campaigns/segments/link.yaml")).unwrap();
     shop.write("shop/okaeri.yaml", settings.replace("currency: EUR", "currency: euro"));
+    shop.write("shop/contract.yaml", "customer: { points: integer }\n");
     commit(&shop);
     let good = "segment: big\nwhere: { customer: revenue, gte: 50 }\n";
     shop.write("shop/campaigns/segments/big.yaml", good);
@@ -258,10 +259,12 @@ async fn problems_of_a_revision_are_told_with_its_name() {
         std::fs::remove_file(shop.path(&format!("shop/campaigns/segments/{name}.yaml"))).unwrap();
     }
     shop.write("shop/okaeri.yaml", &settings);
+    std::fs::remove_file(shop.path("shop/contract.yaml")).unwrap();
 
     let ran = shop.okaeri("segment diff --against HEAD --project shop").await.exits(2);
     for line in [
         "HEAD:shop/okaeri.yaml:3:11: error: `euro` is not a currency code",
+        "HEAD:shop/contract.yaml:1:21: error: ",
         "HEAD:shop/campaigns/segments/big.yaml:2:20: error: ",
         "did you mean `revenue`?",
         "HEAD:shop/campaigns/segments/latin.yaml:2:1: error: not UTF-8 text",

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::cli::{Failure, Invocation};
 use crate::problem::{Place, Problems};
 use crate::segment::Library;
-use crate::settings::{self, AUTHORS_FILE_BYTES_MAX, Settings};
+use crate::settings::{self, AUTHORS_FILE_BYTES_MAX, Settings, contract};
 
 /// Where segment files are.
 const SEGMENTS: &str = "campaigns/segments/";
@@ -78,23 +78,7 @@ impl Revision {
     pub async fn project(&self, inv: &Invocation) -> Result<Past, Failure> {
         let mut problems = Problems::new();
         let entries = self.entries().await?;
-        let settings = match entries.iter().find(|e| e.path == settings::FILE) {
-            Some(entry) => self.text(entry, &mut problems).await?.and_then(|text| {
-                Settings::from_text(
-                    &self.label(settings::FILE),
-                    &text,
-                    |variable| inv.variables.lookup(variable),
-                    &mut problems,
-                )
-            }),
-            None => {
-                let place = Place::file(&self.label(settings::FILE));
-                problems
-                    .error("missing-file", &place, "this revision has no such file")
-                    .hint("name a revision in which the project was in this folder");
-                None
-            }
-        };
+        let settings = self.settings(inv, &entries, &mut problems).await?;
         let mut texts: Vec<(String, String)> = Vec::new();
         for entry in entries.iter().filter(|e| e.is_segment()) {
             if let Some(text) = self.text(entry, &mut problems).await? {
@@ -110,13 +94,36 @@ impl Revision {
         Ok(Past { settings, library })
     }
 
+    async fn settings(
+        &self,
+        inv: &Invocation,
+        entries: &[Entry],
+        problems: &mut Problems,
+    ) -> Result<Option<Settings>, Failure> {
+        let mut texts = [None, None];
+        let labels = [settings::FILE, contract::FILE].map(|path| self.label(path));
+        for (path, text) in [settings::FILE, contract::FILE].into_iter().zip(&mut texts) {
+            if let Some(entry) = entries.iter().find(|e| e.path == path) {
+                *text = self.text(entry, problems).await?;
+            } else if path == settings::FILE {
+                problems
+                    .error("missing-file", &Place::file(&labels[0]), "this revision has no such file")
+                    .hint("name a revision in which the project was in this folder");
+            }
+        }
+        let [Some(text), contract] = texts else { return Ok(None) };
+        let contract = contract.as_deref().map(|text| (labels[1].as_str(), text));
+        Ok(Settings::from_texts((&labels[0], &text), contract, |name| inv.variables.lookup(name), problems))
+    }
+
     fn label(&self, path: &str) -> String {
         format!("{}:{}{path}", self.name, self.prefix)
     }
 
-    /// The settings file and what is directly in the folder of segments.
+    /// The files of the settings and what is directly in the folder of segments.
     async fn entries(&self) -> Result<Vec<Entry>, Failure> {
-        let listed = self.ask(&["ls-tree", "-z", "-l", &self.commit, settings::FILE, SEGMENTS]).await?;
+        let wanted = [settings::FILE, contract::FILE, SEGMENTS];
+        let listed = self.ask(&[&["ls-tree", "-z", "-l", &self.commit], &wanted[..]].concat()).await?;
         Ok(String::from_utf8_lossy(&listed).split('\0').filter_map(entry).collect())
     }
 
