@@ -8,6 +8,7 @@ use super::evaluate::{CompileError, Compiled};
 use super::lint;
 use super::read;
 use super::rule::{Leaf, Pick, Rule};
+use super::words;
 use crate::clock::Millis;
 use crate::problem::{Place, Problems};
 use crate::settings::{self, Project, Settings};
@@ -35,6 +36,14 @@ pub struct Segment {
     pub tests: Tests,
     /// Used by no campaign and meant so.
     pub watched: bool,
+}
+
+impl Segment {
+    /// Rule and pick as one sentence without its full stop.
+    pub fn sentence(&self, settings: &Settings) -> String {
+        let rule = words::sentence(&self.rule, settings);
+        if self.pick == Pick::default() { rule } else { format!("{rule}; of these {}", words::pick(&self.pick)) }
+    }
 }
 
 /// The project's segments by name.

@@ -113,16 +113,25 @@ pub fn is_word(word: &str) -> bool {
 /// The project's contract: the one inline, already read from okaeri.yaml, or the one in the file beside it; `None` when there is neither.
 pub(super) fn load(dir: &Path, inline: Option<(Contract, Place)>, problems: &mut Problems) -> Option<Contract> {
     let in_file = std::fs::symlink_metadata(dir.join(FILE)).is_ok();
-    let beside = if in_file { read_file(dir, problems) } else { None };
-    match inline {
-        Some((_, place)) if in_file => {
+    let beside = in_file.then(|| read_file(dir, problems));
+    the_only(inline, beside, problems)
+}
+
+/// The inline contract or the one of the file; both are a problem. `beside` holds nothing when the file could not be used.
+pub(super) fn the_only(
+    inline: Option<(Contract, Place)>,
+    beside: Option<Option<Contract>>,
+    problems: &mut Problems,
+) -> Option<Contract> {
+    match (inline, beside) {
+        (Some((_, place)), Some(_)) => {
             problems
                 .error("two-contracts", &place, format!("the data contract stands here and in {FILE}"))
                 .hint(format!("keep one of them: move this part to {FILE} and remove `contract`, or remove the file"));
             None
         }
-        Some((contract, _)) => Some(contract),
-        None => beside,
+        (Some((contract, _)), None) => Some(contract),
+        (None, beside) => beside.flatten(),
     }
 }
 

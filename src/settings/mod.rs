@@ -256,6 +256,21 @@ impl Project {
 }
 
 impl Settings {
+    /// Settings from texts, each with the name its problems are told with: `okaeri.yaml`, and `contract.yaml` if there is one beside it.
+    /// Plain values stand in place of what is wrong.
+    pub fn from_texts(
+        (file, text): (&str, &str),
+        contract: Option<(&str, &str)>,
+        lookup: impl Fn(&str) -> Option<String>,
+        problems: &mut Problems,
+    ) -> Option<Settings> {
+        let node = crate::yaml::parse(file, text, problems)?;
+        let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
+        let beside = contract.map(|(file, text)| contract::parse(file, text, problems));
+        settings.contract = contract::the_only(inline, beside, problems);
+        Some(settings)
+    }
+
     /// The display name of the sender, or the project's name.
     pub fn sender_name(&self) -> &str {
         self.sender.name.as_deref().unwrap_or(&self.project)
@@ -277,16 +292,7 @@ pub fn read_file(dir: &Path, name: &str, problems: &mut Problems) -> Option<Stri
         return None;
     }
     match std::fs::read(&path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Some(text),
-            Err(e) => {
-                let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-                problems
-                    .error("not-utf8", &Place { line, column: 1, ..place }, "not UTF-8 text")
-                    .hint("save the file as UTF-8");
-                None
-            }
-        },
+        Ok(bytes) => text_of(bytes, place, problems),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let problem = problems.error("missing-file", &place, format!("not found in {}", dir.display()));
             if name == FILE {
@@ -301,5 +307,19 @@ pub fn read_file(dir: &Path, name: &str, problems: &mut Problems) -> Option<Stri
     }
 }
 
+/// An author's file as text; what is not UTF-8 is a problem.
+pub fn text_of(bytes: Vec<u8>, place: Place, problems: &mut Problems) -> Option<String> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(e) => {
+            let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            problems
+                .error("not-utf8", &Place { line, column: 1, ..place }, "not UTF-8 text")
+                .hint("save the file as UTF-8");
+            None
+        }
+    }
+}
+
 /// The largest file of any kind that an author may write, in bytes.
-const AUTHORS_FILE_BYTES_MAX: u64 = 16 << 20;
+pub const AUTHORS_FILE_BYTES_MAX: u64 = 16 << 20;

@@ -11,6 +11,9 @@ mod import;
 mod profile;
 mod segment;
 
+mod audience;
+mod compared;
+
 mod delivery;
 
 mod report;
