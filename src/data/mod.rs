@@ -18,6 +18,7 @@ mod columns;
 mod import;
 mod input;
 mod kinds;
+pub mod learn;
 pub mod load;
 pub mod money;
 mod people;
