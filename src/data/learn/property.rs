@@ -12,6 +12,8 @@ use crate::money::grouped;
 use crate::settings::PropertyType;
 use crate::settings::contract::is_word;
 
+/// Fewer different values are no choice.
+const WORDS_GUESSED_MIN: usize = 2;
 /// The most different values that are still taken for a choice of words …
 pub const WORDS_GUESSED_MAX: usize = 12;
 /// … over at least so many rows …
@@ -100,7 +102,7 @@ impl Property {
             declared,
             money: of == Of::Events && name == "amount",
             personal,
-            choice: !personal && !(of == Of::Events && name == "sku"),
+            choice: !(personal || of == Of::Events && name == "sku"),
             kinds: [0; KINDS.len()],
             strings: 0,
             unlike: 0,
@@ -172,6 +174,7 @@ impl Property {
         let texts = self.kinds[Kind::Text as usize];
         let few = texts == self.seen()
             && texts >= WORDS_ROWS_MIN
+            && words.len() >= WORDS_GUESSED_MIN
             && words.values().all(|rows| *rows >= WORD_ROWS_MIN)
             && !words.keys().all(|w| reads_as_a_persons_name(w));
         few.then(|| words.keys().cloned().collect())
@@ -349,21 +352,22 @@ mod tests {
         let rare = [values(&["gold"], 60), values(&["typo"], 2)].concat();
         assert_eq!(guess("tier", &rare).unwrap(), PropertyType::Text);
         assert_eq!(ty(&["x".repeat(41).as_str()], 60), "text");
+        assert_eq!(ty(&["website"], 60), "text", "one value is no choice");
         assert_eq!(ty(&["none", "42"], 30), "text", "numbers among them are worth a look");
     }
 
     #[test]
     fn nothing_about_a_person_is_listed_or_shown() {
-        for (name, value) in [
-            ("agent", "Mia Berg"),
-            ("agent_name", "Mia"),
-            ("担当者の氏名", "花岡"),
-            ("note", "mia@example.com"),
-            ("Phone", "+49 40 1234567"),
+        for (name, values) in [
+            ("agent", ["Mia Berg", "Jonas Lindt"]),
+            ("agent_name", ["Mia", "Jonas"]),
+            ("担当者の氏名", ["花岡", "小暮"]),
+            ("note", ["mia@example.com", "jonas@example.com"]),
+            ("Phone", ["+49 40 1234567", "+49 40 7654321"]),
         ] {
-            let property = seen(name, None, &vec![json!(value); 60]);
+            let property = seen(name, None, &values.map(|v| vec![json!(v); 40]).concat());
             assert_eq!(property.property_type(), Some(PropertyType::Text), "{name}");
-            assert!(!property.remark(60).contains(value), "{}", property.remark(60));
+            assert!(values.iter().all(|v| !property.remark(80).contains(v)), "{}", property.remark(80));
         }
         assert_eq!(seen("phone", None, &[json!("491701234567")]).remark(1), "seen in 1 of 1");
         assert_eq!(seen("code", None, &[json!("Bowl-12 器\n")]).remark(1), "seen in 1 of 1, such as Aaaa-99 a");
