@@ -50,10 +50,11 @@ pub async fn run(inv: &Invocation, args: SchemaArgs) -> Result<Exit, Failure> {
         inv.print(|| as_json(&proposal, true), || written(&proposal));
     } else {
         inv.print(|| as_json(&proposal, false), || proposal.text().to_owned());
-        inv.say(format_args!(
-            "to keep it: okaeri schema learn --write{}",
-            if there.is_some() { " --force" } else { "" }
-        ));
+        inv.say(match (&there, &project.settings.contract) {
+            (Some(_), _) => "to keep it: okaeri schema learn --write --force",
+            (None, None) => "to keep it: okaeri schema learn --write",
+            (None, Some(_)) => "to keep it: put it in place of what is under `contract` in okaeri.yaml",
+        });
     }
     Ok(Exit::Done)
 }
