@@ -8,6 +8,7 @@ mod problems;
 
 mod history;
 mod import;
+mod learn;
 mod profile;
 mod segment;
 
