@@ -138,6 +138,7 @@ pub async fn clear(db: &Db) {
         "segment_bits",
         "segment_due",
         "segment_size",
+        "run",
     ] {
         tx.execute(&format!("DELETE FROM {table}"), vec![]).await.unwrap();
     }
@@ -293,6 +294,25 @@ pub async fn write(db: &Db, from: usize, happenings: &[Happening]) {
 }
 
 async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, state: &str) {
+    let columns = [
+        "run_id",
+        "campaign",
+        "slot",
+        "state",
+        "as_of",
+        "due_at",
+        "expires_at",
+        "next_bucket",
+        "audience",
+        "snapshot_id",
+        "definition",
+        "created_at",
+        "changed_at",
+    ];
+    let words = ["run", "win-back", "slot", "sending"].map(Value::from);
+    let numbers = [at, at, at, 0, 0].map(Value::from);
+    let row = words.into_iter().chain(numbers).chain(["s".into(), "{}".into(), at.into(), at.into()]).collect();
+    tx.insert_rows("run", &columns, row, Conflict::Keep).await.unwrap();
     let bucket = Value::from(bucket_of(id));
     let campaign = ["win-back", "welcome"][n % 2];
     let seq = Value::from(n as i64);

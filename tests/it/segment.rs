@@ -289,7 +289,7 @@ fn leaf() -> impl Strategy<Value = String> {
     ]
 }
 
-fn rule() -> impl Strategy<Value = String> {
+pub fn rule() -> impl Strategy<Value = String> {
     groups(leaf())
 }
 
@@ -301,7 +301,7 @@ fn groups(leaf: impl Strategy<Value = String> + 'static) -> impl Strategy<Value 
 }
 
 /// A library of the given rules and some that they may name.
-fn library(rules: &[String], settings: &Settings) -> Library {
+pub fn library(rules: &[String], settings: &Settings) -> Library {
     let mut texts = vec![
         ("base.yaml".to_owned(), "segment: base\nwhere: { customer: orders, gte: 2 }\n".to_owned()),
         (
