@@ -45,7 +45,7 @@ const SLICE_BUCKETS: i64 = 8;
 const SLICE_SHORT: Duration = Duration::from_millis(40);
 const SLICE_LONG: Duration = Duration::from_millis(100);
 /// Buckets of a slice on Postgres, and how many are worked on at once.
-const SLICE_BUCKETS_POSTGRES: i64 = 32;
+const SLICE_BUCKETS_POSTGRES: i64 = 64;
 const WORKERS_POSTGRES: usize = 3;
 /// How often a slice is tried when another session gets in its way.
 const SLICE_TRIES: u32 = 5;
@@ -541,6 +541,12 @@ impl Kept {
     pub fn totals(&self) -> Totals {
         self.totals
     }
+}
+
+/// How large a segment was on its last days, the latest first: the day, people, and everybody then.
+pub async fn history(db: &Db, segment: &str, days_max: i64) -> DbResult<Vec<(i64, i64, i64)>> {
+    let sql = "SELECT day, people, everyone FROM segment_size WHERE segment = $1 ORDER BY day DESC LIMIT $2";
+    db.fetch_all(sql, args![segment, days_max]).await
 }
 
 /// The sizes of segments on the last day before `day` that they were looked at: by name, the day, people and revenue.

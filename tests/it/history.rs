@@ -90,22 +90,28 @@ pub fn happening(customers: usize) -> impl Strategy<Value = Happening> {
 
 /// Settings of a small project in a zone that changes its clocks.
 pub fn settings() -> Settings {
-    settings_with("")
+    settings_in("Europe/Berlin")
+}
+
+/// The same in another zone.
+pub fn settings_in(zone: &str) -> Settings {
+    settings_with(zone, "")
 }
 
 /// The same, declaring some of its data.
-pub fn declared() -> Settings {
+pub fn declared_in(zone: &str) -> Settings {
     settings_with(
+        zone,
         "contract:\n  customer: { account: [staff, guest], points: number, vip: flag, born: date, tags: list, ランク: text }\n  \
          product: { colour: [red, blue], weight: number }\n  events:\n    product.viewed: { note: number, sku: text, category: text }\n    \
          ticket.closed: { note: text, score: number }\n    survey.nps: { note: flag, tags: list, score: number }\n    never.seen: {}\n",
     )
 }
 
-fn settings_with(more: &str) -> Settings {
+fn settings_with(zone: &str, more: &str) -> Settings {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "project: shop\ntime_zone: Europe/Berlin\ncurrency: EUR\ntopics: {{ offers: Offers }}\n\
+        "project: shop\ntime_zone: {zone}\ncurrency: EUR\ntopics: {{ offers: Offers }}\n\
          sender: {{ from: hello@example.com, organisation: Shop, postal_address: 1 Road }}\n\
          loyalty: {{ by: spend, in_last: 1y, tiers: {{ bronze: 0, silver: 50, gold: 120 }} }}\n{more}"
     );

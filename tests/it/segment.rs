@@ -332,25 +332,24 @@ pub fn library(rules: &[String], settings: &Settings) -> Library {
 async fn compiled_sql_and_plain_evaluation_agree_on_random_rules_and_histories() {
     each_database(|url| async move {
         let db = Db::open(&url).await.unwrap();
-        let (open, declared) = (history::settings(), history::declared());
         let case = (
             prop::collection::vec(happening(CUSTOMERS), 0..120),
             prop::collection::vec(rule(), 1..30),
             prop::collection::vec(groups(declared_leaf()), 1..12),
             select(vec![0, 5 * HOUR, 40 * DAY + HOUR, -30 * DAY, 30 * DAY + 11 * HOUR]),
+            // Clock changes of an hour and of half an hour, at midnight, and none; ahead of UTC and behind it.
+            select(vec!["Europe/Berlin", "Asia/Tokyo", "Australia/Lord_Howe", "America/Sao_Paulo"]),
         );
-        for_cases(
-            CASES,
-            case,
-            async |(happenings, rules, others, earlier): (Vec<Happening>, Vec<String>, Vec<String>, i64)| {
-                history::clear(&db).await;
-                history::write_customers(&db, CUSTOMERS).await;
-                history::write(&db, 0, &happenings).await;
-                refresh(&db, &open, NOW, Scope::Dirty).await.unwrap();
-                agree(&db, &rules, &open, NOW - earlier).await;
-                agree(&db, &others, &declared, NOW - earlier).await;
-            },
-        );
+        type Case = (Vec<Happening>, Vec<String>, Vec<String>, i64, &'static str);
+        for_cases(CASES, case, async |(happenings, rules, others, earlier, zone): Case| {
+            let (open, declared) = (history::settings_in(zone), history::declared_in(zone));
+            history::clear(&db).await;
+            history::write_customers(&db, CUSTOMERS).await;
+            history::write(&db, 0, &happenings).await;
+            refresh(&db, &open, NOW, Scope::Dirty).await.unwrap();
+            agree(&db, &rules, &open, NOW - earlier).await;
+            agree(&db, &others, &declared, NOW - earlier).await;
+        });
         db.close().await;
     })
     .await;
@@ -459,8 +458,7 @@ async fn hostile_values_are_values_and_large_rules_are_cut_to_what_engines_allow
         history::write(&db, 0, &[order]).await;
         refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap();
         let hostile = "'; DROP TABLE customer; --";
-        let skus: Vec<String> =
-            (0..10_000).map(|n| format!("\"{n}'; --\"")).chain(["sku2".to_owned()]).collect();
+        let skus: Vec<String> = (0..10_000).map(|n| format!("\"{n}'; --\"")).chain(["sku2".to_owned()]).collect();
         let numbers: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
         let mut rules = vec![
             format!("{{ bought: {{ sku: [{}] }} }}", skus.join(", ")),
