@@ -18,4 +18,5 @@ mod web;
 
 mod crash;
 mod demo;
+mod sql_rules;
 mod story;

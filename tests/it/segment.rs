@@ -138,7 +138,8 @@ fn leaf() -> impl Strategy<Value = String> {
     prop_oneof![3 => event_did, 1 => event_sum, 2 => order, 2 => bought, 3 => number, 1 => money, 4 => text, 1 => received]
 }
 
-fn rule() -> impl Strategy<Value = String> {
+/// A rule as an author writes it.
+pub fn rule() -> impl Strategy<Value = String> {
     leaf().prop_recursive(3, 12, 3, |inner| {
         (word(&["all", "any", "none"]), prop::collection::vec(inner, 1..4))
             .prop_map(|(group, rules)| format!("{{ {group}: [{}] }}", rules.join(", ")))
@@ -146,7 +147,7 @@ fn rule() -> impl Strategy<Value = String> {
 }
 
 /// A library of the given rules and two that they may name.
-fn library(rules: &[String], settings: &Settings) -> Library {
+pub fn library(rules: &[String], settings: &Settings) -> Library {
     let mut texts = vec![
         ("base.yaml".to_owned(), "segment: base\nwhere: { customer: orders, gte: 2 }\n".to_owned()),
         (
