@@ -61,6 +61,10 @@ struct Global {
     /// Plan as if it were this instant (2026-11-24T09:00, in the project's time zone); moves planning only
     #[arg(long, global = true, value_name = "INSTANT")]
     at: Option<String>,
+    /// Write down which SQL statements run, for tests
+    #[cfg(debug_assertions)]
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    record_statements: Option<PathBuf>,
 }
 
 /// How results are printed.
@@ -286,7 +290,11 @@ pub fn start() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> ExitCode {
-    let Global { project, format, quiet, at } = cli.global;
+    #[cfg(debug_assertions)]
+    if let Some(file) = &cli.global.record_statements {
+        crate::db::record_statements(file).expect("the file of --record-statements can be made");
+    }
+    let Global { project, format, quiet, at, .. } = cli.global;
     let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
     let ended = match cli.verb {
         Verb::Init(args) => init::run(&inv, args).await,

@@ -23,4 +23,5 @@ mod web;
 
 mod crash;
 mod demo;
+mod sql_rules;
 mod story;
