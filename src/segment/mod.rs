@@ -23,6 +23,7 @@ mod read;
 mod resolve;
 pub mod rule;
 mod sql;
+mod ty;
 mod words;
 
 pub use evaluate::{CompileError, Compiled, Member, Prepared, SEGMENTS_MAX, Size};
