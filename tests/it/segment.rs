@@ -446,6 +446,55 @@ async fn sixty_two_large_segments_fit_one_statement() {
 }
 
 #[tokio::test]
+async fn hostile_values_are_values_and_large_rules_are_cut_to_what_engines_allow() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let settings = history::settings();
+        history::write_customers(&db, 3).await;
+        let order = Happening {
+            customer: 1,
+            at: NOW - DAY,
+            what: What::Order { total: 4000, status: "placed", lines: vec![(2, 40)] },
+        };
+        history::write(&db, 0, &[order]).await;
+        refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap();
+        let hostile = "'; DROP TABLE customer; --";
+        let skus: Vec<String> =
+            (0..10_000).map(|n| format!("\"{n}'; --\"")).chain(["sku2".to_owned()]).collect();
+        let numbers: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
+        let mut rules = vec![
+            format!("{{ bought: {{ sku: [{}] }} }}", skus.join(", ")),
+            format!("{{ customer: orders, in: [{}] }}", numbers.join(", ")),
+            format!("{{ customer: points, in: [{}] }}", numbers[..200].join(", ")),
+            format!("{{ customer: \"{hostile}\", exists: true }}"),
+            format!("{{ did: \"{hostile}\", with: {{ \"%_*?[{hostile}\": {{ matches: \"*[%_{hostile}\" }} }} }}"),
+            format!("{{ received: \"{hostile}\" }}"),
+        ];
+        // 40 rules of 400 conditions with values of their own: more than one statement can hold.
+        rules.extend((0..40).map(|rule| {
+            let leaves: Vec<String> = (0..400)
+                .map(|k| {
+                    format!("{{ did: product.viewed, with: {{ sku: s{rule}-{k} }}, times: {{ gte: {} }} }}", k + 1)
+                })
+                .collect();
+            format!("{{ any: [{}] }}", leaves.join(", "))
+        }));
+        let library = library(&rules, &settings);
+        let names: Vec<&str> = library.names().collect();
+        let prepared = library.compile(&names, NOW, &settings).unwrap().prepare(&db).await.unwrap();
+        assert!(prepared.statements().count() > 1);
+        assert!(prepared.statements().all(|(_, values)| values.len() <= 32_766));
+        assert!(prepared.statements().all(|(sql, _)| !sql.contains("DROP TABLE")));
+        let members = prepared.evaluate(&db, 0, BUCKETS - 1).await.unwrap();
+        let in_segment = |name: &str| members.iter().filter(|m| m.bits & prepared.mask_of(name) != 0).count();
+        assert_eq!(["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s45"].map(in_segment), [1, 3, 1, 0, 0, 0, 0, 0]);
+        assert!(members.iter().any(|m| m.customer_id == customer_id(1) && m.bits & prepared.mask_of("s0") != 0));
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_proof_shows_this_persons_values_for_why_not_as_well() {
     each_database(|url| async move {
         let db = Db::open(&url).await.unwrap();
