@@ -1,9 +1,15 @@
 //! The tests of segment files: cases, invented people who find the corners where two rules touch, and the project's data.
 
+use std::path::Path;
+use std::process::Command;
+
 use okaeri::problem::Problems;
 use okaeri::segment::Library;
 use okaeri::segment::trial::{self, Counterexample, Failure, Ground, Trial, Verdict, Who};
 use okaeri::settings::{Project, Settings};
+
+use crate::ground::each_database;
+use crate::ground::scenario::Scenario;
 
 fn settings() -> Settings {
     let folder = tempfile::tempdir().unwrap();
@@ -190,5 +196,198 @@ fn nobody_is_found_where_the_rules_leave_nobody() {
         let verdict = tried(a, key, b, &settings);
         let Verdict::Passed(Ground::Invented(people)) = verdict else { panic!("{a} {key} {b}: {verdict:#?}") };
         assert!(people >= 3_000, "{people}");
+    }
+}
+
+#[test]
+fn the_same_person_is_found_every_time_and_has_nothing_that_is_not_needed() {
+    let settings = settings();
+    let found = || {
+        let verdict =
+            tried("{ customer: orders, gte: 3 }", "disjoint_with", "{ did: ticket.opened, in_last: 1d }", &settings);
+        let Verdict::Failed(Failure::Counterexample(found)) = verdict else { panic!("{verdict:#?}") };
+        let Who::Invented { case } = found.who else { panic!("nobody was given") };
+        case
+    };
+    let case = found();
+    assert_eq!(case, found());
+    assert_eq!(case.matches("total:").count(), 3, "{case}");
+    assert_eq!(case.matches("did:").count(), 1, "{case}");
+    assert!(!case.contains("percentile") && !case.contains("r:"), "{case}");
+}
+
+#[test]
+fn a_case_is_decided_where_it_says_enough_and_fails_with_the_remedy_where_it_does_not() {
+    let settings = settings();
+    let valuable =
+        "where:\n  all:\n    - { customer: revenue, percentile: { gte: 70 } }\n    - { customer: orders, gte: 2 }\n";
+    let cases = "tests:\n  - { case: says it, given: { customer: { orders: 2 }, percentile: { revenue: 85 } }, expect: in }\n  \
+                 - { case: too low, given: { customer: { orders: 2 }, percentile: { revenue: 69.9 } }, expect: in }\n  \
+                 - { case: silent, given: { customer: { orders: 2 } }, expect: out }\n  \
+                 - { case: one order decides, given: { customer: { orders: 1 } }, expect: out }\n  \
+                 - { case: a lead has no place, given: {}, expect: out }\n";
+    let rfm = "where: { rfm: champions }\ntests:\n  - { case: silent, given: { customer: { orders: 8 } }, expect: out }\n  \
+               - { case: by its R, given: { customer: { orders: 8, r: 5 } }, expect: in }\n  \
+               - { case: a lead has no cell, expect: out }\n";
+    let outside = "where: { none: [{ in_segment: valuable }] }\ntests: [{ case: silent, given: { customer: { orders: 2 } }, expect: in }]\n";
+    let library =
+        library(&[("valuable", &format!("{valuable}{cases}")), ("rfm", rfm), ("outside", outside)], &settings);
+    let told = |name: &str| -> Vec<String> {
+        let word = |t: Trial| match t.verdict {
+            Verdict::Passed(Ground::Case) => "passed".to_owned(),
+            Verdict::Failed(Failure::Case { expected_in, proof }) => {
+                assert_ne!(expected_in, proof.holds);
+                format!("expected in: {expected_in}")
+            }
+            Verdict::Failed(Failure::Unstated(given)) => given.join("; "),
+            other => panic!("{other:#?}"),
+        };
+        run(&library, name, &settings).into_iter().map(word).collect()
+    };
+    assert_eq!(told("valuable"), ["passed", "expected in: true", "percentile: { revenue: 85 }", "passed", "passed"]);
+    assert_eq!(told("rfm"), ["customer: { rfm: champions }", "passed", "passed"]);
+    assert_eq!(told("outside"), ["percentile: { revenue: 85 }"]);
+    let trial = &run(&library, "valuable", &settings)[0];
+    assert_eq!((trial.place.to_string(), &*trial.test), ("valuable.yaml:7:5".to_owned(), "case: says it"));
+}
+
+#[test]
+fn people_of_cases_are_tried_first_and_what_hangs_on_a_pick_is_left_open() {
+    let settings = settings();
+    let everyone_else = "where: { customer: country, eq: JP }\n";
+    let a = "where: { customer: orders, gte: 2 }\ntests:\n  - disjoint_with: b\n  \
+             - { case: a regular, given: { customer: { orders: 4, country: JP } }, expect: in }\n";
+    let known = library(&[("a", a), ("b", everyone_else)], &settings);
+    let trials = run(&known, "a", &settings);
+    let Verdict::Failed(Failure::Counterexample(found)) = &trials[0].verdict else { panic!("{trials:#?}") };
+    assert!(matches!(&found.who, Who::Case { name, .. } if name == "a regular"), "{found:#?}");
+
+    let pick = "pick: { top: { by: orders, count: 10 } }\n";
+    let verdict =
+        |a: String, b: String| run(&library(&[("a", &a), ("b", &b)], &settings), "a", &settings).remove(0).verdict;
+    let (more, one) = ("where: { customer: orders, gte: 2 }\n", "where: { customer: orders, gte: 1 }\n");
+    let test = |key: &str| format!("tests: [{{ {key}: b }}]\n");
+    // Those picked of a part are a part; whether a part is among those picked hangs on everybody.
+    assert!(matches!(
+        verdict(format!("{more}{pick}{}", test("subset_of")), one.to_owned()),
+        Verdict::Passed(Ground::Invented(_))
+    ));
+    for (a, b) in [
+        (format!("{more}{}", test("subset_of")), format!("{one}{pick}")),
+        (format!("{more}{pick}{}", test("disjoint_with")), one.to_owned()),
+        (format!("{one}{pick}{}", test("covers")), more.to_owned()),
+    ] {
+        let open = verdict(a, b);
+        assert!(matches!(&open, Verdict::NotChecked(why) if why.contains("--data")), "{open:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_verb_tells_results_with_their_place_and_ends_with_2_when_one_failed() {
+    let shop = Scenario::new("sqlite:shop.db");
+    let regulars = "segment: regulars\nwhere: { customer: orders, gte: 3 }\ntests:\n  - case: a regular\n    \
+                    given: { customer: { orders: 3 } }\n    expect: in\n  - size: { gte: 1 }\n  - disjoint_with: [newcomers]\n";
+    shop.write("campaigns/segments/regulars.yaml", regulars);
+    shop.write("campaigns/segments/newcomers.yaml", "segment: newcomers\nwhere: { customer: orders, lte: 2 }\n");
+    let passed = shop.okaeri("test").await.exits(0);
+    assert_eq!(
+        passed.stdout,
+        "regulars\n  ✓ passed  case: a regular  campaigns/segments/regulars.yaml:4:5\n  \
+         - open    size: >= 1  (not checked: its size is only known with data: okaeri test --data)  campaigns/segments/regulars.yaml:7:5\n  \
+         ✓ passed  disjoint_with: newcomers  (nobody breaks it among 3,000 invented people)  campaigns/segments/regulars.yaml:8:21\n\
+         3 tests: 2 passed, 0 failed, 1 not checked\n"
+    );
+    assert_eq!(shop.okaeri("test --quiet").await.exits(0).stdout, "");
+    assert!(!shop.path("shop.db").exists(), "no database is needed");
+
+    shop.write("campaigns/segments/newcomers.yaml", "segment: newcomers\nwhere: { customer: orders, lte: 3 }\n");
+    shop.write("campaigns/segments/regulars.yaml", regulars.replace("orders: 3 }", "orders: 2 }"));
+    let failed = shop.okaeri("test regulars --quiet").await.exits(2);
+    for part in [
+        "✗ failed  case: a regular  campaigns/segments/regulars.yaml:4:5\n      expected in, found out:\n      ✗ no   orders at least 3  (2)\n",
+        "✗ failed  disjoint_with: newcomers",
+        "        - case: \"in regulars and also in newcomers\"\n          now: 2026-07-01T12:00\n",
+        "          expect: out  # today in\n      in regulars:\n        ✓ yes  orders at least 3  (3)\n      in newcomers:\n",
+        "3 tests: 0 passed, 2 failed, 1 not checked\n",
+    ] {
+        assert!(failed.stdout.contains(part), "{part}\n--- in\n{}", failed.stdout);
+    }
+    assert!(!failed.stdout.contains("size"), "{}", failed.stdout);
+    let told = shop.json("test", 2).await;
+    assert_eq!((&told["failed"], &told["tests"][0]["line"]), (&2.into(), &4.into()), "{told:#}");
+    assert_eq!(told["tests"][0]["detail"]["proof"]["holds"], false, "{told:#}");
+
+    let unknown = shop.okaeri("test regular").await.exits(2);
+    assert!(unknown.stderr.contains("did you mean `regulars`?"), "{}", unknown.stderr);
+    let none = shop.okaeri("test newcomers").await.exits(0);
+    assert!(none.stdout.starts_with("newcomers has no tests\nwrite the first one"), "{}", none.stdout);
+    shop.write("campaigns/segments/broken.yaml", "segment: broken\nwhere: { customer: ordres, gte: 1 }\n");
+    let broken = shop.okaeri("test").await.exits(2);
+    assert!(broken.stderr.contains("broken.yaml:2:20: error:"), "{}", broken.stderr);
+}
+
+#[tokio::test]
+async fn with_data_sizes_and_sets_are_decided_exactly() {
+    each_database(|url| async move {
+        let shop = Scenario::new(&url).with_people(12).await;
+        shop.write(
+            "campaigns/segments/all.yaml",
+            "segment: all\nwhere: { customer: orders, lte: 0 }\ntests:\n  - size: { between: [50%, 100%] }\n  - size: { lt: 12 }\n  \
+             - disjoint_with: [some, nobody]\n  - covers: drawn\n",
+        );
+        shop.write("campaigns/segments/some.yaml", "segment: some\nwhere: { customer: email, matches: \"p0000*\" }\n");
+        shop.write("campaigns/segments/nobody.yaml", "segment: nobody\nwhere: { customer: email, contains: zzz }\n");
+        shop.write(
+            "campaigns/segments/drawn.yaml",
+            "segment: drawn\nwhere: { consent: offers }\npick: { sample: { share: 50%, salt: a } }\n",
+        );
+        shop.okaeri("profile --quiet").await.exits(0);
+        let told = shop.json("test --data", 2).await;
+        let results: Vec<(String, String, String)> = told["tests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| {
+                let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
+                (text(&t["test"]), text(&t["verdict"]), text(&t["detail"]["on"]))
+            })
+            .collect();
+        let result = |test: &str, on: &str| {
+            results.iter().find(|r| r.0 == test && r.2 == on).map(|r| r.1.clone()).unwrap_or_else(|| panic!("{told:#}"))
+        };
+        assert_eq!(result("size: >= 50 % and <= 100 %", "data"), "passed");
+        assert_eq!(result("size: < 12", "data"), "failed");
+        assert_eq!(result("disjoint_with: some", "data"), "failed");
+        assert_eq!(result("disjoint_with: some", "invented people"), "failed");
+        assert_eq!(result("disjoint_with: nobody", "data"), "passed", "nobody of the project is in it");
+        assert_eq!(result("disjoint_with: nobody", "invented people"), "failed", "somebody may be in it one day");
+        assert_eq!(result("covers: drawn", "data"), "passed");
+        let broken = told["tests"].as_array().unwrap().iter().find(|t| t["test"] == "disjoint_with: some" && t["detail"]["on"] == "data");
+        let detail = &broken.unwrap()["detail"];
+        assert_eq!((&detail["people"], detail["examples"].as_array().unwrap().len()), (&9.into(), 5), "{detail:#}");
+    })
+    .await;
+}
+
+#[test]
+fn the_tests_of_the_sample_shop_and_of_the_scaffold_pass() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let scaffold = tempfile::tempdir().unwrap();
+    let okaeri = |args: &[&str], dir: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_okaeri"));
+        for name in ["DATABASE_URL", "SMTP_URL", "OKAERI_SECRET", "OKAERI_BASE_URL"] {
+            command.env_remove(name);
+        }
+        command.env("NO_COLOR", "1").current_dir(dir).args(args).output().unwrap()
+    };
+    assert!(okaeri(&["init", "."], scaffold.path()).status.success());
+    for (dir, least) in [(root, 20), (scaffold.path(), 8)] {
+        let ran = okaeri(&["test", "--format", "json"], dir);
+        let text = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{text}\n{}", String::from_utf8_lossy(&ran.stderr));
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(told["passed"].as_i64().unwrap() >= least && told["not_checked"] == 0, "{text}");
+        let checked = okaeri(&["check"], dir);
+        assert!(String::from_utf8_lossy(&checked.stdout).ends_with("no problems\n"), "{checked:?}");
     }
 }

@@ -3,8 +3,9 @@
 
 use serde_json::Value;
 
-use super::nudge::{Nudger, datum};
+use super::nudge::Nudger;
 use super::pool;
+use super::rows::{datum, plain_event, plain_line};
 use super::sketch::{Order, Sketch};
 use crate::clock::{self, DAY, Millis};
 use crate::profile::day;
@@ -293,33 +294,12 @@ impl Nudger<'_> {
         let into = sketch.counted()[0];
         let order = &mut sketch.orders[into];
         let amount = most + order.total.max(1);
-        order.lines.push(LineRow {
-            at: 0,
-            order_id: String::new(),
-            sku: "SKU-2".to_owned(),
-            category: Some(category),
-            quantity: 1,
-            amount,
-            total: 0,
-            status: String::new(),
-            product_name: None,
-            product_price: None,
-            product_attributes: None,
-        });
+        order.lines.push(LineRow { category: Some(category), ..plain_line(amount) });
         order.total = order.total.max(amount);
     }
 
     /// What follows from the latest events, and from tickets.
     fn set_events(&mut self, sketch: &mut Sketch, sql: &str, value: Option<Datum>) {
-        let event = |at: Millis, name: &str| EventRow {
-            at,
-            name: name.to_owned(),
-            sku: None,
-            category: None,
-            amount: None,
-            score: None,
-            properties: "{}".to_owned(),
-        };
         let whole = if let Some(Datum::Int(n)) = value { Some(n) } else { None };
         let some_time = self.any_instant();
         match sql {
@@ -328,14 +308,14 @@ impl Nudger<'_> {
                 let is_view = |e: &EventRow| e.name == "product.viewed" && e.sku.is_some();
                 sketch.events.retain(|e| !is_view(e) || until.is_some_and(|until| e.at < until));
                 if let Some(value) = value {
-                    let mut view = event(until.unwrap_or(some_time), "product.viewed");
+                    let mut view = plain_event(until.unwrap_or(some_time), "product.viewed");
                     view.sku = Some(if let Datum::Text(sku) = value { sku } else { "SKU-1".to_owned() });
                     sketch.events.push(view);
                 }
             }
             "p.last_event_at" => {
                 sketch.events.retain(|e| whole.is_some_and(|until| e.at < until));
-                sketch.events.extend(whole.map(|at| event(at, "product.viewed")));
+                sketch.events.extend(whole.map(|at| plain_event(at, "product.viewed")));
             }
             "p.last_rating" | "p.last_rating_at" => {
                 let until = if sql == "p.last_rating_at" { whole } else { None };
@@ -343,7 +323,7 @@ impl Nudger<'_> {
                 sketch.events.retain(|e| !is_rated(e) || until.is_some_and(|until| e.at < until));
                 let Some(value) = value else { return };
                 let Some(name) = self.draws.one_of(&self.pool.rated).cloned() else { return };
-                let mut rated = event(until.unwrap_or(some_time), &name);
+                let mut rated = plain_event(until.unwrap_or(some_time), &name);
                 rated.score = Some(if let Datum::Real(score) = value { score } else { 4.0 });
                 sketch.events.push(rated);
             }
@@ -353,7 +333,7 @@ impl Nudger<'_> {
                 let open = whole.unwrap_or(0).clamp(0, TICKETS_MAX);
                 let opened = if open > 0 { open + closed } else { 0 };
                 let at = some_time.min(clock::days_before(self.moment.as_of, 0, &self.moment.zone));
-                sketch.events.extend((0..opened).map(|_| event(at, "ticket.opened")));
+                sketch.events.extend((0..opened).map(|_| plain_event(at, "ticket.opened")));
             }
         }
     }

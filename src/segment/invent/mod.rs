@@ -10,6 +10,7 @@ mod draws;
 mod fields;
 mod nudge;
 mod pool;
+mod rows;
 mod sketch;
 mod written;
 
@@ -103,4 +104,80 @@ fn simplified(mut sketch: Sketch, still: impl Fn(&Sketch) -> bool) -> Sketch {
         }
     }
     sketch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Problems;
+    use crate::segment::Library;
+    use crate::segment::decide::decide;
+    use crate::segment::explain::explain;
+    use crate::settings::Project;
+
+    fn settings() -> Settings {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "project: shop\ncurrency: EUR\ntime_zone: America/Sao_Paulo\ntopics: { offers: Offers }\n\
+                    loyalty: { by: orders, in_last: 1y, tiers: { silver: 2, gold: 5 } }\n\
+                    sender: { from: hello@example.com, organisation: Shop, postal_address: 1 Road }\n";
+        std::fs::write(folder.path().join("okaeri.yaml"), text).unwrap();
+        Project::load_with(folder.path(), |_| None, &mut Problems::new()).unwrap().settings
+    }
+
+    const RULES: [&str; 6] = [
+        "{ all: [{ lifecycle: [lapsed, new] }, { none: [{ bought: { category: home }, orders: { gte: 2 } }, { consent: offers }] }] }",
+        "{ any: [{ rfm: [champions, at_risk] }, { customer: m, gte: 4 }, { customer: revenue, percentile: { lt: 30 } }] }",
+        "{ none: [{ tier: [silver, gold] }, { customer: usual_gap_days, gte: 20.5 }, { score: churn.90d, gt: 0.6 }] }",
+        "{ all: [{ in_segment: s1 }, { none: [{ in_segment: [s0, s2] }] }] }",
+        "{ any: [{ last: survey.nps, with: { score: { lte: 6 } } }, { customer: open_tickets, gte: 2 }, { customer: birthday, exists: true }] }",
+        "{ funnel: [{ did: product.viewed, weekday: monday }, { did_not: order.placed, within_after: 6h }, { did: order.placed, within_after: 3d }] }",
+    ];
+
+    #[test]
+    fn deciders_and_proofs_agree_on_people_who_do_not_contradict_themselves() {
+        let settings = settings();
+        let texts: Vec<(String, String)> = RULES
+            .iter()
+            .enumerate()
+            .map(|(n, rule)| (format!("s{n}.yaml"), format!("segment: s{n}\nwhere: {rule}\n")))
+            .collect();
+        let texts: Vec<(&str, &str)> = texts.iter().map(|(f, t)| (f.as_str(), t.as_str())).collect();
+        let mut problems = Problems::new();
+        let library = Library::from_texts(&texts, &settings, &mut problems);
+        assert!(!problems.has_errors(), "{}", problems.to_text());
+        let names: Vec<&str> = library.names().collect();
+        let as_of = crate::clock::parse_instant("2026-07-01T12:00", &settings.time_zone).unwrap();
+        let prepared = library.compile(&names, as_of, &settings).unwrap().unprepared();
+        let (resolved, moment) = (&prepared.resolved, &prepared.resolved.moment);
+        let rules: Vec<Rule> = names.iter().map(|n| Rule::member_of(n)).collect();
+        let leaves: Vec<&Leaf> = rules.iter().flat_map(|r| leaves(r, resolved)).collect();
+        let pool = Pool::of(&leaves, moment, &settings);
+        let mut nudger = Nudger { moment, currency: "EUR", pool: &pool, draws: Draws::new(7) };
+        let mut members = vec![0; names.len()];
+        for _ in 0..400 {
+            let sketch = beginning(&leaves, &mut nudger);
+            let person = sketch.person(moment);
+            for (n, name) in names.iter().enumerate() {
+                let proof = explain(&prepared, name, &person, &settings).unwrap();
+                assert_eq!(decide(&rules[n], &person, resolved), Ok(proof.holds), "{name} {sketch:#?}");
+                for wished in [true, false] {
+                    let misses = Wish::of(&rules[n], wished, &person, resolved).misses;
+                    assert_eq!(misses == 0, proof.holds == wished, "{name} {sketch:#?}");
+                }
+                members[n] += usize::from(proof.holds);
+            }
+            let is_buyer = person.facts.orders > 0;
+            let given = &person.given;
+            assert_eq!(given.rfm.is_some(), is_buyer);
+            assert!(is_buyer || (given.percentiles.is_empty() && given.fields.keys().all(|f| f.starts_with("c."))));
+            assert!(given.stage.is_none() && given.tier.is_none(), "these follow from the orders");
+            let rows = &person.rows;
+            let instants = rows.orders.iter().map(|o| o.at).chain(rows.events.iter().map(|e| e.at));
+            assert!(instants.max().is_none_or(|last| last <= as_of), "nothing has happened yet that comes later");
+        }
+        assert!(
+            members.iter().all(|n| (1..400).contains(n)),
+            "each rule is met by some and not by others: {members:?}"
+        );
+    }
 }

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::draws::Draws;
 use super::pool::{self, Pool};
+use super::rows::{datum, instant_of, plain_event, plain_line, property_datum, set, set_instant};
 use super::sketch::{Order, Sketch};
 use crate::clock::{DAY, HOUR, Millis};
 use crate::profile::fields::Kind;
 use crate::profile::{Moment, Rfm, Stage, day, frequency_score};
-use crate::segment::person::{ClickRow, Datum, EventRow, Hit, LineRow, MessageRow, Person, member};
+use crate::segment::person::{ClickRow, Datum, Hit, MessageRow, Person};
 use crate::segment::rule::{
     Check, Column, FunnelStep, History, Leaf, Measure, Property, PropertyTest, Rows, Source, Stretch, Tier,
 };
@@ -282,15 +283,7 @@ impl Nudger<'_> {
         let at = self.instant_within(sketch, person, rows);
         let place = match &rows.source {
             Source::Events(name) => {
-                let row = EventRow {
-                    at,
-                    name: name.clone(),
-                    sku: None,
-                    category: None,
-                    amount: None,
-                    score: None,
-                    properties: "{}".to_owned(),
-                };
+                let row = plain_event(at, name);
                 sketch.events.push(row);
                 sketch.events.len() - 1
             }
@@ -429,22 +422,6 @@ fn passes_all(person: &Person, datum: &Datum, checks: &[Check], moment: &Moment)
     checks.iter().all(|c| person.check(Some(datum), c, moment))
 }
 
-fn plain_line(amount: i64) -> LineRow {
-    LineRow {
-        at: 0,
-        order_id: String::new(),
-        sku: "SKU-1".to_owned(),
-        category: None,
-        quantity: 1,
-        amount,
-        total: 0,
-        status: String::new(),
-        product_name: None,
-        product_price: None,
-        product_attributes: None,
-    }
-}
-
 fn lies_in(stretch: &Stretch, place: f64) -> bool {
     stretch.0.iter().all(|(op, percent)| place.partial_cmp(percent).is_some_and(|o| op.holds(o)))
 }
@@ -465,98 +442,4 @@ fn measure_kind(measure: &Measure) -> Kind {
         Measure::Sum(Property::Json(_) | Property::Product(_) | Property::Column(Column::Score)) => Kind::Real,
         _ => Kind::Number,
     }
-}
-
-/// A value as a field of a kind has it.
-pub(super) fn datum(value: &Value, kind: Kind) -> Option<Datum> {
-    match kind {
-        Kind::Text => value.as_str().map(|t| Datum::Text(t.to_owned())),
-        Kind::Real => value.as_f64().map(Datum::Real),
-        Kind::Number | Kind::Money | Kind::Instant | Kind::Days => {
-            value.as_i64().or_else(|| value.as_f64().map(|r| r as i64)).map(Datum::Int)
-        }
-    }
-}
-
-/// A value as a property of a row has it.
-fn property_datum(property: &Property, value: &Value) -> Option<Datum> {
-    match property {
-        Property::Column(Column::Sku | Column::Category | Column::Currency | Column::Status | Column::ProductName) => {
-            datum(value, Kind::Text)
-        }
-        Property::Column(Column::Score) => datum(value, Kind::Real),
-        Property::Column(_) => datum(value, Kind::Number),
-        Property::Json(a) | Property::Product(a) => member(&serde_json::json!({ &*a.name: value }).to_string(), a),
-    }
-}
-
-fn instant_of(sketch: &Sketch, source: &Source, place: usize) -> Millis {
-    match source {
-        Source::Events(_) => sketch.events[place].at,
-        Source::OrdersPlaced | Source::OrdersReturned | Source::Lines => sketch.orders[place].at,
-        Source::Messages { .. } => sketch.messages[place].at,
-        Source::Clicks { .. } => sketch.clicks[place].at,
-        Source::Consent { .. } => 0,
-    }
-}
-
-fn set_instant(sketch: &mut Sketch, source: &Source, place: usize, at: Millis) {
-    match source {
-        Source::Events(_) => sketch.events[place].at = at,
-        Source::OrdersPlaced | Source::OrdersReturned | Source::Lines => sketch.orders[place].at = at,
-        Source::Messages { .. } => sketch.messages[place].at = at,
-        Source::Clicks { .. } => sketch.clicks[place].at = at,
-        Source::Consent { .. } => {}
-    }
-}
-
-/// Set a property of the row at a place; what the source does not have stays unset.
-fn set(sketch: &mut Sketch, source: &Source, place: usize, property: &Property, value: &Value) {
-    let whole = || value.as_i64().or_else(|| value.as_f64().map(|r| r as i64));
-    let text = || value.as_str().map(str::to_owned);
-    match source {
-        Source::Events(_) => {
-            let row = &mut sketch.events[place];
-            match property {
-                Property::Column(Column::Sku) => row.sku = text(),
-                Property::Column(Column::Category) => row.category = text(),
-                Property::Column(Column::Amount) => row.amount = whole(),
-                Property::Column(Column::Score) => row.score = value.as_f64(),
-                Property::Json(attribute) => row.properties = with_member(&row.properties, &attribute.name, value),
-                _ => {}
-            }
-        }
-        Source::OrdersPlaced | Source::OrdersReturned => {
-            let order = &mut sketch.orders[place];
-            match property {
-                Property::Column(Column::Total) => order.total = whole().unwrap_or(order.total),
-                Property::Column(Column::Currency) => order.currency = text().unwrap_or_default(),
-                _ => {}
-            }
-        }
-        Source::Lines => {
-            let order = &mut sketch.orders[place];
-            let Some(line) = order.lines.last_mut() else { return };
-            match property {
-                Property::Column(Column::Sku) => line.sku = text().unwrap_or_default(),
-                Property::Column(Column::Category) => line.category = text(),
-                Property::Column(Column::Quantity) => line.quantity = whole().unwrap_or(1),
-                Property::Column(Column::Amount) => line.amount = whole().unwrap_or(0),
-                Property::Column(Column::ProductName) => line.product_name = text(),
-                Property::Column(Column::ProductPrice) => line.product_price = whole(),
-                Property::Product(attribute) => {
-                    let known = line.product_attributes.as_deref().unwrap_or("{}");
-                    line.product_attributes = Some(with_member(known, &attribute.name, value));
-                }
-                _ => {}
-            }
-        }
-        _ => {}
-    }
-}
-
-fn with_member(object: &str, name: &str, value: &Value) -> String {
-    let mut members: serde_json::Map<String, Value> = serde_json::from_str(object).unwrap_or_default();
-    members.insert(name.to_owned(), value.clone());
-    Value::Object(members).to_string()
 }
