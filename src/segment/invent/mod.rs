@@ -31,6 +31,8 @@ pub const PEOPLE_MAX: usize = 3_000;
 const CHANGES_MAX: usize = 60;
 /// How often, in percent, a change is kept that makes things worse.
 const WORSE_KEPT_PERCENT: usize = 20;
+/// How often, in percent, something is changed that is not in the way: two leaves may only fit together once a third has another value.
+const ASIDE_PERCENT: usize = 15;
 /// The seed of every search.
 const SEED: u64 = 0x006f_6b61_6572_69;
 
@@ -62,7 +64,11 @@ pub(super) fn search(wish: &Rule, resolved: &Resolved, settings: &Settings) -> F
                 return Found { person: Some((simple, person)), people };
             };
             let mut changed = sketch.clone();
-            nudger.nudge(&mut changed, leaf, wished);
+            if nudger.draws.percent(ASIDE_PERCENT) {
+                nudger.stir_one(&mut changed, &leaves);
+            } else {
+                nudger.nudge(&mut changed, leaf, wished);
+            }
             let then = misses(&changed);
             people += 1;
             if then <= now.misses || nudger.draws.percent(WORSE_KEPT_PERCENT) {

@@ -60,18 +60,22 @@ impl Nudger<'_> {
 
     /// A few things at random, so that searches begin in different places.
     pub fn stir(&mut self, sketch: &mut Sketch, leaves: &[&Leaf]) {
-        let times = self.draws.below(4);
-        for _ in 0..times {
-            let wished = self.draws.percent(70);
-            if let Some(leaf) = self.draws.one_of(leaves).copied() {
-                self.nudge(sketch, leaf, wished);
-            }
+        for _ in 0..self.draws.below(4) {
+            self.stir_one(sketch, leaves);
         }
         if self.draws.percent(20) {
             let orders = self.draws.below(5) as i64;
             self.set_orders(sketch, orders);
         }
         sketch.r = 1 + self.draws.below(5) as i64;
+    }
+
+    /// One thing at random.
+    pub fn stir_one(&mut self, sketch: &mut Sketch, leaves: &[&Leaf]) {
+        let wished = self.draws.percent(60);
+        if let Some(leaf) = self.draws.one_of(leaves).copied() {
+            self.nudge(sketch, leaf, wished);
+        }
     }
 
     fn history(&mut self, sketch: &mut Sketch, person: &Person, history: &History, wished: bool) {
@@ -106,9 +110,15 @@ impl Nudger<'_> {
             };
             return;
         }
-        if holds && history.measures.is_empty() && self.draws.percent(50) {
-            // One more is enough, and what is there may be needed elsewhere.
-        } else {
+        if let (true, Some((property, total))) = (holds, &sum)
+            && self.draws.percent(50)
+            && self.spread(sketch, person, rows, property, total)
+        {
+            return;
+        }
+        // One more is often enough, and what is there may be needed elsewhere.
+        let keeps = holds && history.measures.is_empty() && self.draws.percent(50);
+        if !keeps {
             self.remove(sketch, person, rows, |_| true);
         }
         for n in 0..count {
@@ -127,6 +137,26 @@ impl Nudger<'_> {
         if self.draws.percent(15) {
             self.add(sketch, person, rows, false);
         }
+    }
+
+    /// Let the rows that are there add up to a number; false when there are none.
+    fn spread(&self, sketch: &mut Sketch, person: &Person, rows: &Rows, property: &Property, total: &Value) -> bool {
+        let is_hit = |hit: Hit| person.is_hit(&hit, rows, self.moment);
+        let hits: Vec<usize> = match &rows.source {
+            Source::Events(name) => {
+                let events = person.rows.events.iter().enumerate();
+                events.filter(|(_, e)| e.name == *name && is_hit(Hit::Event(e))).map(|(n, _)| n).collect()
+            }
+            Source::OrdersPlaced => {
+                let orders = person.rows.orders.iter().enumerate();
+                orders.filter(|(_, o)| o.is_counted() && is_hit(Hit::Order(o))).map(|(n, _)| n).collect()
+            }
+            _ => Vec::new(),
+        };
+        for (n, place) in hits.iter().enumerate() {
+            set(sketch, &rows.source, *place, property, &share_of(total, n as i64, hits.len() as i64));
+        }
+        !hits.is_empty()
     }
 
     fn last(&mut self, sketch: &mut Sketch, person: &Person, rows: &Rows, wished: bool) {
@@ -224,6 +254,13 @@ impl Nudger<'_> {
                     == wished
         };
         let Some(value) = self.draws.one_that(self.pool.values(&key), inside).cloned() else { return };
+        let total = Property::Column(Column::Total);
+        if tier.measure != Measure::Times
+            && self.draws.percent(50)
+            && self.spread(sketch, person, &rows, &total, &value)
+        {
+            return;
+        }
         self.remove(sketch, person, &rows, |_| true);
         let reached = value.as_i64().unwrap_or(0);
         let is_number = matches!(tier.measure, Measure::Times);
@@ -232,7 +269,7 @@ impl Nudger<'_> {
         for n in 0..count {
             let added = self.add(sketch, person, &rows, true);
             if !is_number {
-                set(sketch, &rows.source, added, &Property::Column(Column::Total), &share_of(&value, n, count));
+                set(sketch, &rows.source, added, &total, &share_of(&value, n, count));
             }
         }
     }
@@ -299,7 +336,7 @@ impl Nudger<'_> {
             Source::Lines => {
                 let there = (0..sketch.orders.len()).filter(|i| {
                     let order = &sketch.orders[*i];
-                    order.is_counted() && order.lines.is_empty() && person.within(order.at, &rows.window, self.moment)
+                    order.is_counted() && person.within(order.at, &rows.window, self.moment)
                 });
                 let there: Vec<usize> = there.collect();
                 let into = if self.draws.percent(60) { self.draws.one_of(&there).copied() } else { None };

@@ -312,7 +312,12 @@ impl Filling<'_> {
         edges.extend([0, MINUTE, HOUR].map(|ago| moment.as_of - ago));
         edges.retain(|at| *at <= moment.as_of && *at > moment.as_of - 40 * 365 * DAY);
         let known: Vec<Millis> = edges.iter().copied().collect();
-        edges.extend(known.windows(2).map(|pair| pair[0] + (pair[1] - pair[0]) / 2));
+        edges.extend(known.windows(2).map(|pair| {
+            let middle = pair[0] + (pair[1] - pair[0]) / 2;
+            // A whole minute reads better.
+            let even = middle - middle.rem_euclid(MINUTE);
+            if even > pair[0] { even } else { middle }
+        }));
         pool.instants = edges.into_iter().collect();
         let mut percents = pool.percents;
         percents.extend([0.0, 10.0, 30.0, 50.0, 70.0, 90.0, 100.0]);
