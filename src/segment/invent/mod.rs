@@ -34,7 +34,7 @@ const WORSE_KEPT_PERCENT: usize = 20;
 /// How often, in percent, something is changed that is not in the way: two leaves may only fit together once a third has another value.
 const ASIDE_PERCENT: usize = 15;
 /// The seed of every search.
-const SEED: u64 = 0x006f_6b61_6572_69;
+const SEED: u64 = 0x6f6b_6165_7269;
 
 /// What a search came to.
 pub(super) struct Found {
