@@ -20,6 +20,7 @@ mod send;
 mod sending;
 mod serve;
 mod suppress;
+mod test;
 mod work;
 
 use std::collections::BTreeMap;
@@ -80,6 +81,8 @@ enum Verb {
     Init(init::InitArgs),
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    /// Run the tests of segment files; needs no database
+    Test(test::TestArgs),
     /// Bring in customers, orders, events and the rest from files
     Import(import::ImportArgs),
     /// Bring every customer's numbers up to date
@@ -299,6 +302,7 @@ async fn run(cli: Cli) -> ExitCode {
     let ended = match cli.verb {
         Verb::Init(args) => init::run(&inv, args).await,
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Test(args) => test::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
         Verb::Schema(args) => schema::run(&inv, args).await,

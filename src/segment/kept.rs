@@ -22,7 +22,7 @@ use super::library::Library;
 use super::resolve::{Defined, Resolved};
 use super::sql::Scope;
 use crate::args;
-use crate::clock::{DAY, MINUTE, Millis};
+use crate::clock::{self, DAY, MINUTE, Millis};
 use crate::db::{Conflict, Db, DbResult, Dialect, Lease, Tx, Value};
 use crate::profile::{self, Moment};
 use crate::settings::Settings;
@@ -72,15 +72,9 @@ struct Stored {
 }
 
 /// Bring all segments of a library to an instant. `None` while another process is at it.
-pub async fn refresh(
-    db: &Db,
-    library: &Library,
-    settings: &Settings,
-    as_of: Millis,
-    now: Millis,
-) -> DbResult<Option<Kept>> {
-    let Some(lease) = Lease::take(db, "segments", HOLD, now).await? else { return Ok(None) };
-    let kept = refresh_alone(db, library, settings, as_of, now, &lease).await;
+pub async fn refresh(db: &Db, library: &Library, settings: &Settings, as_of: Millis) -> DbResult<Option<Kept>> {
+    let Some(lease) = Lease::take(db, "segments", HOLD, clock::now()).await? else { return Ok(None) };
+    let kept = refresh_alone(db, library, settings, as_of, &lease).await;
     lease.release(db).await?;
     kept
 }
@@ -90,7 +84,6 @@ async fn refresh_alone(
     library: &Library,
     settings: &Settings,
     as_of: Millis,
-    now: Millis,
     lease: &Lease,
 ) -> DbResult<Option<Kept>> {
     let names: Vec<&str> = library.names().collect();
@@ -101,7 +94,7 @@ async fn refresh_alone(
     let lines = edges::Lines::of(&resolved, epoch);
     let before = edges::Lines::load(db, META_LINES).await?;
     let turn = random_token();
-    let stored = begin(db, &names, &resolved, settings, &turn, now).await?;
+    let stored = begin(db, &names, &resolved, settings, &turn, clock::now()).await?;
 
     let is_fresh = |name: &str, stored: &Stored| {
         let same_day = |then: Millis| then <= as_of && resolved.moment.same_day(then);

@@ -12,6 +12,7 @@ mod kept;
 mod learn;
 mod profile;
 mod segment;
+mod trial;
 
 mod audience;
 mod compared;
