@@ -12,6 +12,7 @@ use crate::yaml::Span;
 
 /// A tree of leaves.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "rules are few, and leaves are matched on in depth")]
 pub enum Rule {
     /// Every one holds.
     All(Vec<Rule>),

@@ -237,7 +237,7 @@ pub async fn write(db: &Db, from: usize, happenings: &[Happening]) {
                     _ => "late".into(),
                 };
                 properties.insert("note".to_owned(), note);
-                if n % 3 == 0 {
+                if n.is_multiple_of(3) {
                     properties.insert("tags".to_owned(), serde_json::json!(["early", n % 2]));
                 }
                 row.extend([h.at.into(), format!("e{n}").into(), (*name as i64 + 1).into()]);

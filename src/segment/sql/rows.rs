@@ -374,7 +374,7 @@ impl Writer<'_> {
         if let Some(within) = within {
             conditions.push_str(&format!(" AND {own_at} <= {at} + {}", self.binds.bind(within)));
         }
-        let from = self.from_inside(table, &alias, &pass, outer);
+        let from = self.further_rows(table, &alias, &pass, outer);
         if step.negated {
             // Nobody is without it before the time is over.
             let over = within.map_or(String::new(), |within| {
@@ -389,7 +389,7 @@ impl Writer<'_> {
     }
 
     /// FROM and WHERE of further rows of the customer of `outer`.
-    fn from_inside(&mut self, table: Table, alias: &str, pass: &Pass, outer: &str) -> String {
+    fn further_rows(&mut self, table: Table, alias: &str, pass: &Pass, outer: &str) -> String {
         // The customer is known, so the due ones need not be asked for again.
         let scope = std::mem::replace(&mut self.scope, Scope::Everyone);
         let (from, _) = self.from(table, alias, pass);
