@@ -32,6 +32,9 @@ pub mod profile;
 /// The rule language.
 pub mod segment;
 
+/// People handed to other channels: advertising audiences, call lists.
+pub mod audience;
+
 /// Templates.
 pub mod content;
 

@@ -20,12 +20,23 @@ pub fn to_minor(major: f64, currency: &str) -> Option<i64> {
 
 /// An amount for people: `1,234.50 EUR`.
 pub fn readable(minor: i64, currency: &str) -> String {
+    let (sign, whole, fraction) = major(minor, currency);
+    format!("{sign}{}{fraction} {currency}", grouped(whole as i64))
+}
+
+/// An amount for tables: `1234.50`.
+pub fn plain(minor: i64, currency: &str) -> String {
+    let (sign, whole, fraction) = major(minor, currency);
+    format!("{sign}{whole}{fraction}")
+}
+
+/// Sign, whole major units, and the fraction with its point.
+fn major(minor: i64, currency: &str) -> (&'static str, u64, String) {
     let digits = minor_digits(currency);
     let unit = 10u64.pow(digits);
     let (whole, part) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);
-    let sign = if minor < 0 { "-" } else { "" };
     let fraction = if digits > 0 { format!(".{part:0width$}", width = digits as usize) } else { String::new() };
-    format!("{sign}{}{fraction} {currency}", grouped(whole as i64))
+    (if minor < 0 { "-" } else { "" }, whole, fraction)
 }
 
 /// A whole number with its thousands apart: `1,234,567`.
@@ -63,5 +74,7 @@ mod tests {
         assert_eq!(readable(123_450, "EUR"), "1,234.50 EUR");
         assert_eq!(readable(-5, "USD"), "-0.05 USD");
         assert_eq!(readable(1_000_000, "JPY"), "1,000,000 JPY");
+        assert_eq!(plain(-123_405, "EUR"), "-1234.05");
+        assert_eq!(plain(1_000_000, "JPY"), "1000000");
     }
 }

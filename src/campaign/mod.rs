@@ -208,8 +208,7 @@ impl OncePer {
     pub fn bars_since(self, as_of: Millis, zone: &jiff::tz::TimeZone) -> Option<Millis> {
         match self {
             OncePer::Person => None,
-            OncePer::Window(Span::Days(days)) => Some(crate::clock::days_before(as_of, days, zone)),
-            OncePer::Window(Span::Exact(ms)) => Some(as_of - ms),
+            OncePer::Window(span) => Some(span.before(as_of, zone)),
         }
     }
 }

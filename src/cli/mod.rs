@@ -14,6 +14,7 @@ mod preview;
 mod profile;
 mod queue;
 mod report;
+mod schema;
 mod segment;
 mod send;
 mod sending;
@@ -79,6 +80,8 @@ enum Verb {
     Import(import::ImportArgs),
     /// Bring every customer's numbers up to date
     Profile(profile::ProfileArgs),
+    /// What the shop's own data looks like, learnt from the data
+    Schema(schema::SchemaArgs),
     /// Who is in which segment, and why
     Segment(segment::SegmentArgs),
     /// The project's campaigns
@@ -290,6 +293,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Check(args) => check::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
+        Verb::Schema(args) => schema::run(&inv, args).await,
         Verb::Segment(args) => segment::run(&inv, args).await,
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,

@@ -10,15 +10,14 @@ use crate::args;
 use crate::campaign::{Campaign, Definition};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
-use crate::db::Db;
+use crate::db::{Db, Lease};
 use crate::message::Composer;
 use crate::money::grouped;
 use crate::plan::Planning;
 use crate::problem::{Place, Problems};
 use crate::queue::fill::{Filled, Filling};
-use crate::queue::planner::PlannerLease;
 use crate::queue::run::{self, NewRun, Run};
-use crate::queue::{MESSAGE_LIFETIME, RunState, status};
+use crate::queue::{MESSAGE_LIFETIME, RunState, planner, status};
 use crate::token::Tokens;
 
 /// How long we wait for another planner.
@@ -77,10 +76,10 @@ pub async fn enlist(
     let tokens = sending::tokens(&loaded.project)?;
     let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
-    let planner = planner_lease(db).await?;
+    let lease = planner_lease(db).await?;
     let run = open_run(db, loaded, campaign, &slot, &snapshot, as_of, clock).await?;
     if run.state() != RunState::Enqueuing {
-        planner.release(db).await?;
+        lease.release(db).await?;
         return Ok(Enlisted { run, filled: None });
     }
     let snapshot = pinned_earlier(db, &run, snapshot).await?;
@@ -93,9 +92,9 @@ pub async fn enlist(
         slot: &slot,
         leave_at: clock.is_moved().then(|| clock.now()),
     };
-    let keep = async || !*stop.borrow() && planner.renew(db, clock::now()).await.unwrap_or(false);
+    let keep = async || !*stop.borrow() && lease.renew(db, clock::now()).await.unwrap_or(false);
     let Some(filled) = filling.fill(db, &run, keep).await? else {
-        planner.release(db).await?;
+        lease.release(db).await?;
         let why = if *stop.borrow() { "stopped as asked" } else { "another process took over planning" };
         return Err(Failure::Busy(format!(
             "{why} before every message was written; nothing has left\nrun again to go on"
@@ -103,11 +102,11 @@ pub async fn enlist(
     };
     if filled.failed > 0 {
         run::discard(db, &run.run_id).await?;
-        planner.release(db).await?;
+        lease.release(db).await?;
         return Err(not_rendered(campaign, &filled));
     }
     run::advance(db, &run.run_id, RunState::Ready, None, clock::now()).await?;
-    planner.release(db).await?;
+    lease.release(db).await?;
     let run = run::get(db, &run.run_id).await?.unwrap_or(run);
     Ok(Enlisted { run, filled: Some(filled) })
 }
@@ -133,10 +132,10 @@ pub fn not_rendered(campaign: &Campaign, filled: &Filled) -> Failure {
     Failure::Problems(problems)
 }
 
-async fn planner_lease(db: &Db) -> Result<PlannerLease, Failure> {
+async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
     let started = tokio::time::Instant::now();
     loop {
-        if let Some(lease) = PlannerLease::take(db, clock::now()).await? {
+        if let Some(lease) = planner::take(db, clock::now()).await? {
             return Ok(lease);
         }
         if started.elapsed() > PLANNER_WAIT {

@@ -9,6 +9,8 @@
 //! * no row is lost in silence: it is written, equal to what is there, or rejected with line and reason and kept in a file;
 //! * whoever's data changed stands in `dirty` in the same transaction.
 //!
+//! [`learn`] reads it all back as names and types, for the data contract.
+//!
 //! The way of a row: [`input`] bytes → `records` raw records → `cells` named cells → [`kinds`] typed rows → a batch → one transaction.
 //! Read on: [`import`](fn@import), then `kinds/orders.rs` for the most instructive kind.
 
@@ -18,6 +20,7 @@ mod columns;
 mod import;
 mod input;
 mod kinds;
+pub mod learn;
 pub mod load;
 pub mod money;
 mod people;

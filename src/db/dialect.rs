@@ -49,13 +49,100 @@ impl Dialect {
                  WHEN 'real' THEN {json} -> {path} WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' END"
             ),
             Dialect::Postgres => {
-                // Its text holds no NUL, so reading an escaped one would fail the whole statement.
-                let json = format!("CAST(REPLACE({json}, '\\u0000', '\\ufffd') AS JSON)");
+                let json = readable_json(json);
                 format!(
                     "CASE WHEN json_typeof({json} -> {path}) IN ('string', 'number', 'boolean') THEN {json} ->> {path} END"
                 )
             }
         }
+    }
+
+    /// A condition: the member of a JSON object is a list that holds one of the texts `wanted` (placeholders), or a text that does when it is
+    /// taken apart at `;`. Members of a list are compared by their text: strings, whole numbers, `true` and `false`.
+    pub fn json_list_has(self, json: &str, path: &str, wanted: &[String]) -> String {
+        let list = wanted.join(", ");
+        let apart = |text: &str, found: &dyn Fn(&str, &str) -> String| {
+            let text = format!("(';' || REPLACE({text}, '; ', ';') || ';')");
+            let parts: Vec<String> = wanted.iter().map(|w| found(&text, &format!("(';' || {w} || ';')"))).collect();
+            parts.join(" OR ")
+        };
+        match self {
+            Dialect::Sqlite => format!(
+                "(CASE json_type({json}, {path}) WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({json}, {path}) j_ \
+                 WHERE (CASE j_.type WHEN 'text' THEN j_.value WHEN 'integer' THEN CAST(j_.value AS TEXT) WHEN 'true' THEN 'true' \
+                 WHEN 'false' THEN 'false' END) IN ({list})) WHEN 'text' THEN {apart} END) IS TRUE",
+                apart = apart(&format!("({json} ->> {path})"), &|text, part| format!("INSTR({text}, {part}) > 0")),
+            ),
+            Dialect::Postgres => {
+                let json = readable_json(json);
+                format!(
+                    "(CASE json_typeof({json} -> {path}) WHEN 'array' THEN EXISTS (SELECT 1 FROM json_array_elements({json} -> {path}) \
+                     AS j_ (value) WHERE (CASE json_typeof(j_.value) WHEN 'string' THEN j_.value #>> '{{}}' \
+                     WHEN 'boolean' THEN j_.value #>> '{{}}' WHEN 'number' THEN SUBSTRING(j_.value #>> '{{}}' FROM '^-?[0-9]+$') END) \
+                     IN ({list})) WHEN 'string' THEN {apart} END) IS TRUE",
+                    apart = apart(&format!("({json} ->> {path})"), &|text, part| format!("STRPOS({text}, {part}) > 0")),
+                )
+            }
+        }
+    }
+
+    /// A condition: the member of a JSON object is a list.
+    pub fn json_is_list(self, json: &str, path: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("(json_type({json}, {path}) = 'array') IS TRUE"),
+            Dialect::Postgres => format!("(json_typeof({} -> {path}) = 'array') IS TRUE", readable_json(json)),
+        }
+    }
+
+    /// A condition: the value is one of a list bound as one JSON text, of texts or of numbers.
+    pub fn in_json_list(self, value: &str, list: &str, of_numbers: bool) -> String {
+        match (self, of_numbers) {
+            (Dialect::Sqlite, _) => format!("{value} IN (SELECT value FROM json_each({list}))"),
+            (Dialect::Postgres, false) => {
+                format!("{value} IN (SELECT json_array_elements_text(CAST({list} AS JSON)))")
+            }
+            (Dialect::Postgres, true) => {
+                format!("{value} IN (SELECT CAST(json_array_elements_text(CAST({list} AS JSON)) AS DOUBLE PRECISION))")
+            }
+        }
+    }
+
+    /// A condition: a text holds a part, by its characters.
+    pub fn text_holds(self, text: &str, part: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("INSTR({text}, {part}) > 0"),
+            Dialect::Postgres => format!("STRPOS({text}, {part}) > 0"),
+        }
+    }
+
+    /// A condition: a text is like a bound pattern ([`Dialect::pattern`]); case counts.
+    pub fn text_like(self, text: &str, pattern: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("{text} GLOB {pattern}"),
+            Dialect::Postgres => format!("{text} LIKE {pattern}"),
+        }
+    }
+
+    /// What to bind for [`Dialect::text_like`]: `*` is any run of characters, `?` exactly one, everything else itself.
+    pub fn pattern(self, pattern: &str) -> String {
+        match self {
+            Dialect::Sqlite => pattern.replace('[', "[[]"),
+            Dialect::Postgres => {
+                let escaped = pattern.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+                escaped.replace('*', "%").replace('?', "_")
+            }
+        }
+    }
+
+    /// A text expression when it is a date, `YYYY-MM-DD`; else NULL. Whether there is such a day is not asked.
+    pub fn date_of(self, text: &str) -> String {
+        let is_date = match self {
+            Dialect::Sqlite => {
+                format!("LENGTH({text}) = 10 AND {text} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'")
+            }
+            Dialect::Postgres => format!("{text} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$'"),
+        };
+        format!("CASE WHEN {is_date} THEN {text} END")
     }
 
     /// What to bind for [`Dialect::json_scalar`] to read `key`. A key holds no `"` and no `\`.
@@ -96,6 +183,22 @@ impl Dialect {
             Dialect::Postgres => text.replace(" CLUSTERED", ""),
         }
     }
+}
+
+/// A text column read as JSON on Postgres, whose text holds no NUL: reading an escaped one would fail the whole statement.
+fn readable_json(json: &str) -> String {
+    format!("CAST(REPLACE({json}, '\\u0000', '\\ufffd') AS JSON)")
+}
+
+/// A text that [`Dialect::date_of`] takes for a date.
+pub fn is_date(text: &str) -> bool {
+    let digits = |range: std::ops::Range<usize>| text.as_bytes()[range].iter().all(u8::is_ascii_digit);
+    text.len() == 10
+        && digits(0..4)
+        && digits(5..7)
+        && digits(8..10)
+        && text.as_bytes()[4] == b'-'
+        && text.as_bytes()[7] == b'-'
 }
 
 /// A text longer than this is no number to a comparison.

@@ -8,7 +8,10 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::{Db, DbResult};
 
-const TEXTS: &[(i64, &str, &str)] = &[(1, "foundation", include_str!("migrations/0001_foundation.sql"))];
+const TEXTS: &[(i64, &str, &str)] = &[
+    (1, "foundation", include_str!("migrations/0001_foundation.sql")),
+    (2, "segments", include_str!("migrations/0002_segments.sql")),
+];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {
     let dialect = db.dialect();

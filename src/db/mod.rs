@@ -13,12 +13,14 @@
 mod binds;
 mod bulk;
 mod dialect;
+mod lease;
 mod migrations;
 mod value;
 
 pub use binds::Binds;
 pub use bulk::{Conflict, padded};
-pub use dialect::{Dialect, decimal};
+pub use dialect::{Dialect, decimal, is_date};
+pub use lease::Lease;
 pub use value::{Row, Value};
 
 use std::path::PathBuf;

@@ -129,6 +129,12 @@ async fn record_once(db: &Db, fact: &Fact, now: Millis) -> DbResult<Recorded> {
         changes.push(Change { word, scope: scope.clone(), at: fact.at, address_key: person.mailed.clone() });
     }
     consequence::apply(&mut tx, bucket, fact, &person, &changes).await?;
+    // Consent may have moved, and rules may ask about the fact itself.
+    tx.execute(
+        "INSERT INTO segment_due (bucket, customer_id) VALUES ($1, $2) ON CONFLICT (bucket, customer_id) DO NOTHING",
+        args![bucket, &fact.key.customer_id],
+    )
+    .await?;
     tx.commit().await?;
     Ok(recorded)
 }

@@ -24,7 +24,7 @@ pub fn start_of(day: i64, zone: &TimeZone) -> Millis {
 }
 
 /// SQL: the day number of the instant `column`, as BIGINT; equal to [`day_number`] until [`YEARS_AHEAD`] years after `now`.
-pub(super) fn day_sql(column: &str, zone: &TimeZone, now: Millis) -> String {
+pub fn day_sql(column: &str, zone: &TimeZone, now: Millis) -> String {
     let start = clock::timestamp(0);
     let end = now + YEARS_AHEAD * 366 * DAY;
     let mut pieces = vec![(0, offset_at(0, zone))];
@@ -39,6 +39,45 @@ pub(super) fn day_sql(column: &str, zone: &TimeZone, now: Millis) -> String {
         }
     }
     format!("(({column} + {}) / {DAY} - {DAYS_AHEAD})", tree(column, &pieces))
+}
+
+/// SQL: the date of a day number as one number, `yyyymmdd`; null of null. The days of the Gregorian calendar from year 0 on.
+pub fn civil_sql(day: &str) -> String {
+    // After Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days: years begin in March, so that the leap day ends them.
+    format!(
+        "(SELECT (CASE WHEN mp_ < 10 THEN y_ ELSE y_ + 1 END) * 10000 + (CASE WHEN mp_ < 10 THEN mp_ + 3 ELSE mp_ - 9 END) * 100 \
+         + doy_ - (153 * mp_ + 2) / 5 + 1 \
+         FROM (SELECT y_, doy_, (5 * doy_ + 2) / 153 AS mp_ \
+         FROM (SELECT yoe_ + era_ * 400 AS y_, doe_ - (365 * yoe_ + yoe_ / 4 - yoe_ / 100) AS doy_ \
+         FROM (SELECT doe_, era_, (doe_ - doe_ / 1460 + doe_ / 36524 - doe_ / 146096) / 365 AS yoe_ \
+         FROM (SELECT z_ % 146097 AS doe_, z_ / 146097 AS era_ FROM (SELECT {day} + 719468 AS z_) d1_) d2_) d3_) d4_) d5_)"
+    )
+}
+
+/// The date of a day number, as [`civil_sql`] writes it.
+pub fn civil_number(day: i64) -> i64 {
+    let date = clock::date_in(day * DAY, &TimeZone::UTC);
+    i64::from(date.year()) * 10_000 + i64::from(date.month()) * 100 + i64::from(date.day())
+}
+
+/// Which dates have their anniversary between so many days before a day and so many after: for each year in that time, the days as `mmdd`. The
+/// 29th of February has it on the 28th in common years.
+pub fn anniversaries(today: i64, before: i64, after: i64) -> Vec<(i64, Vec<i64>)> {
+    let mut out: Vec<(i64, Vec<i64>)> = Vec::new();
+    for day in today - before..=today + after {
+        let number = civil_number(day);
+        let (year, month_day) = (number / 10_000, number % 10_000);
+        if out.last().is_none_or(|(y, _)| *y != year) {
+            out.push((year, Vec::new()));
+        }
+        let days = &mut out.last_mut().expect("pushed above").1;
+        days.push(month_day);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        if month_day == 228 && !leap {
+            days.push(229);
+        }
+    }
+    out
 }
 
 fn offset_at(at: Millis, zone: &TimeZone) -> Millis {
@@ -65,6 +104,27 @@ mod tests {
     use super::*;
     use crate::args;
     use crate::db::Db;
+
+    #[tokio::test]
+    async fn sql_and_rust_agree_on_every_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("a.db").display())).await.unwrap();
+        let sql = format!("SELECT {}", civil_sql("CAST($1 AS BIGINT)"));
+        for day in (-140_000..140_000).step_by(97).chain(11_000..11_800) {
+            let (number,): (i64,) = db.fetch_one(&sql, args![day]).await.unwrap();
+            assert_eq!(number, civil_number(day), "{day}");
+        }
+        let (none,): (Option<i64>,) = db.fetch_one(&sql, vec![crate::db::Value::Int(None)]).await.unwrap();
+        assert_eq!(none, None);
+    }
+
+    #[test]
+    fn the_leap_day_returns_on_the_28th_in_common_years() {
+        let day = |text| day_number(clock::parse_instant(text, &TimeZone::UTC).unwrap(), &TimeZone::UTC);
+        assert_eq!(anniversaries(day("2026-02-28"), 0, 1), [(2026, vec![228, 229, 301])]);
+        assert_eq!(anniversaries(day("2028-02-28"), 0, 1), [(2028, vec![228, 229])]);
+        assert_eq!(anniversaries(day("2026-12-31"), 1, 1), [(2026, vec![1230, 1231]), (2027, vec![101])]);
+    }
 
     #[tokio::test]
     async fn sql_and_rust_agree_on_every_local_day() {

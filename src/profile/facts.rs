@@ -54,6 +54,7 @@ pub struct Facts {
     pub last_rating: Option<f64>,
     pub last_rating_at: Option<Millis>,
     pub last_event_at: Option<Millis>,
+    pub last_return_at: Option<Millis>,
 }
 
 /// The profiles of customers of one bucket; those without one are left out. In no particular order.
@@ -67,7 +68,7 @@ pub async fn load(db: &Db, bucket: i64, customer_ids: &[String]) -> DbResult<Vec
                     p.previous_order_at, p.first_order_day, p.last_order_day, p.last_gap_days, p.usual_gap_days, p.earlier_gap_days,
                     p.top_category, p.affinity, p.last_viewed_at, p.last_viewed_sku, v.name AS viewed_name,
                     v.category AS viewed_category, v.price AS viewed_price, v.url AS viewed_url,
-                    p.open_tickets, p.last_rating, p.last_rating_at, p.last_event_at
+                    p.open_tickets, p.last_rating, p.last_rating_at, p.last_event_at, p.last_return_at
              FROM profile p LEFT JOIN product v ON v.sku = p.last_viewed_sku
              WHERE p.bucket = $1 AND p.customer_id IN ({})",
             places.join(", ")
@@ -95,6 +96,11 @@ impl Moment {
     /// Look from `as_of`, with the project's settings and the stored cut points.
     pub async fn at(db: &Db, settings: &Settings, as_of: Millis) -> DbResult<Moment> {
         Ok(Moment::with_cuts(settings, as_of, Cuts::load(db).await?))
+    }
+
+    /// Whether another instant lies in the same local day.
+    pub fn same_day(&self, at: Millis) -> bool {
+        day::day_number(at, &self.zone) == self.today
     }
 
     /// Look from `as_of` with given cut points.
@@ -232,9 +238,9 @@ impl Facts {
     }
 }
 
-/// SQL: table `profile` of a range of buckets with every number of [`fields`](super::fields) as a column, for use as `(…) p`.
-/// `first` and `last` are placeholders of the bucket range.
-pub fn derived_sql(moment: &Moment, first: &str, last: &str, binds: &mut Binds) -> String {
+/// SQL: rows of table `profile` with every number of [`fields`](super::fields) as a column, for use as `(…) p`. `rows` is `FROM`'s text with its
+/// WHERE, in which the table's alias is `p`.
+pub fn derived_sql(moment: &Moment, rows: &str, binds: &mut Binds) -> String {
     let today = binds.bind(moment.today);
     let [r, f, m] = rfm::scores_sql(moment.cuts.as_ref(), binds);
     let stage = lifecycle::lifecycle_sql(&today, &moment.lifecycle, binds);
@@ -243,6 +249,9 @@ pub fn derived_sql(moment: &Moment, first: &str, last: &str, binds: &mut Binds) 
                 CASE WHEN p.purchase_days > 0 THEN p.purchase_days - 1 END AS frequency,
                 p.last_order_day - p.first_order_day AS recency_days,
                 {r} AS r, {f} AS f, {m} AS m, CAST({stage} AS BIGINT) AS stage
-         FROM profile p WHERE p.bucket >= {first} AND p.bucket <= {last}"
+         FROM {rows}"
     )
 }
+
+/// [`derived_sql`]'s rows of everybody in the bucket range `$1` to `$2`.
+pub const EVERYONE: &str = "profile p WHERE p.bucket >= $1 AND p.bucket <= $2";

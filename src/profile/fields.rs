@@ -78,6 +78,7 @@ pub const FIELDS: &[Field] = fields! {
     "last_rating" Real "p.last_rating" "last rating";
     "last_rating_at" Instant "p.last_rating_at" "the last rating";
     "last_event_at" Instant "p.last_event_at" "the last event";
+    "last_return_at" Instant "p.last_return_at" "the last returned order";
     "first_seen_at" Instant "c.first_seen_at" "first seen";
     "email" Text "c.email" "e-mail address";
     "first_name" Text "c.first_name" "first name";
@@ -87,7 +88,51 @@ pub const FIELDS: &[Field] = fields! {
     "country" Text "c.country" "country";
 };
 
+/// What models predict of a customer, over alias `sc` (table `score`); missing where no model was fitted. Each has a low and a high beside it.
+pub const SCORES: &[Field] = fields! {
+    "orders.90d" Real "sc.orders_90d" "predicted orders in the next 90 days";
+    "orders.12m" Real "sc.orders_12m" "predicted orders in the next 12 months";
+    "ltv.12m" Money "sc.ltv_12m" "predicted value of the next 12 months";
+    "alive" Real "sc.alive" "probability of still being a customer";
+    "churn.90d" Real "sc.churn_90d" "probability of no order in the next 90 days";
+    "next_order_at" Instant "sc.next_order_at" "the expected next order";
+};
+
+/// What stands before the name of a score where fields may be meant too.
+pub const SCORE_PREFIX: &str = "score.";
+
 /// The field of a name.
 pub fn field(name: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|f| f.name == name)
+}
+
+/// The score of a name, without prefix.
+pub fn score(name: &str) -> Option<&'static Field> {
+    SCORES.iter().find(|f| f.name == name)
+}
+
+/// A number or instant to compare or order by: a field, or a score written `score.NAME`.
+pub fn numeric(name: &str) -> Option<&'static Field> {
+    let found = match name.strip_prefix(SCORE_PREFIX) {
+        Some(name) => score(name),
+        None => field(name),
+    };
+    found.filter(|f| f.kind != Kind::Text)
+}
+
+/// The names that [`numeric`] knows, without prefixes.
+pub fn number_names() -> impl Iterator<Item = &'static str> + Clone {
+    FIELDS.iter().chain(SCORES).filter(|f| f.kind != Kind::Text).map(|f| f.name)
+}
+
+impl Field {
+    /// Whether a model predicts it.
+    pub fn is_score(&self) -> bool {
+        self.sql.starts_with("sc.")
+    }
+
+    /// Whether it stands in table `customer`.
+    pub fn is_of_customer(&self) -> bool {
+        self.sql.starts_with("c.")
+    }
 }

@@ -7,6 +7,7 @@
 //! Units: money in minor units, instants in epoch milliseconds, days as local day numbers ([`day`]). Read on: [`refresh`], then [`fields`].
 
 pub mod day;
+mod derive;
 mod facts;
 pub mod fields;
 mod lifecycle;
@@ -15,9 +16,10 @@ mod refresh;
 mod refresh_sql;
 mod rfm;
 
-pub use facts::{Facts, LastViewed, Moment, View, derived_sql, load};
+pub use derive::{OrderFact, facts_of_orders};
+pub use facts::{EVERYONE, Facts, LastViewed, Moment, View, derived_sql, load};
 pub use lifecycle::{Stage, lifecycle_of};
-pub use refresh::{RefreshTotals, Scope, is_rating, refresh};
+pub use refresh::{RefreshTotals, Scope, epoch, is_rating, refresh};
 pub use refresh_sql::COUNTED;
 pub use rfm::{Cuts, Rfm, frequency_score};
 
@@ -32,10 +34,24 @@ async fn set_meta(db: &Db, name: &str, value: &str) -> DbResult<()> {
     db.execute(sql, args![name, value]).await.map(|_| ())
 }
 
+/// The entry of table `meta` that counts changed profiles.
+const META_CHANGES: &str = "profile_changes";
+
+/// How many profiles have changed or gone, ever: what hangs on many of them can tell how old it is.
+pub async fn changes(db: &Db) -> DbResult<i64> {
+    meta_number(db, META_CHANGES).await
+}
+
+/// A number kept in table `meta`; 0 before it was first set.
+async fn meta_number(db: &Db, name: &str) -> DbResult<i64> {
+    let row: Option<(String,)> = db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![name]).await?;
+    Ok(row.and_then(|(n,)| n.parse().ok()).unwrap_or(0))
+}
+
 /// How many customers stand in each RFM cell name and lifecycle stage at a moment; leads have no name.
 pub async fn grid(db: &Db, moment: &Moment) -> DbResult<BTreeMap<(Option<Rfm>, Stage), i64>> {
     let mut binds = Binds::after(2);
-    let derived = derived_sql(moment, "$1", "$2", &mut binds);
+    let derived = derived_sql(moment, EVERYONE, &mut binds);
     let sql = format!("SELECT r, f, stage, COUNT(*) FROM ({derived}) p GROUP BY r, f, stage");
     let mut values = binds.into_values();
     (values[0], values[1]) = (0_i64.into(), (BUCKETS - 1).into());

@@ -1,64 +1,193 @@
-//! The value at a rank among all buyers, without ever sorting them: histograms that narrow down to the value.
+//! The values at ranks among many customers, exact, without ever sorting them all.
 //!
-//! A window or an OFFSET over all customers would sort them all, and on a distributed engine move them all to one machine. Here
-//! each pass returns at most [`BINS`] counts. Columns are whole numbers, so two or three passes reach the exact value.
+//! A window or an OFFSET over all customers would sort them, and on a distributed engine move them to one machine. Here a sample of
+//! the buckets tells about where each rank lies; one pass over everybody then counts what lies below and returns only the values in
+//! that neighbourhood. When a rank was not in it, the neighbourhood grows and the pass is run again, in the end over everything, so the
+//! answer is exact whatever the sample said.
 
-use std::collections::BTreeMap;
+use crate::db::{BUCKETS, Db, DbResult, Value};
 
-use crate::args;
-use crate::db::{Db, DbResult};
+/// Up to so many values are fetched and counted here.
+const FETCHED_MAX: i64 = 50_000;
+/// Buckets of the sample: a sixteenth of all customers, by chance, because buckets are hashes.
+const SAMPLE_BUCKETS: i64 = BUCKETS / 16;
+/// Half the width of a neighbourhood, in standard deviations of a rank in the sample.
+const DEVIATIONS: f64 = 4.0;
 
-/// How many counts one pass asks for.
-const BINS: i128 = 1_024;
-
-/// A stretch of values that still holds some of the wanted ranks.
-struct Stretch {
-    low: i64,
-    high: i64,
-    /// How many values lie below `low`.
-    below: i64,
-    ranks: Vec<i64>,
+/// Customers and what is asked of them.
+#[derive(Debug, Clone)]
+pub struct Population<'a> {
+    /// `FROM`'s text with its WHERE, `$1` and `$2` the bucket range: `profile p WHERE p.bucket >= $1 AND …`.
+    pub rows: &'a str,
+    /// Its values; the first two are the bucket range and set here.
+    pub values: Vec<Value>,
+    /// A number over the rows; null is left out.
+    pub number: &'a str,
 }
 
-/// How many customers have bought, and for each rank (from 0, ascending) that `ranks` asks of so many the value of `column` there.
-/// Ranks are clamped to what exists; nothing when nobody has bought. `column` is one of ours, never an author's word.
-pub async fn values_at(db: &Db, column: &str, ranks: impl Fn(i64) -> Vec<i64>) -> DbResult<(i64, Vec<i64>)> {
-    let sql =
-        format!("SELECT COUNT(*), MIN({column}), MAX({column}) FROM profile WHERE orders > 0 AND {column} IS NOT NULL");
-    let (n, low, high): (i64, Option<i64>, Option<i64>) = db.fetch_one(&sql, vec![]).await?;
-    let (Some(low), Some(high)) = (low, high) else { return Ok((0, Vec::new())) };
-    let wanted: Vec<i64> = ranks(n).into_iter().map(|r| r.clamp(0, n - 1)).collect();
-    let mut found = BTreeMap::new();
-    let mut open = vec![Stretch { low, high, below: 0, ranks: wanted.clone() }];
-    while let Some(stretch) = open.pop() {
-        if stretch.low == stretch.high {
-            found.extend(stretch.ranks.iter().map(|r| (*r, stretch.low)));
-            continue;
-        }
-        open.extend(narrow(db, column, stretch).await?);
+/// How many values there are, and for each rank (from 0, ascending) that `ranks` asks of so many the value there. Ranks are clamped to
+/// what exists; nothing when there is no value.
+pub async fn values_at(
+    db: &Db,
+    population: &Population<'_>,
+    ranks: impl Fn(i64) -> Vec<i64>,
+) -> DbResult<(i64, Vec<f64>)> {
+    let (n,): (i64,) = db
+        .fetch_one(
+            &format!("SELECT COUNT({}) FROM {}", population.number, population.rows),
+            population.of(0, BUCKETS - 1),
+        )
+        .await?;
+    if n == 0 {
+        return Ok((0, Vec::new()));
     }
-    Ok((n, wanted.iter().map(|r| found[r]).collect()))
+    let ranks: Vec<i64> = ranks(n).into_iter().map(|r| r.clamp(0, n - 1)).collect();
+    let sample = if n <= FETCHED_MAX { Vec::new() } else { population.fetch(db, 0, SAMPLE_BUCKETS - 1).await? };
+    let size: i64 = sample.iter().map(|(_, count)| count).sum();
+    let mut width = 2 + (DEVIATIONS * 0.5 * (size as f64).sqrt()) as i64;
+    loop {
+        let around: Vec<(f64, f64)> = ranks.iter().map(|r| neighbourhood(&sample, size, *r, n, width)).collect();
+        let found = population.count(db, &merged(around)).await?;
+        if let Some(values) = ranks.iter().map(|r| value_at(&found, *r)).collect::<Option<Vec<f64>>>() {
+            return Ok((n, values));
+        }
+        width *= 8;
+    }
 }
 
-/// The bins of a stretch that hold wanted ranks.
-async fn narrow(db: &Db, column: &str, stretch: Stretch) -> DbResult<Vec<Stretch>> {
-    let width = (i128::from(stretch.high) - i128::from(stretch.low)) / BINS + 1;
-    let width = i64::try_from(width).expect("a 1024th of the range of a whole number");
-    let sql = format!(
-        "SELECT ({column} - $1) / $2, COUNT(*) FROM profile
-         WHERE orders > 0 AND {column} >= $1 AND {column} <= $3 GROUP BY 1 ORDER BY 1"
-    );
-    let bins: Vec<(i64, i64)> = db.fetch_all(&sql, args![stretch.low, width, stretch.high]).await?;
-    let mut out = Vec::new();
-    let mut below = stretch.below;
-    for (bin, count) in bins {
-        let ranks: Vec<i64> = stretch.ranks.iter().copied().filter(|r| (below..below + count).contains(r)).collect();
-        if !ranks.is_empty() {
-            let low = stretch.low + bin * width;
-            let high = low.saturating_add(width - 1).min(stretch.high);
-            out.push(Stretch { low, high, below, ranks });
+/// The values between which a rank of all `n` lies, as far as a sample tells; everything when the sample ends there.
+fn neighbourhood(sample: &[(f64, i64)], size: i64, rank: i64, n: i64, width: i64) -> (f64, f64) {
+    let at = (i128::from(rank) * i128::from(size) / i128::from(n)) as i64;
+    let value = |rank: i64| {
+        let mut below = 0;
+        sample.iter().find(|(_, count)| {
+            below += count;
+            rank < below
+        })
+    };
+    let low = if at < width { None } else { value(at - width) };
+    let high = value(at.saturating_add(width));
+    (low.map_or(f64::NEG_INFINITY, |v| v.0), high.map_or(f64::INFINITY, |v| v.0))
+}
+
+/// Stretches in order, those that touch made one.
+fn merged(mut stretches: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    stretches.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut out: Vec<(f64, f64)> = Vec::new();
+    for (low, high) in stretches {
+        match out.last_mut() {
+            Some(last) if low <= last.1 => last.1 = last.1.max(high),
+            _ => out.push((low, high)),
         }
+    }
+    out
+}
+
+/// The value at a rank, when it is among those that were fetched. `None` stands for values outside of every stretch.
+fn value_at(found: &[(Option<f64>, i64)], rank: i64) -> Option<f64> {
+    let mut below = 0;
+    for (value, count) in found {
         below += count;
+        if rank < below {
+            return *value;
+        }
     }
-    Ok(out)
+    None
+}
+
+impl Population<'_> {
+    fn of(&self, first: i64, last: i64) -> Vec<Value> {
+        let mut values = self.values.clone();
+        values[0] = first.into();
+        values[1] = last.into();
+        values
+    }
+
+    /// Different values of a bucket range with how often each is there, ascending.
+    async fn fetch(&self, db: &Db, first: i64, last: i64) -> DbResult<Vec<(f64, i64)>> {
+        let (number, rows) = (self.number, self.rows);
+        let sql = format!(
+            "SELECT v, COUNT(*) FROM (SELECT CAST({number} AS DOUBLE PRECISION) AS v FROM {rows}) n WHERE v IS NOT NULL GROUP BY v"
+        );
+        let mut values: Vec<(f64, i64)> = db.fetch_all(&sql, self.of(first, last)).await?;
+        values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(values)
+    }
+
+    /// Everybody's values in order: those inside of a stretch each, the others as one count per gap.
+    async fn count(&self, db: &Db, stretches: &[(f64, f64)]) -> DbResult<Vec<(Option<f64>, i64)>> {
+        let (number, rows) = (self.number, self.rows);
+        let mut values = self.of(0, BUCKETS - 1);
+        let mut bind = |value: f64| {
+            values.push(value.into());
+            format!("${}", values.len())
+        };
+        // Piece 2n is the gap before stretch n, piece 2n + 1 the stretch.
+        let mut pieces = String::new();
+        for (n, (low, high)) in stretches.iter().enumerate() {
+            if low.is_finite() {
+                pieces.push_str(&format!(" WHEN v < {} THEN {}", bind(*low), 2 * n));
+            }
+            if high.is_finite() {
+                pieces.push_str(&format!(" WHEN v <= {} THEN {}", bind(*high), 2 * n + 1));
+            } else {
+                pieces.push_str(&format!(" WHEN 1 = 1 THEN {}", 2 * n + 1));
+            }
+        }
+        let sql = format!(
+            "SELECT CAST(piece AS BIGINT), w, COUNT(*) FROM (SELECT piece, CASE WHEN piece % 2 = 1 THEN v END AS w FROM \
+             (SELECT v, CASE{pieces} ELSE {} END AS piece FROM (SELECT CAST({number} AS DOUBLE PRECISION) AS v FROM {rows}) n) p_ \
+             WHERE v IS NOT NULL) q_ GROUP BY 1, 2",
+            2 * stretches.len()
+        );
+        let mut found: Vec<(i64, Option<f64>, i64)> = db.fetch_all(&sql, values).await?;
+        found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.unwrap_or(0.0).total_cmp(&b.1.unwrap_or(0.0))));
+        Ok(found.into_iter().map(|(_, value, count)| (value, count)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Conflict;
+
+    /// Ranks of skewed values with heavy ties, more than are fetched at once.
+    #[tokio::test]
+    async fn ranks_of_many_values_are_exact() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("a.db").display())).await.unwrap();
+        let n = FETCHED_MAX + 10_000;
+        let value = |i: i64| if i % 3 == 0 { 1.0 } else { ((i * 7_919) % n) as f64 / 2.0 };
+        let mut tx = db.begin().await.unwrap();
+        for part in (0..n).collect::<Vec<_>>().chunks(5_000) {
+            let rows = part.iter().flat_map(|i| {
+                let known = if i % 10 == 9 { None } else { Some(value(*i)) };
+                let zeros = [0_i64; 4].map(Value::from);
+                [Value::from(i % BUCKETS), format!("c{i}").into(), Value::from(known)].into_iter().chain(zeros)
+            });
+            let columns =
+                ["bucket", "customer_id", "usual_gap_days", "orders", "purchase_days", "revenue", "open_tickets"];
+            let columns: Vec<&str> = columns.into_iter().chain(["computed_at"]).collect();
+            let rows: Vec<Value> =
+                rows.collect::<Vec<_>>().chunks(7).flat_map(|r| [r, &[Value::from(0_i64)]].concat()).collect();
+            tx.insert_rows("profile", &columns, rows, Conflict::Keep).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let mut all: Vec<f64> = (0..n).filter(|i| i % 10 != 9).map(value).collect();
+        all.sort_by(f64::total_cmp);
+        let rows = "profile p WHERE p.bucket >= $1 AND p.bucket <= $2";
+        let values = vec![Value::Int(None), Value::Int(None)];
+        let population = Population { rows, values, number: "p.usual_gap_days" };
+        let asked = |n: i64| vec![0, 1, n / 10, n / 3, n / 2, n * 9 / 10, n - 2, n - 1, n * 5];
+        let (count, found) = values_at(&db, &population, asked).await.unwrap();
+        assert_eq!(count, all.len() as i64);
+        let wanted: Vec<f64> = asked(count).iter().map(|r| all[(*r).min(count - 1) as usize]).collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn stretches_that_touch_become_one() {
+        assert_eq!(merged(vec![(5.0, 9.0), (1.0, 2.0), (2.0, 3.0)]), [(1.0, 3.0), (5.0, 9.0)]);
+        assert_eq!(merged(vec![]), []);
+    }
 }

@@ -26,6 +26,17 @@ const SLICE_TRIES: u32 = 5;
 /// The entry of table `meta` that says in which zone the stored local days were counted.
 const META_ZONE: &str = "profile_zone";
 
+/// Hands the customers of a slice on to whoever keeps what is decided about them.
+const NOTE_CHANGED: &str = "INSERT INTO segment_due (bucket, customer_id) SELECT bucket, customer_id FROM profile_due
+    WHERE bucket >= $1 AND bucket <= $2 ON CONFLICT (bucket, customer_id) DO NOTHING";
+/// The entry of table `meta` that counts refreshes of everyone.
+const META_EPOCH: &str = "profile_epoch";
+
+/// How often everybody's profile was computed: what is kept of an earlier epoch is to be decided anew.
+pub async fn epoch(db: &Db) -> DbResult<i64> {
+    super::meta_number(db, META_EPOCH).await
+}
+
 /// Whose profiles to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -54,6 +65,9 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
     let known: Option<(String,)> =
         db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![META_ZONE]).await?;
     let scope = if known.is_some_and(|(z,)| z == zone_name) { scope } else { Scope::Everyone };
+    if scope == Scope::Everyone {
+        set_meta(db, META_EPOCH, &(epoch(db).await? + 1).to_string()).await?;
+    }
     let names = event_names(db).await?;
     let statement = refresh_sql::statement(db.dialect(), scope, &names, &settings.time_zone, now);
 
@@ -76,6 +90,8 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
     }
     if totals.changed + totals.dropped > 0 || totals.everyone {
         Cuts::redraw(db, now).await?;
+        let changes = super::changes(db).await? + (totals.changed + totals.dropped) as i64;
+        set_meta(db, super::META_CHANGES, &changes.to_string()).await?;
     }
     if totals.everyone {
         set_meta(db, META_ZONE, &zone_name).await?;
@@ -138,6 +154,7 @@ async fn slice(db: &Db, scope: Scope, statement: &str, first: i64, last: i64, no
     totals.changed = tx.execute(statement, args![first, last, now]).await?;
     totals.dropped = tx.execute(refresh_sql::orphans(scope), range()).await?;
     if scope == Scope::Dirty {
+        tx.execute(NOTE_CHANGED, range()).await?;
         tx.execute("DELETE FROM profile_due WHERE bucket >= $1 AND bucket <= $2", range()).await?;
     }
     tx.commit().await?;

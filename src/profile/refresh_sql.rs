@@ -11,7 +11,7 @@ use crate::clock::Millis;
 use crate::db::Dialect;
 
 /// What is stored beside the key and `computed_at`, in the order in which [`statement`] selects it.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "orders",
     "purchase_days",
     "revenue",
@@ -32,6 +32,7 @@ const COLUMNS: [&str; 20] = [
     "last_rating",
     "last_rating_at",
     "last_event_at",
+    "last_return_at",
 ];
 /// How many categories an affinity keeps.
 const AFFINITY_CATEGORIES: u32 = 5;
@@ -42,6 +43,8 @@ const AFTER_SORTABLE: u32 = 17;
 
 /// An order that counts, over alias `o`.
 pub const COUNTED: &str = "o.status = 'placed' AND o.total >= 0";
+/// An order that came back, over alias `o`.
+pub const RETURNED: &str = "(o.status = 'returned' OR (o.status = 'placed' AND o.total < 0))";
 /// An order whose total is part of revenue, over alias `o`.
 const IN_REVENUE: &str = "o.status = 'placed' OR (o.status = 'returned' AND o.total < 0)";
 
@@ -70,7 +73,7 @@ pub(super) fn statement(dialect: Dialect, scope: Scope, names: &EventNames, zone
                 o.first_order_at, o.last_order_at, g.previous_order_at, g.first_order_day, g.last_order_day,
                 g.last_gap_days, g.usual_gap_days, g.earlier_gap_days, a.top_category, a.affinity,
                 e.last_viewed_at, e.last_viewed_sku, COALESCE(k.open_tickets, 0), e.last_rating, e.last_rating_at,
-                e.last_event_at, $3
+                e.last_event_at, o.last_return_at, $3
          FROM ({target}) t
          LEFT JOIN ({orders}) o ON {on_o}
          LEFT JOIN ({gaps}) g ON {on_g}
@@ -133,13 +136,14 @@ fn source(scope: Scope, table: &str, alias: &str) -> String {
 fn orders(scope: Scope) -> String {
     let from = source(scope, "customer_order", "o");
     format!(
-        "SELECT q.bucket, q.customer_id, q.orders, q.revenue, q.first_order_at, q.last_order_at,
+        "SELECT q.bucket, q.customer_id, q.orders, q.revenue, q.first_order_at, q.last_order_at, q.last_return_at,
                 CASE WHEN q.orders > 0 THEN (2 * q.gross + q.orders) / (2 * q.orders) END AS average_order
          FROM (SELECT o.bucket, o.customer_id, COUNT(*) FILTER (WHERE {COUNTED}) AS orders,
                       CAST(SUM(o.total) FILTER (WHERE {IN_REVENUE}) AS BIGINT) AS revenue,
                       CAST(SUM(o.total) FILTER (WHERE {COUNTED}) AS BIGINT) AS gross,
                       MIN(o.ordered_at) FILTER (WHERE {COUNTED}) AS first_order_at,
-                      MAX(o.ordered_at) FILTER (WHERE {COUNTED}) AS last_order_at
+                      MAX(o.ordered_at) FILTER (WHERE {COUNTED}) AS last_order_at,
+                      MAX(o.ordered_at) FILTER (WHERE {RETURNED}) AS last_return_at
                FROM {from} GROUP BY o.bucket, o.customer_id) q"
     )
 }

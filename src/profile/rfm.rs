@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quantile;
+use super::quantile::{self, Population};
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Binds, Db, DbResult};
@@ -125,9 +125,12 @@ impl Cuts {
     /// Draw the cut points anew from the profiles and store them.
     pub(super) async fn redraw(db: &Db, now: Millis) -> DbResult<Option<Cuts>> {
         let ranks = |n: i64| (1..5).map(|k| n * k / 5).collect();
-        let (buyers, days) = quantile::values_at(db, "last_order_day", ranks).await?;
-        let (_, money) = quantile::values_at(db, "revenue", ranks).await?;
-        let four = |v: Vec<i64>| <[i64; 4]>::try_from(v).ok();
+        let rows = "profile p WHERE p.bucket >= $1 AND p.bucket <= $2 AND p.orders > 0";
+        let of = |number| Population { rows, values: args![0_i64, 0_i64], number };
+        let (buyers, days) = quantile::values_at(db, &of("p.last_order_day"), ranks).await?;
+        let (_, money) = quantile::values_at(db, &of("p.revenue"), ranks).await?;
+        // Both are whole numbers far below what a double holds exactly.
+        let four = |v: Vec<f64>| <[f64; 4]>::try_from(v).ok().map(|v| v.map(|x| x as i64));
         let cuts = four(days).zip(four(money)).map(|(recency, money)| Cuts { buyers, recency, money, drawn_at: now });
         match &cuts {
             Some(cuts) => {

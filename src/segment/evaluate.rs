@@ -1,19 +1,25 @@
 //! Rules at one planning instant against one database: who is in which segment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::library::Library;
-use super::rule::{Leaf, Op, Rule};
-use super::sql::{self, Statement};
+use super::resolve::{Defined, Resolved};
+use super::rule::{Leaf, Rule};
+use super::sql::{self, Scope, Statement};
 use crate::clock::Millis;
-use crate::db::{BUCKETS, Db, DbResult, Value};
+use crate::db::{BUCKETS, Db, DbResult, Dialect, Value};
 use crate::profile::Moment;
 use crate::settings::Settings;
 
 /// The most segments one evaluation decides: bits of a BIGINT, with its sign and one more kept free.
 pub const SEGMENTS_MAX: usize = 62;
-/// Buckets that [`Prepared::sizes`] asks for in one statement.
-const BUCKETS_PER_STATEMENT: i64 = 64;
+/// Buckets asked for in one statement where the whole table is gone through.
+pub(super) const BUCKETS_PER_STATEMENT: i64 = 64;
+/// The most measured columns of one statement, and the most funnels: below what engines allow in one SELECT (1,664) and one join (64).
+const COLUMNS_MAX: usize = 1_200;
+const FUNNELS_MAX: usize = 24;
+/// The most values of one statement; SQLite takes 32,766.
+const VALUES_MAX: usize = 30_000;
 
 /// Why segments cannot be picked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,31 +34,9 @@ pub enum CompileError {
 #[derive(Debug, Clone)]
 pub struct Compiled {
     names: Vec<String>,
-    /// The rules of these and of everything they refer to.
-    rules: BTreeMap<String, Rule>,
+    defined: BTreeMap<String, Defined>,
     as_of: Millis,
     settings: Settings,
-}
-
-/// What a rule needs to be decided, beside the customer.
-#[derive(Debug, Clone)]
-pub(super) struct Resolved {
-    pub rules: BTreeMap<String, Rule>,
-    pub moment: Moment,
-    /// Event name → its number in the database.
-    pub name_ids: HashMap<String, i64>,
-    /// Percentiles as values: field, comparison, percent → the value to compare with; absent before the first buyer.
-    thresholds: Vec<(&'static str, Op, f64, Option<i64>)>,
-}
-
-impl Resolved {
-    /// The value at a percentile; `None` when nobody has bought.
-    pub fn threshold(&self, field: &str, op: Op, percent: f64) -> Option<i64> {
-        self.thresholds
-            .iter()
-            .find(|(f, o, p, _)| *f == field && *o == op && *p == percent)
-            .and_then(|(.., value)| *value)
-    }
 }
 
 /// Segments ready to be evaluated, any number of times.
@@ -60,7 +44,8 @@ impl Resolved {
 pub struct Prepared {
     names: Vec<String>,
     pub(super) resolved: Resolved,
-    statement: Option<Statement>,
+    /// Together they decide all; most often it is one.
+    statements: Vec<Statement>,
 }
 
 /// Somebody who is in at least one of the segments.
@@ -90,53 +75,140 @@ impl Compiled {
         if names.len() > SEGMENTS_MAX {
             return Err(CompileError::TooMany(names.len()));
         }
-        let mut rules = BTreeMap::new();
-        let mut open: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        while let Some(name) = open.pop() {
-            if rules.contains_key(&name) {
-                continue;
-            }
-            let segment = library.get(&name).ok_or_else(|| CompileError::Unknown(name.clone()))?;
-            open.extend(segment.rule.references().map(|r| r.name.clone()));
-            rules.insert(name, segment.rule.clone());
-        }
+        let defined = definitions(library, names)?;
         let names = names.iter().map(|n| (*n).to_owned()).collect();
-        Ok(Compiled { names, rules, as_of, settings: settings.clone() })
+        Ok(Compiled { names, defined, as_of, settings: settings.clone() })
     }
 
-    /// Ask the database what the statement needs to know.
+    /// Ask the database what the statements need to know.
     pub async fn prepare(&self, db: &Db) -> DbResult<Prepared> {
         let moment = Moment::at(db, &self.settings, self.as_of).await?;
-        let rows: Vec<(String, i64)> = db.fetch_all("SELECT name, name_id FROM event_name", vec![]).await?;
-        let mut thresholds: Vec<(&'static str, Op, f64, Option<i64>)> = Vec::new();
-        for leaf in self.rules.values().flat_map(Rule::leaves) {
-            let Leaf::Percentile { field, at_least, at_most } = leaf else { continue };
-            for (op, percent) in [(Op::Gte, at_least), (Op::Lte, at_most)] {
-                let Some(percent) = percent else { continue };
-                if !thresholds.iter().any(|(f, o, p, _)| *f == field.name && *o == op && p == percent) {
-                    thresholds.push((field.name, op, *percent, sql::threshold(db, field.name, op, *percent).await?));
-                }
-            }
-        }
-        let resolved = Resolved { rules: self.rules.clone(), moment, name_ids: rows.into_iter().collect(), thresholds };
-        let picked: Vec<&Rule> = self.names.iter().map(|n| &resolved.rules[n]).collect();
-        let statement = (!picked.is_empty()).then(|| sql::statement(db.dialect(), &resolved, &picked));
-        Ok(Prepared { names: self.names.clone(), resolved, statement })
+        let resolved = Resolved::ask(db, self.defined.clone(), moment).await?;
+        Ok(Prepared::new(db.dialect(), self.names.clone(), resolved))
+    }
+
+    /// Without a database, for people given as they are: [`explain`](super::explain) decides, nothing else does.
+    pub fn unprepared(&self) -> Prepared {
+        let moment = Moment::with_cuts(&self.settings, self.as_of, None);
+        let resolved = Resolved::unasked(self.defined.clone(), moment);
+        Prepared { names: self.names.clone(), resolved, statements: Vec::new() }
     }
 }
 
+/// The definitions of segments and of everything they refer to.
+pub(super) fn definitions(library: &Library, names: &[&str]) -> Result<BTreeMap<String, Defined>, CompileError> {
+    let mut defined = BTreeMap::new();
+    let mut open: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+    while let Some(name) = open.pop() {
+        if defined.contains_key(&name) {
+            continue;
+        }
+        let segment = library.get(&name).ok_or_else(|| CompileError::Unknown(name.clone()))?;
+        open.extend(segment.rule.references().map(|r| r.name.clone()));
+        defined.insert(name, Defined { rule: segment.rule.clone(), pick: segment.pick.clone() });
+    }
+    Ok(defined)
+}
+
+/// The statements that decide segments, each with its bit; as few as the engines' limits allow.
+pub(super) fn statements(
+    dialect: Dialect,
+    resolved: &Resolved,
+    scope: Scope,
+    segments: &[(u32, &str)],
+) -> Vec<Statement> {
+    let mut out = Vec::new();
+    let mut group: Vec<(u32, &str)> = Vec::new();
+    let mut total = Cost::default();
+    let costs: Vec<Cost> = segments.iter().map(|(_, name)| cost(resolved, name)).collect();
+    for (segment, cost) in segments.iter().zip(costs) {
+        let sum = Cost { columns: total.columns + cost.columns, funnels: total.funnels + cost.funnels };
+        if !group.is_empty() && (sum.columns > COLUMNS_MAX || sum.funnels > FUNNELS_MAX) {
+            push_statements(dialect, resolved, scope, &group, &mut out);
+            group.clear();
+            total = cost;
+        } else {
+            total = sum;
+        }
+        group.push(*segment);
+    }
+    if !group.is_empty() {
+        push_statements(dialect, resolved, scope, &group, &mut out);
+    }
+    out
+}
+
+/// One statement, or several when it would have too many values.
+fn push_statements(
+    dialect: Dialect,
+    resolved: &Resolved,
+    scope: Scope,
+    group: &[(u32, &str)],
+    out: &mut Vec<Statement>,
+) {
+    let rules: Vec<(u32, Rule)> = group.iter().map(|(bit, name)| (*bit, Rule::member_of(name))).collect();
+    let borrowed: Vec<(u32, &Rule)> = rules.iter().map(|(bit, rule)| (*bit, rule)).collect();
+    let statement = sql::statement(dialect, resolved, scope, &borrowed);
+    if statement.values.len() > VALUES_MAX && group.len() > 1 {
+        let (left, right) = group.split_at(group.len() / 2);
+        push_statements(dialect, resolved, scope, left, out);
+        push_statements(dialect, resolved, scope, right, out);
+    } else {
+        out.push(statement);
+    }
+}
+
+/// What a rule takes of a statement, once its references are written out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    columns: usize,
+    funnels: usize,
+}
+
+fn cost(resolved: &Resolved, name: &str) -> Cost {
+    let mut sum = Cost::default();
+    for leaf in resolved.rule(name).leaves() {
+        match leaf {
+            Leaf::Funnel(_) => sum.funnels += 1,
+            Leaf::InSegment(references) => {
+                for reference in references {
+                    let inner = cost(resolved, &reference.name);
+                    sum.columns += inner.columns;
+                    sum.funnels += inner.funnels;
+                }
+            }
+            leaf => sum.columns += leaf.columns(),
+        }
+    }
+    sum
+}
+
 impl Prepared {
+    fn new(dialect: Dialect, names: Vec<String>, resolved: Resolved) -> Prepared {
+        let segments: Vec<(u32, &str)> = names.iter().enumerate().map(|(n, name)| (n as u32, name.as_str())).collect();
+        let statements = statements(dialect, &resolved, Scope::Everyone, &segments);
+        Prepared { names, resolved, statements }
+    }
+
     /// The members among customers of buckets `first ..= last`, by bucket and customer_id. Customers without a profile are in no segment.
     pub async fn evaluate(&self, db: &Db, first: i64, last: i64) -> DbResult<Vec<Member>> {
-        let Some(statement) = &self.statement else { return Ok(Vec::new()) };
-        let sql = format!("SELECT bucket, customer_id, bits FROM ({}) found", statement.sql);
-        let rows: Vec<(i64, String, i64)> = db.fetch_all(&sql, statement.values_for(first, last)).await?;
-        let mut members: Vec<Member> = rows
-            .into_iter()
-            .map(|(bucket, customer_id, bits)| Member { bucket, customer_id, bits: bits as u64 })
-            .collect();
+        let mut members: Vec<Member> = Vec::new();
+        for statement in &self.statements {
+            let sql = format!("SELECT bucket, customer_id, bits FROM ({}) found WHERE bits <> 0", statement.sql);
+            let rows: Vec<(i64, String, i64)> = db.fetch_all(&sql, statement.values_for(first, last)).await?;
+            members.extend(rows.into_iter().map(|(bucket, customer_id, bits)| Member {
+                bucket,
+                customer_id,
+                bits: bits as u64,
+            }));
+        }
         // Sorted here and not by the engine, whose collation decides the order of text.
         members.sort_unstable();
+        members.dedup_by(|later, kept| {
+            let same = later.bucket == kept.bucket && later.customer_id == kept.customer_id;
+            kept.bits |= if same { later.bits } else { 0 };
+            same
+        });
         Ok(members)
     }
 
@@ -148,21 +220,18 @@ impl Prepared {
     /// The size of each picked segment, in their order; no list of people leaves the database.
     pub async fn sizes(&self, db: &Db) -> DbResult<Vec<Size>> {
         let mut sizes = vec![Size::default(); self.names.len()];
-        let Some(statement) = &self.statement else { return Ok(sizes) };
-        let sql =
-            format!("SELECT bits, COUNT(*), CAST(SUM(revenue) AS BIGINT) FROM ({}) found GROUP BY bits", statement.sql);
-        let mut first = 0;
-        while first < BUCKETS {
-            let last = first + BUCKETS_PER_STATEMENT - 1;
-            let rows: Vec<(i64, i64, i64)> = db.fetch_all(&sql, statement.values_for(first, last)).await?;
-            for (bits, people, revenue) in rows {
-                for (n, size) in sizes.iter_mut().enumerate().filter(|(n, _)| bits & (1 << n) != 0) {
-                    debug_assert!(n < SEGMENTS_MAX);
-                    size.people += people;
-                    size.revenue += revenue;
+        for statement in &self.statements {
+            let sql = format!(
+                "SELECT bits, COUNT(*), CAST(SUM(revenue) AS BIGINT) FROM ({}) found WHERE bits <> 0 GROUP BY bits",
+                statement.sql
+            );
+            for first in (0..BUCKETS).step_by(BUCKETS_PER_STATEMENT as usize) {
+                let values = statement.values_for(first, first + BUCKETS_PER_STATEMENT - 1);
+                let rows: Vec<(i64, i64, i64)> = db.fetch_all(&sql, values).await?;
+                for (bits, people, revenue) in rows {
+                    add(&mut sizes, bits as u64, people, revenue);
                 }
             }
-            first = last + 1;
         }
         Ok(sizes)
     }
@@ -172,9 +241,9 @@ impl Prepared {
         &self.names
     }
 
-    /// The statement and its values, for people to look at. The first two values are the bucket range.
-    pub fn statement(&self) -> Option<(&str, &[Value])> {
-        self.statement.as_ref().map(|s| (s.sql.as_str(), s.values.as_slice()))
+    /// The statements and their values, for people to look at. The first two values are the bucket range.
+    pub fn statements(&self) -> impl Iterator<Item = (&str, &[Value])> {
+        self.statements.iter().map(|s| (s.sql.as_str(), s.values.as_slice()))
     }
 
     /// The instant and what else profiles are looked at with.
@@ -183,11 +252,10 @@ impl Prepared {
     }
 }
 
-impl Statement {
-    fn values_for(&self, first: i64, last: i64) -> Vec<Value> {
-        let mut values = self.values.clone();
-        values[0] = first.into();
-        values[1] = last.into();
-        values
+/// Count people with these bits in the size of each segment.
+pub(super) fn add(sizes: &mut [Size], bits: u64, people: i64, revenue: i64) {
+    for (_, size) in sizes.iter_mut().enumerate().filter(|(n, _)| bits & (1 << n) != 0) {
+        size.people += people;
+        size.revenue += revenue;
     }
 }

@@ -5,11 +5,12 @@
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::evaluate::{Prepared, Resolved};
+use super::evaluate::Prepared;
 use super::person::{Datum, Person};
-use super::rule::{Leaf, Op, Rule, What};
+use super::resolve::{Drawn, Resolved};
+use super::rule::{Leaf, Pick, Rule, Stretch, What};
 use super::words;
-use crate::profile::fields::Kind;
+use crate::profile::fields::{Field, Kind};
 use crate::settings::Settings;
 
 /// A rule or leaf decided for one person.
@@ -28,8 +29,8 @@ pub struct Proof {
 /// Explain a segment that was picked, or that a picked one refers to. `None` when it is neither.
 pub fn explain(prepared: &Prepared, name: &str, person: &Person, settings: &Settings) -> Option<Proof> {
     let resolved = &prepared.resolved;
-    let rule = resolved.rules.get(name)?;
-    Some(Explainer { resolved, person, settings }.rule(rule))
+    resolved.defined.get(name)?;
+    Some(Explainer { resolved, person, settings }.segment(name))
 }
 
 struct Explainer<'a> {
@@ -39,6 +40,33 @@ struct Explainer<'a> {
 }
 
 impl Explainer<'_> {
+    /// Its rule, and whether this member is picked.
+    fn segment(&self, name: &str) -> Proof {
+        let rule = self.rule(self.resolved.rule(name));
+        let pick = &self.resolved.defined[name].pick;
+        match self.resolved.drawn.get(name) {
+            Some(drawn) => {
+                let picked = self.picked(pick, drawn);
+                let holds = rule.holds && picked.holds;
+                Proof { holds, what: "all of".to_owned(), value: None, parts: vec![rule, picked] }
+            }
+            None => rule,
+        }
+    }
+
+    fn picked(&self, pick: &Pick, drawn: &Drawn) -> Proof {
+        let moment = &self.resolved.moment;
+        let value = drawn.top.as_ref().map(|edge| match edge {
+            None => "nobody has this number".to_owned(),
+            Some(edge) => {
+                let own = self.shown(self.person.field(edge.by, moment), Some(edge.by.kind));
+                format!("{own}; the edge is {}", self.edge(edge.by, Some(edge.value)))
+            }
+        });
+        let what = words::pick(pick);
+        Proof { holds: self.person.is_drawn(drawn, moment), what, value, parts: Vec::new() }
+    }
+
     fn rule(&self, rule: &Rule) -> Proof {
         let group = |what: &str, rules: &[Rule], decide: fn(&[Proof]) -> bool| {
             let parts: Vec<Proof> = rules.iter().map(|r| self.rule(r)).collect();
@@ -61,50 +89,74 @@ impl Explainer<'_> {
             Leaf::History(history) => {
                 let found = person.history(history, self.resolved);
                 let mut value: Vec<String> =
-                    found.measured.iter().map(|(m, v)| words::measured(*m, *v, self.settings)).collect();
+                    found.measured.iter().map(|(m, v)| words::measured(m, v.as_ref(), self.settings)).collect();
                 match found.latest_at {
                     Some(at) => value.push(format!("last {}", words::instant(at, self.settings))),
                     None => value = vec!["never".to_owned()],
                 }
                 decided(found.holds, value.join(", "))
             }
+            Leaf::Last(rows) => {
+                let (holds, latest_at) = person.last(rows, moment);
+                let value =
+                    latest_at.map_or("never".to_owned(), |at| format!("last {}", words::instant(at, self.settings)));
+                decided(holds, value)
+            }
+            Leaf::Funnel(steps) => {
+                let way = person.funnel(steps, moment);
+                let value = match &way {
+                    Some(way) => {
+                        let instants: Vec<String> = way.iter().map(|at| words::instant(*at, self.settings)).collect();
+                        instants.join(" → ")
+                    }
+                    None => "no way through".to_owned(),
+                };
+                decided(way.is_some(), value)
+            }
             Leaf::Customer { what: field, checks, window } => {
-                let holds = person.customer_holds(field, checks, *window, moment);
+                let holds = person.customer_holds(field, checks, window, moment);
                 let kind = if let What::Field(f) = field { Some(f.kind) } else { None };
                 decided(holds, self.shown(person.value(field, moment), kind))
             }
-            Leaf::Percentile { field, at_least, at_most } => {
-                let value = person.field(field, moment);
-                let mut holds = person.facts.orders > 0;
-                let mut edges = Vec::new();
-                for (op, percent) in [(Op::Gte, at_least), (Op::Lte, at_most)] {
-                    let Some(percent) = percent else { continue };
-                    let edge = self.resolved.threshold(field.name, op, *percent);
-                    let passes = matches!((&value, edge), (Some(Datum::Int(v)), Some(edge)) if op.holds(v.cmp(&edge)));
-                    holds = holds && passes;
-                    let edge = edge.map(Datum::Int);
-                    edges.push(format!("the edge is {}", self.shown(edge, Some(field.kind))));
-                }
-                decided(holds, format!("{}; {}", self.shown(value, Some(field.kind)), edges.join(", ")))
+            Leaf::Percentile { field, any_of } => {
+                let value = match person.given.percentiles.get(field.sql) {
+                    Some(place) => format!("percentile {place}"),
+                    None => {
+                        let own = self.shown(person.field(field, moment), Some(field.kind));
+                        format!("{own}; {}", self.edges(field, any_of))
+                    }
+                };
+                decided(person.percentile_holds(field, any_of, self.resolved), value)
             }
             Leaf::Rfm(names) => {
-                let rfm = person.facts.rfm(moment);
+                let rfm = person.rfm(moment);
                 let value = match (rfm, person.facts.scores(moment)) {
                     (Some(name), Some((r, f, m))) => format!("{} (R{r} F{f} M{m})", name.name()),
+                    (Some(name), None) => name.name().to_owned(),
                     _ => "no scores before the first order".to_owned(),
                 };
                 decided(rfm.is_some_and(|r| names.contains(&r)), value)
             }
             Leaf::Lifecycle(stages) => {
-                let stage = person.facts.stage(moment);
+                let stage = person.stage(moment);
                 decided(stages.contains(&stage), stage.name().to_owned())
+            }
+            Leaf::Tier(tier) => {
+                let value = match &person.given.tier {
+                    Some(tier) => tier.clone(),
+                    None => words::measured(
+                        &tier.measure,
+                        Some(&Datum::Int(person.tier_value(tier, moment))),
+                        self.settings,
+                    ),
+                };
+                decided(person.tier_holds(tier, moment), value)
             }
             Leaf::InSegment(references) => {
                 let parts: Vec<Proof> = references
                     .iter()
                     .map(|r| {
-                        let rule = self.resolved.rules.get(&r.name).expect("references are checked at load");
-                        let proof = self.rule(rule);
+                        let proof = self.segment(&r.name);
                         Proof {
                             holds: proof.holds,
                             what: format!("in segment {}", r.name),
@@ -119,6 +171,23 @@ impl Explainer<'_> {
                 }
             }
         }
+    }
+
+    /// The values at the asked percentiles.
+    fn edges(&self, field: &'static Field, any_of: &[Stretch]) -> String {
+        let bounds = any_of.iter().flat_map(|s| &s.0);
+        let mut edges: Vec<String> = bounds
+            .map(|(op, percent)| {
+                format!("the edge is {}", self.edge(field, self.resolved.threshold(field, *op, *percent)))
+            })
+            .collect();
+        edges.dedup();
+        edges.join(", ")
+    }
+
+    fn edge(&self, field: &Field, value: Option<f64>) -> String {
+        let value = value.map(|v| if field.kind == Kind::Real { Datum::Real(v) } else { Datum::Int(v as i64) });
+        self.shown(value, Some(field.kind))
     }
 
     fn shown(&self, value: Option<Datum>, kind: Option<Kind>) -> String {

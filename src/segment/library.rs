@@ -3,9 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::case::Tests;
 use super::evaluate::{CompileError, Compiled};
+use super::lint;
 use super::read;
-use super::rule::Rule;
+use super::rule::{Leaf, Pick, Rule};
+use super::words;
 use crate::clock::Millis;
 use crate::problem::{Place, Problems};
 use crate::settings::{self, Project, Settings};
@@ -13,7 +16,7 @@ use crate::yaml;
 
 /// Where segment files are.
 pub const FOLDER: &str = "campaigns/segments";
-/// The most leaves of a rule once `in_segment` is written out. A statement of 62 such segments still fits every engine's limits.
+/// The most measured conditions of a rule once `in_segment` is written out. A statement of 62 such segments still fits every engine's limits.
 const LEAVES_MAX: usize = 400;
 
 /// A checked segment.
@@ -25,6 +28,22 @@ pub struct Segment {
     /// Where its name stands.
     pub place: Place,
     pub rule: Rule,
+    /// Where `where` begins.
+    pub rule_place: Place,
+    /// Who of those that the rule holds for is taken.
+    pub pick: Pick,
+    /// What the file expects of itself.
+    pub tests: Tests,
+    /// Used by no campaign and meant so.
+    pub watched: bool,
+}
+
+impl Segment {
+    /// Rule and pick as one sentence without its full stop.
+    pub fn sentence(&self, settings: &Settings) -> String {
+        let rule = words::sentence(&self.rule, settings);
+        if self.pick == Pick::default() { rule } else { format!("{rule}; of these {}", words::pick(&self.pick)) }
+    }
 }
 
 /// The project's segments by name.
@@ -45,7 +64,7 @@ impl Library {
                 Added::Broken(name) => broken.extend(name),
             }
         }
-        library.check(&broken, problems);
+        library.check(&broken, &project.settings, problems);
         library
     }
 
@@ -58,7 +77,7 @@ impl Library {
                 broken.extend(name);
             }
         }
-        library.check(&broken, problems);
+        library.check(&broken, settings, problems);
         library
     }
 
@@ -79,16 +98,26 @@ impl Library {
                 .hint(format!("the first is {first}"));
             return Added::Whole;
         }
-        let segment = Segment { name: read.name.clone(), title: read.title, place: read.name_place, rule: read.rule };
+        let segment = Segment {
+            name: read.name.clone(),
+            title: read.title,
+            place: read.name_place,
+            rule: read.rule,
+            rule_place: read.rule_place,
+            pick: read.pick,
+            tests: read.tests,
+            watched: read.watched,
+        };
         self.segments.insert(read.name, segment);
         Added::Whole
     }
 
     /// Check references, loops and sizes; drop what cannot be used.
-    fn check(&mut self, broken: &[String], problems: &mut Problems) {
+    fn check(&mut self, broken: &[String], settings: &Settings, problems: &mut Problems) {
         let mut bad: Vec<String> = broken.to_vec();
         for segment in self.segments.values() {
-            for reference in segment.rule.references() {
+            let expected = segment.tests.sets.iter().flat_map(|t| t.expectation.references());
+            for reference in segment.rule.references().chain(expected) {
                 if self.segments.contains_key(&reference.name) || broken.contains(&reference.name) {
                     continue;
                 }
@@ -123,6 +152,15 @@ impl Library {
                 .hint("split it, or name fewer segments in it");
         }
         self.drop_with_dependants(large);
+        for segment in self.segments.values() {
+            lint::segment(segment, self, settings, problems);
+        }
+        lint::alike(self, problems);
+    }
+
+    /// Lint how segments are used: `used` by campaigns, which are the only ones that `received` and `clicked` may name.
+    pub fn lint_use(&self, used: &[&str], campaigns: &[&str], problems: &mut Problems) {
+        lint::uses(self, used, campaigns, problems);
     }
 
     fn drop_with_dependants(&mut self, mut bad: Vec<String>) {
@@ -139,7 +177,7 @@ impl Library {
             return *size;
         }
         let rule = &self.segments[name].rule;
-        let own = rule.leaves().len();
+        let own: usize = rule.leaves().into_iter().map(Leaf::columns).sum();
         let size = rule.references().fold(own, |n, r| n.saturating_add(self.leaves(&r.name, sizes)));
         sizes.insert(name.to_owned(), size);
         size

@@ -1,8 +1,10 @@
 //! A checked rule: what an author's YAML says, with every word resolved to something that exists.
 //!
-//! Two-valued logic: a comparison with a missing value is false, so `none` and `did_not` hold for those of whom nothing is known.
+//! Two-valued logic: a comparison with a missing value is false, so `none`, `did_not` and `bought_not` hold for those of whom nothing is known.
 
-use crate::clock::{self, Millis};
+use jiff::civil::Date;
+
+use crate::clock::Millis;
 use crate::problem::Place;
 use crate::profile::fields::Field;
 use crate::profile::{Moment, Rfm, Stage};
@@ -23,22 +25,27 @@ pub enum Rule {
 /// One condition.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Leaf {
-    /// What somebody did, bought, received or agreed to.
+    /// What somebody did, bought, received, clicked or agreed to.
     History(History),
-    /// A field or attribute.
+    /// The latest row of the source in the window passes the tests.
+    Last(Rows),
+    /// Rows in this order.
+    Funnel(Vec<FunnelStep>),
+    /// A field, score or attribute.
     Customer {
         what: What,
         checks: Vec<Check>,
         window: Window,
     },
-    /// The place of a number among those of all buyers, 0 to 100.
+    /// The place of a number among those of all buyers: one of these stretches holds.
     Percentile {
         field: &'static Field,
-        at_least: Option<f64>,
-        at_most: Option<f64>,
+        any_of: Vec<Stretch>,
     },
     Rfm(Vec<Rfm>),
     Lifecycle(Vec<Stage>),
+    /// The loyalty tier is one of these.
+    Tier(Tier),
     /// In at least one of these segments.
     InSegment(Vec<Reference>),
 }
@@ -59,21 +66,46 @@ impl PartialEq for Reference {
 /// What is known of a customer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
+    /// Of the profile, the customer or a model's scores.
     Field(&'static Field),
     /// A column of the shop's own, kept in the JSON of `customer.attributes`.
-    Attribute(String),
+    Attribute(Attribute),
 }
 
-/// Rows of one table that pass the tests, lie in the window, and are measured.
+/// A member of a JSON object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    pub name: String,
+    /// Holds a date, `YYYY-MM-DD`; anything else in it is missing.
+    pub is_date: bool,
+}
+
+/// Rows of one source that lie in a window and pass tests.
 #[derive(Debug, Clone, PartialEq)]
-pub struct History {
+pub struct Rows {
     pub source: Source,
-    /// `did_not`: the opposite of everything else in this leaf.
-    pub negated: bool,
     pub with: Vec<PropertyTest>,
     pub window: Window,
+}
+
+/// Rows, measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    pub rows: Rows,
+    /// `did_not`, `bought_not`: the opposite of everything else in this leaf.
+    pub negated: bool,
     /// All must pass; empty asks for at least one row.
     pub measures: Vec<(Measure, Vec<Check>)>,
+}
+
+/// One step of a funnel. The first is a row in its window; each later one comes, or does not, after the row of the `did` step before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FunnelStep {
+    pub rows: Rows,
+    /// No such row came in that time, and the time is over.
+    pub negated: bool,
+    /// So long after the row before; a day is 24 hours. Without: ever after.
+    pub within_after: Option<Span>,
 }
 
 /// Where the rows come from.
@@ -89,19 +121,23 @@ pub enum Source {
     Lines,
     /// Messages of a campaign (and step) that the recipient's server accepted, or may have.
     Messages { campaign: String, step: Option<String> },
+    /// Clicks on links of a campaign's messages.
+    Clicks { campaign: String, step: Option<String> },
     /// Standing consent to a topic.
     Consent { topic: String },
 }
 
 /// What is measured over the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Measure {
     /// How many rows. None is zero.
     Times,
     /// How many different orders. None is zero.
     Orders,
-    /// The sum of a whole-number column. Of no rows it is missing.
-    Sum(Column),
+    /// The sum of a property. Of no known value it is missing.
+    Sum(Property),
+    /// How many different known values of a property. None is zero.
+    Distinct(Property),
 }
 
 /// A typed column of a source.
@@ -115,6 +151,9 @@ pub enum Column {
     Quantity,
     Amount,
     Score,
+    /// Of the product a line is about.
+    ProductName,
+    ProductPrice,
 }
 
 impl Column {
@@ -129,6 +168,8 @@ impl Column {
             Column::Quantity => "quantity",
             Column::Amount => "amount",
             Column::Score => "score",
+            Column::ProductName => "name",
+            Column::ProductPrice => "price",
         }
     }
 }
@@ -141,11 +182,13 @@ pub struct PropertyTest {
 }
 
 /// Where a property is kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Property {
     Column(Column),
     /// In the JSON of `event.properties`.
-    Json(String),
+    Json(Attribute),
+    /// In the JSON of `product.attributes` of the product a line is about.
+    Product(Attribute),
 }
 
 /// A comparison.
@@ -156,15 +199,44 @@ pub enum Check {
     In(Vec<Operand>),
     /// Known, or not known.
     Exists(bool),
-    /// With another field of the same customer, multiplied.
+    /// With another field of the same customer: times `factor`, plus `plus` (minor units, days or milliseconds, as the field has).
     Field {
         op: Op,
         field: &'static Field,
         factor: f64,
+        plus: f64,
     },
+    /// Text begins so; case counts.
+    StartsWith(String),
+    /// Text holds this; case counts.
+    Contains(String),
+    /// Text is like this; case counts.
+    Matches(Pattern),
+    /// A list holds one of these: a JSON list, or text separated by `;`.
+    Has(Vec<String>),
+    /// A date, compared with one.
+    Date(Op, Date),
+    /// The local date is one of these.
+    Calendar(Calendar),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A question about the local date of an instant, or about a date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Calendar {
+    /// Days of the week, Monday is 0.
+    Weekday(Vec<i64>),
+    /// Days of the month, 1 to 31.
+    DayOfMonth(Vec<i64>),
+    /// A later year's return of the day lies between so many days before today and so many after. The 29th of February returns on the 28th
+    /// in common years.
+    Anniversary { before: i64, after: i64 },
+}
+
+/// A text pattern: `*` is any run of characters, `?` exactly one. Texts longer than [`Pattern::TEXT_CHARS_MAX`] match none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(pub String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
     Gte,
     Gt,
@@ -219,30 +291,129 @@ pub enum Operand {
     Flag(bool),
 }
 
-/// A stretch of time before the planning instant. Without limits: ever, until then.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Bounds on a place among all buyers, in percent of them; all must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stretch(pub Vec<(Op, f64)>);
+
+/// A fifth of all buyers by a number, as authors name it.
+pub const BANDS: [(&str, f64, f64); 5] =
+    [("bottom", 0.0, 20.0), ("low", 20.0, 40.0), ("middle", 40.0, 60.0), ("high", 60.0, 80.0), ("top", 80.0, 100.0)];
+
+/// A loyalty tier: what it goes by, and the stretches of the asked tiers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tier {
+    pub names: Vec<String>,
+    /// Counted orders of the window; their number or their total.
+    pub measure: Measure,
+    pub window: Window,
+    /// From this (minor units, or orders) to below that.
+    pub stretches: Vec<(i64, Option<i64>)>,
+}
+
+/// A stretch of time. Without limits: ever, until the planning instant.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Window {
     pub in_last: Option<Span>,
     pub more_than_ago: Option<Span>,
+    /// From an instant to before another.
+    pub between: Option<(Millis, Millis)>,
+    pub since: Option<Since>,
+    pub days_after: Option<DaysAfter>,
+    /// Only on these days of the week, Monday is 0.
+    pub weekdays: Vec<i64>,
+}
+
+/// Where a window begins that has no length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    At(Millis),
+    /// An instant of the same customer; nothing lies after a missing one.
+    Field(&'static Field),
+}
+
+/// Local days counted from an instant of the same customer, whose own day is 0; both ends belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DaysAfter {
+    pub field: &'static Field,
+    pub from: i64,
+    pub to: i64,
 }
 
 impl Window {
     /// Whether it has a limit.
-    pub fn is_limited(self) -> bool {
-        self.in_last.is_some() || self.more_than_ago.is_some()
+    pub fn is_limited(&self) -> bool {
+        *self != Window::default()
     }
 
-    /// The instants `from ≤ at < until`. Spans of days begin at local midnight, so a day is in or out as a whole; spans of hours are exact.
-    pub fn bounds(self, moment: &Moment) -> (Option<Millis>, Millis) {
-        let ago = |span: Span| match span {
-            Span::Days(days) => clock::days_before(moment.as_of, days, &moment.zone),
-            Span::Exact(ms) => moment.as_of - ms,
-        };
-        (self.in_last.map(ago), self.more_than_ago.map_or(moment.as_of + 1, ago))
+    /// Whether it hangs on instants of the customer.
+    pub fn is_anchored(&self) -> bool {
+        self.days_after.is_some() || matches!(self.since, Some(Since::Field(_)))
+    }
+
+    /// The instants `from ≤ at < until` of what does not hang on the customer. Spans of days begin at local midnight, so a day is in or out as a
+    /// whole; spans of hours are exact.
+    pub fn bounds(&self, moment: &Moment) -> (Option<Millis>, Millis) {
+        let ago = |span: Span| span.before(moment.as_of, &moment.zone);
+        let since = if let Some(Since::At(at)) = self.since { Some(at) } else { None };
+        let from = [self.in_last.map(ago), self.between.map(|b| b.0), since].into_iter().flatten().max();
+        let until = [self.more_than_ago.map(ago), self.between.map(|b| b.1)].into_iter().flatten().min();
+        (from, until.unwrap_or(Millis::MAX).min(moment.as_of + 1))
     }
 }
 
+/// Who of the members of `where` is picked, apart from it, so that `where` stays a question about one person.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pick {
+    pub top: Option<Top>,
+    pub sample: Option<Sample>,
+}
+
+/// The members with the highest number; of equal ones the first by bucket and id, so that exactly so many are picked. Members whose number is
+/// missing are not picked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Top {
+    pub by: &'static Field,
+    pub take: Take,
+}
+
+/// How many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Take {
+    /// A share of the members of `where`, rounded up.
+    Share(f64),
+    Count(i64),
+}
+
+/// A share of the members, drawn by chance: the same people for the same salt, on every machine. Drawn in cells: the hash buckets of
+/// customers are dealt out anew for each salt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    pub share: f64,
+    pub salt: String,
+}
+
 impl Rule {
+    /// The rule as text, whatever the order of its parts and the places of its words: equal texts mean equal rules.
+    pub fn canonical(&self) -> String {
+        let group = |word: &str, rules: &[Rule]| {
+            let mut parts: Vec<String> = rules.iter().map(Rule::canonical).collect();
+            parts.sort_unstable();
+            parts.dedup();
+            if parts.len() == 1 && word != "none" { parts.remove(0) } else { format!("{word}({})", parts.join(",")) }
+        };
+        match self {
+            Rule::All(rules) => group("all", rules),
+            Rule::Any(rules) => group("any", rules),
+            Rule::None(rules) => group("none", rules),
+            Rule::Leaf(Leaf::InSegment(names)) => {
+                let mut names: Vec<&str> = names.iter().map(|n| n.name.as_str()).collect();
+                names.sort_unstable();
+                format!("in({})", names.join(","))
+            }
+            Rule::Leaf(leaf) => format!("{leaf:?}"),
+        }
+    }
+
     /// Every leaf.
     pub fn leaves(&self) -> Vec<&Leaf> {
         match self {
@@ -251,11 +422,107 @@ impl Rule {
         }
     }
 
+    /// Membership in a segment.
+    pub fn member_of(name: &str) -> Rule {
+        let place = Place::file("");
+        Rule::Leaf(Leaf::InSegment(vec![Reference { name: name.to_owned(), place }]))
+    }
+
     /// Every segment this rule names.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         self.leaves()
             .into_iter()
             .filter_map(|l| if let Leaf::InSegment(names) = l { Some(names) } else { None })
             .flatten()
+    }
+}
+
+impl Leaf {
+    /// Its sources and windows over time, for whoever must know which rows and instants it looks at.
+    pub fn windows(&self) -> Vec<(Option<&Source>, &Window)> {
+        match self {
+            Leaf::History(History { rows, .. }) | Leaf::Last(rows) => vec![(Some(&rows.source), &rows.window)],
+            Leaf::Funnel(steps) => steps.iter().map(|s| (Some(&s.rows.source), &s.rows.window)).collect(),
+            Leaf::Customer { window, .. } => vec![(None, window)],
+            Leaf::Tier(tier) => vec![(Some(&Source::OrdersPlaced), &tier.window)],
+            Leaf::Percentile { .. } | Leaf::Rfm(_) | Leaf::Lifecycle(_) | Leaf::InSegment(_) => Vec::new(),
+        }
+    }
+
+    /// How many measured columns it takes of a pass.
+    pub fn columns(&self) -> usize {
+        if let Leaf::History(history) = self { history.measures.len().max(1) } else { 1 }
+    }
+
+    /// The fields it compares, in any role.
+    pub fn fields(&self) -> Vec<&'static Field> {
+        let of_checks = |checks: &[Check]| -> Vec<&'static Field> {
+            checks.iter().filter_map(|c| if let Check::Field { field, .. } = c { Some(*field) } else { None }).collect()
+        };
+        let of_window = |w: &Window| {
+            let since = if let Some(Since::Field(f)) = w.since { Some(f) } else { None };
+            since.into_iter().chain(w.days_after.map(|d| d.field)).collect::<Vec<_>>()
+        };
+        let mut out: Vec<&'static Field> = self.windows().iter().flat_map(|(_, w)| of_window(w)).collect();
+        match self {
+            Leaf::Customer { what, checks, .. } => {
+                if let What::Field(field) = what {
+                    out.push(field);
+                }
+                out.extend(of_checks(checks));
+            }
+            Leaf::Percentile { field, .. } => out.push(field),
+            _ => {}
+        }
+        out
+    }
+}
+
+impl Pattern {
+    /// Engines look for a pattern by trying; this bounds their trouble.
+    pub const TEXT_CHARS_MAX: usize = 1_000;
+
+    /// Whether a text is like it.
+    pub fn matches(&self, text: &str) -> bool {
+        if text.chars().count() > Pattern::TEXT_CHARS_MAX {
+            return false;
+        }
+        // ends[i]: the first i characters of the pattern can end here. One pass over the text, no backtracking.
+        let pattern: Vec<char> = self.0.chars().collect();
+        let runs_on = |ends: &mut Vec<bool>| {
+            for (i, _) in pattern.iter().enumerate().filter(|(_, p)| **p == '*') {
+                ends[i + 1] |= ends[i];
+            }
+        };
+        let mut ends = vec![false; pattern.len() + 1];
+        ends[0] = true;
+        runs_on(&mut ends);
+        for c in text.chars() {
+            let mut next = vec![false; pattern.len() + 1];
+            for (i, p) in pattern.iter().enumerate().filter(|(i, _)| ends[*i]) {
+                match p {
+                    '*' => next[i] = true,
+                    p => next[i + 1] |= *p == '?' || *p == c,
+                }
+            }
+            runs_on(&mut next);
+            ends = next;
+        }
+        ends[pattern.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_a_whole() {
+        let like = |pattern: &str, text: &str| Pattern(pattern.to_owned()).matches(text);
+        assert!(like("*@example.com", "mia@example.com") && like("*@example.com", "@example.com"));
+        assert!(!like("*@example.com", "mia@example.com.evil.example") && !like("*@example.com", "mia@EXAMPLE.com"));
+        assert!(like("A-??*", "A-桜花") && like("A-??*", "A-12345") && !like("A-??*", "A-1"));
+        assert!(like("*", "") && !like("?", "") && like("a[b]%_", "a[b]%_") && !like("a_", "ab"));
+        assert!(!like("*a*a*b", &"a".repeat(1_000)) && !like("*", &"a".repeat(1_001)));
     }
 }

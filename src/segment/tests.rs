@@ -39,8 +39,8 @@ fn every_mistake_of_a_file_is_told_at_once_with_place_and_remedy() {
         did you mean `times`?
     campaigns/segments/a.yaml:10:15: error: an order has no property `totl` [unknown-property]
         did you mean `total`?
-    campaigns/segments/a.yaml:11:18: error: `totals` cannot be added up here [unknown-property]
-        known here: total
+    campaigns/segments/a.yaml:11:18: error: an order has no property `totals` [unknown-property]
+        did you mean `total`?
     campaigns/segments/a.yaml:12:13: error: `rfm` has no `champion` [unknown-word]
         did you mean `champions`?
     campaigns/segments/a.yaml:13:18: error: `lifecycle` has no `sleeping` [unknown-word]
@@ -49,18 +49,18 @@ fn every_mistake_of_a_file_is_told_at_once_with_place_and_remedy() {
         did you mean `offers`?
     campaigns/segments/a.yaml:16:12: error: 0.001 is not an amount of EUR [bad-amount]
         EUR has 2 decimals
-    campaigns/segments/a.yaml:18:11: error: `gt` orders numbers; this is text [wrong-type]
-        compare text with eq or in
+    campaigns/segments/a.yaml:18:11: error: `gt` does not fit `country`, which is text [wrong-type]
+        it can be compared with: eq, in, exists, starts_with, contains, matches
     campaigns/segments/a.yaml:19:7: error: `orders` is compared with nothing [missing-key]
-        one of: gte, gt, lte, lt, eq, in, exists
-    campaigns/segments/a.yaml:20:7: error: `score` is not supported yet [not-supported-yet]
-        remove it for now; nothing is ignored in silence
+        one of: gte, gt, lte, lt, between, eq, in, exists
+    campaigns/segments/a.yaml:20:7: error: `ltv.12m` is compared with nothing [missing-key]
+        one of: gte, gt, lte, lt, between, eq, in, exists
     campaigns/segments/a.yaml:22:7: error: `did` and `bought` in one rule [two-leaves]
         make a list of them under `all:` or `any:`
     campaigns/segments/a.yaml:23:7: error: `frobnicate` begins no rule [unknown-leaf]
-        known here: all, any, bought, consent, customer, did, did_not, in_segment, lifecycle, none, received, rfm
-    campaigns/segments/a.yaml:25:19: error: `percentile` of this field is not supported yet [not-supported-yet]
-        known here: revenue, orders, average_order
+        known here: all, any, bought, bought_not, clicked, consent, customer, did, did_not, funnel, in_segment, last, lifecycle, none, received, rfm, score, tier
+    campaigns/segments/a.yaml:25:19: error: `percentile` ranks numbers; `points` is a column or property of your own [wrong-type]
+        known here: every field and score that is a number, such as revenue or ltv.12m
     campaigns/segments/a.yaml:27:20: error: an amount of money cannot be compared with `orders`, which is a number [wrong-type]
     campaigns/segments/a.yaml:29:16: error: `in_last` must be a length of time such as 30d, 12h or 45m, not the text "soon" [wrong-type]
     campaigns/segments/a.yaml:30:12: error: `any` holds no rule [empty-group]
@@ -70,11 +70,9 @@ fn every_mistake_of_a_file_is_told_at_once_with_place_and_remedy() {
           gte: 2
     campaigns/segments/a.yaml:33:12: error: `yesterday` is not an instant [bad-instant]
         write 2026-11-24 or 2026-11-24T09:00; for a distance from now use in_last or more_than_ago
-    campaigns/segments/a.yaml:34:17: error: `in_last` and `more_than_ago` ask for an instant; `days_since_last_order` is a number [wrong-type]
-        known here: first_order_at, first_seen_at, last_event_at, last_order_at, last_rating_at, last_viewed_at, previous_order_at
-    campaigns/segments/a.yaml:36:1: error: `tests` is not supported yet [not-supported-yet]
-        remove it for now; nothing is ignored in silence
-    23 errors and 0 warnings
+    campaigns/segments/a.yaml:34:17: error: windows of time ask for an instant or a date; `days_since_last_order` is a number [wrong-type]
+        known here: first_order_at, first_seen_at, last_event_at, last_order_at, last_rating_at, last_return_at, last_viewed_at, previous_order_at
+    22 errors and 0 warnings
     "#);
 }
 

@@ -3,10 +3,12 @@
 //! What needs a variable that is not set (the database, the mail server, the secret) is kept as [`EnvText`] and asked for when it is
 //! used, so that `okaeri check` works where no secret is at hand.
 
+pub mod contract;
 pub mod env;
 mod read;
 mod smtp;
 
+pub use contract::{Contract, PropertyType};
 pub use env::{EnvText, NotSet};
 pub use smtp::{SmtpUrl, Tls};
 
@@ -48,8 +50,12 @@ pub struct Settings {
     /// The share of all customers whom no promotional campaign reaches, 0 to 1.
     pub holdout_global: f64,
     pub lifecycle: Lifecycle,
+    /// Loyalty tiers; `None` when there are none.
+    pub loyalty: Option<Loyalty>,
     pub topics: Vec<Topic>,
     pub sources: Vec<Source>,
+    /// What the shop's own data looks like; `None` when nothing is declared and every name is open.
+    pub contract: Option<Contract>,
 }
 
 /// Who the mail is from.
@@ -152,6 +158,25 @@ impl Default for Lifecycle {
     }
 }
 
+/// Loyalty tiers: each customer is in the highest whose threshold their counted orders reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loyalty {
+    pub by: LoyaltyBy,
+    /// Only orders so recent count; all when absent.
+    pub in_last: Option<Span>,
+    /// Name and threshold (minor units, or orders), ascending.
+    pub tiers: Vec<(String, i64)>,
+}
+
+/// What tiers go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoyaltyBy {
+    /// The total of counted orders.
+    Spend,
+    /// Their number.
+    Orders,
+}
+
 /// A subject people consent to or not.
 #[derive(Debug, Clone)]
 pub struct Topic {
@@ -203,7 +228,8 @@ impl Project {
     ) -> Option<Project> {
         let text = read_file(dir, FILE, problems)?;
         let node = crate::yaml::parse(FILE, &text, problems)?;
-        let settings = read::settings(&node, &lookup, problems)?;
+        let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
+        settings.contract = contract::load(dir, inline, problems);
         Some(Project { dir: dir.to_owned(), settings })
     }
 
@@ -230,6 +256,21 @@ impl Project {
 }
 
 impl Settings {
+    /// Settings from texts, each with the name its problems are told with: `okaeri.yaml`, and `contract.yaml` if there is one beside it.
+    /// Plain values stand in place of what is wrong.
+    pub fn from_texts(
+        (file, text): (&str, &str),
+        contract: Option<(&str, &str)>,
+        lookup: impl Fn(&str) -> Option<String>,
+        problems: &mut Problems,
+    ) -> Option<Settings> {
+        let node = crate::yaml::parse(file, text, problems)?;
+        let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
+        let beside = contract.map(|(file, text)| contract::parse(file, text, problems));
+        settings.contract = contract::the_only(inline, beside, problems);
+        Some(settings)
+    }
+
     /// The display name of the sender, or the project's name.
     pub fn sender_name(&self) -> &str {
         self.sender.name.as_deref().unwrap_or(&self.project)
@@ -251,16 +292,7 @@ pub fn read_file(dir: &Path, name: &str, problems: &mut Problems) -> Option<Stri
         return None;
     }
     match std::fs::read(&path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Some(text),
-            Err(e) => {
-                let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-                problems
-                    .error("not-utf8", &Place { line, column: 1, ..place }, "not UTF-8 text")
-                    .hint("save the file as UTF-8");
-                None
-            }
-        },
+        Ok(bytes) => text_of(bytes, place, problems),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let problem = problems.error("missing-file", &place, format!("not found in {}", dir.display()));
             if name == FILE {
@@ -275,5 +307,19 @@ pub fn read_file(dir: &Path, name: &str, problems: &mut Problems) -> Option<Stri
     }
 }
 
+/// An author's file as text; what is not UTF-8 is a problem.
+pub fn text_of(bytes: Vec<u8>, place: Place, problems: &mut Problems) -> Option<String> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(e) => {
+            let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            problems
+                .error("not-utf8", &Place { line, column: 1, ..place }, "not UTF-8 text")
+                .hint("save the file as UTF-8");
+            None
+        }
+    }
+}
+
 /// The largest file of any kind that an author may write, in bytes.
-const AUTHORS_FILE_BYTES_MAX: u64 = 16 << 20;
+pub const AUTHORS_FILE_BYTES_MAX: u64 = 16 << 20;

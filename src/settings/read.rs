@@ -3,9 +3,10 @@
 
 use jiff::tz::TimeZone;
 
+use super::contract;
 use super::{
-    Brand, EnvText, FrequencyCap, Guards, Lifecycle, Links, Sender, ServiceFreeze, Settings, Smtp, SmtpUrl, Source,
-    Topic,
+    Brand, Contract, EnvText, FrequencyCap, Guards, Lifecycle, Links, Loyalty, LoyaltyBy, Sender, ServiceFreeze,
+    Settings, Smtp, SmtpUrl, Source, Topic,
 };
 use crate::address::Address;
 use crate::problem::{Place, Problems};
@@ -22,12 +23,13 @@ const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", 
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The settings as far as they can be read; what is wrong is among `problems`, and a plain value stands in for it.
+/// The settings as far as they can be read; what is wrong is among `problems`, and a plain value stands in for it. An inline data
+/// contract comes with its place, because there may be a file that says the same.
 pub(super) fn settings(
     node: &Node,
     lookup: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,
-) -> Option<Settings> {
+) -> Option<(Settings, Option<(Contract, Place)>)> {
     let mut m = node.map("okaeri.yaml", problems)?;
     let project = m.require::<String>("project", problems);
     let time_zone = time_zone(&mut m, problems);
@@ -44,12 +46,14 @@ pub(super) fn settings(
     let guards = guards(&mut m, problems);
     let holdout_global = holdout(&mut m, problems);
     let lifecycle = lifecycle(&mut m, problems);
+    let loyalty = m.node("loyalty").and_then(|n| loyalty(n, currency.as_deref().unwrap_or("EUR"), problems));
     let topics = topics(&mut m, problems);
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
-    m.not_supported_yet(&["dkim", "loyalty", "models", "contract", "utm", "tracking"], problems);
+    let inline = m.node("contract").and_then(|n| Some((contract::read(n, problems)?, n.place.clone())));
+    m.not_supported_yet(&["dkim", "models", "utm", "tracking"], problems);
     m.finish(problems);
-    Some(Settings {
+    let settings = Settings {
         project: project.unwrap_or_default(),
         time_zone: time_zone.unwrap_or(TimeZone::UTC),
         currency: currency.unwrap_or_else(|| "EUR".to_owned()),
@@ -62,9 +66,12 @@ pub(super) fn settings(
         guards,
         holdout_global,
         lifecycle,
+        loyalty,
         topics,
         sources,
-    })
+        contract: None,
+    };
+    Some((settings, inline))
 }
 
 fn env_text(m: &mut MapReader, key: &'static str, lookup: Lookup, problems: &mut Problems) -> Option<(EnvText, Place)> {
@@ -368,6 +375,53 @@ fn lifecycle(m: &mut MapReader, problems: &mut Problems) -> Lifecycle {
     life
 }
 
+/// `{ by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }`.
+fn loyalty(node: &Node, currency: &str, problems: &mut Problems) -> Option<Loyalty> {
+    let mut l = node.map("loyalty", problems)?;
+    let by = l.choice("by", &[("spend", LoyaltyBy::Spend), ("orders", LoyaltyBy::Orders)], problems);
+    let by = by.unwrap_or(LoyaltyBy::Spend);
+    let in_last = l.get::<Span>("in_last", problems);
+    let mut tiers: Vec<(String, i64)> = Vec::new();
+    if let Some(mut t) = l.map("tiers", "loyalty tiers", problems) {
+        for pair in t.all() {
+            let threshold = match by {
+                LoyaltyBy::Orders => pair.value.read::<u32>("a number of orders", problems).map(i64::from),
+                LoyaltyBy::Spend => {
+                    let major = pair.value.read::<f64>("an amount", problems);
+                    let minor = major.and_then(|m| crate::money::to_minor(m, currency)).filter(|m| *m >= 0);
+                    if let (Some(major), None) = (major, minor) {
+                        problems.error(
+                            "bad-amount",
+                            &pair.value.place,
+                            format!("{major} is not an amount of {currency}"),
+                        );
+                    }
+                    minor
+                }
+            };
+            let Some(threshold) = threshold else { continue };
+            if tiers.last().is_some_and(|(_, before)| *before >= threshold) {
+                problems
+                    .error(
+                        "tier-order",
+                        &pair.key_place,
+                        format!("the tier `{}` begins no higher than the one before", pair.key),
+                    )
+                    .hint("write tiers from the lowest to the highest");
+            }
+            tiers.push((pair.key.clone(), threshold));
+        }
+    }
+    l.finish(problems);
+    if tiers.is_empty() {
+        problems
+            .error("missing-key", &node.place, "`loyalty` needs `tiers`")
+            .hint("loyalty: { by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }");
+        return None;
+    }
+    Some(Loyalty { by, in_last, tiers })
+}
+
 fn topics(m: &mut MapReader, problems: &mut Problems) -> Vec<Topic> {
     let Some(mut t) = m.map("topics", "topics", problems) else { return Vec::new() };
     let mut topics = Vec::new();
@@ -433,6 +487,7 @@ mod tests {
         let lookup = |n: &str| env.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).to_owned());
         let settings = crate::yaml::parse("okaeri.yaml", text, &mut problems)
             .and_then(|node| settings(&node, &lookup, &mut problems))
+            .map(|(settings, _)| settings)
             .filter(|_| !problems.has_errors());
         (settings, anstream::adapter::strip_str(&problems.to_text()).to_string())
     }

@@ -97,6 +97,14 @@ impl Span {
         }
     }
 
+    /// The instant so long before another: whole local days back from the day of `at`, or exactly.
+    pub fn before(self, at: crate::clock::Millis, zone: &jiff::tz::TimeZone) -> crate::clock::Millis {
+        match self {
+            Span::Days(days) => crate::clock::days_before(at, days, zone),
+            Span::Exact(ms) => at - ms,
+        }
+    }
+
     /// Read `30d` and its kin.
     pub fn parse(text: &str) -> Option<Span> {
         use crate::clock::{HOUR, MINUTE, SECOND};

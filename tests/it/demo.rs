@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use okaeri::problem::Problems;
 use serde_json::Value;
 
 /// The binary in a folder, with an environment that must not matter to the demo.
@@ -31,6 +32,12 @@ fn eml_files(demo: &Path) -> usize {
 fn secret(demo: &Path) -> String {
     let text = std::fs::read_to_string(demo.join(".env")).unwrap();
     text.lines().find_map(|l| l.strip_prefix("OKAERI_SECRET=")).unwrap().to_owned()
+}
+
+fn contract(text: &str) -> okaeri::settings::Contract {
+    let mut problems = Problems::new();
+    okaeri::settings::contract::parse("contract.yaml", text, &mut problems)
+        .unwrap_or_else(|| panic!("{}", problems.to_text()))
 }
 
 #[test]
@@ -79,6 +86,14 @@ fn the_demo_goes_the_whole_way_and_leaves_a_project_one_can_go_on_with() {
     done(&at_home(&["queue", "verify"]));
     assert!(done(&at_home(&["send", "win-back"])).contains("nothing to do"));
     assert_eq!(eml_files(&demo) as u64, accepted);
+    let declared = std::fs::read_to_string(demo.join("contract.yaml")).unwrap();
+    done(&at_home(&["schema", "learn", "--write", "--force"]));
+    let learnt = std::fs::read_to_string(demo.join("contract.yaml")).unwrap();
+    assert!(
+        !learnt.contains("# seen as") && !learnt.contains("# not seen"),
+        "the contract does not fit the data:\n{learnt}"
+    );
+    assert_eq!(contract(&learnt), contract(&declared), "the contract names everything there is");
 
     let again = okaeri(folder.path(), &["demo", "--dir", "new/demo"]).output().unwrap();
     assert_eq!(again.status.code(), Some(2));

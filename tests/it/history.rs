@@ -42,6 +42,11 @@ pub enum What {
     Message {
         state: &'static str,
     },
+    Click,
+    Score {
+        ltv: Option<i64>,
+        alive: u8,
+    },
 }
 
 /// Customers' ids; the last never does anything.
@@ -71,21 +76,39 @@ pub fn happening(customers: usize) -> impl Strategy<Value = Happening> {
     let rest = prop_oneof![
         any::<bool>().prop_map(|granted| What::Consent { granted }),
         (0..4_usize).prop_map(|n| What::Message { state: STATES[n] }),
+        Just(What::Click),
+        (prop::option::of(0_i64..40), 0..5_u8).prop_map(|(ltv, alive)| What::Score { ltv, alive }),
     ];
     // Half of all instants lie on or beside the edges of windows: the hours are those around local midnight and noon.
     let days = prop_oneof![-3_i64..900, prop::sample::select(vec![0, 1, 14, 15, 30, 31, 90, 91, 365, 366])];
     let hours = prop_oneof![0..24_i64, prop::sample::select(vec![11, 12, 13, 14])];
     let beside = prop::sample::select(vec![0, 0, -1, 1]);
     let at = (days, hours, beside).prop_map(|(days, hours, beside)| NOW - days * DAY - hours * HOUR + beside);
-    let what = prop_oneof![4 => order, 3 => event, 1 => rest];
+    let what = prop_oneof![4 => order, 4 => event, 2 => rest];
     (0..customers.max(2) - 1, at, what).prop_map(|(customer, at, what)| Happening { customer, at, what })
 }
 
 /// Settings of a small project in a zone that changes its clocks.
 pub fn settings() -> Settings {
+    settings_with("")
+}
+
+/// The same, declaring some of its data.
+pub fn declared() -> Settings {
+    settings_with(
+        "contract:\n  customer: { account: [staff, guest], points: number, vip: flag, born: date, tags: list, ランク: text }\n  \
+         product: { colour: [red, blue], weight: number }\n  events:\n    product.viewed: { note: number, sku: text, category: text }\n    \
+         ticket.closed: { note: text, score: number }\n    survey.nps: { note: flag, tags: list, score: number }\n    never.seen: {}\n",
+    )
+}
+
+fn settings_with(more: &str) -> Settings {
     let folder = tempfile::tempdir().unwrap();
-    let text = "project: shop\ntime_zone: Europe/Berlin\ncurrency: EUR\ntopics: { offers: Offers }\n\
-                sender: { from: hello@example.com, organisation: Shop, postal_address: 1 Road }\n";
+    let text = format!(
+        "project: shop\ntime_zone: Europe/Berlin\ncurrency: EUR\ntopics: {{ offers: Offers }}\n\
+         sender: {{ from: hello@example.com, organisation: Shop, postal_address: 1 Road }}\n\
+         loyalty: {{ by: spend, in_last: 1y, tiers: {{ bronze: 0, silver: 50, gold: 120 }} }}\n{more}"
+    );
     std::fs::write(folder.path().join("okaeri.yaml"), text).unwrap();
     let mut problems = Problems::new();
     let project = Project::load_with(folder.path(), |_| None, &mut problems);
@@ -94,6 +117,7 @@ pub fn settings() -> Settings {
 
 /// Remove everything a test wrote.
 pub async fn clear(db: &Db) {
+    let mut tx = db.begin().await.unwrap();
     for table in [
         "customer",
         "customer_order",
@@ -106,9 +130,18 @@ pub async fn clear(db: &Db) {
         "profile",
         "dirty",
         "meta",
+        "fact",
+        "score",
+        "product",
+        "percentile",
+        "segment_rule",
+        "segment_bits",
+        "segment_due",
+        "segment_size",
     ] {
-        db.execute(&format!("DELETE FROM {table}"), vec![]).await.unwrap();
+        tx.execute(&format!("DELETE FROM {table}"), vec![]).await.unwrap();
     }
+    tx.commit().await.unwrap();
 }
 
 /// The customers themselves.
@@ -117,10 +150,12 @@ pub async fn write_customers(db: &Db, customers: usize) {
     let mut rows = Vec::new();
     for n in 0..customers {
         let attributes = match n % 5 {
-            0 => r#"{"account":"staff","points":"120"}"#,
-            1 => r#"{"account":"guest","points":7.5,"vip":true,"torn":"a\u0000b"}"#,
-            2 => r#"{"account":null,"points":"many","vip":false}"#,
-            3 => r#"{"points":{"now":3},"ランク":"金"}"#,
+            0 => r#"{"account":"staff","points":"120","tags":["early","a;b",7,true,[1]],"born":"1990-11-26"}"#,
+            1 => {
+                r#"{"account":"guest","points":7.5,"vip":true,"torn":"a\u0000b","tags":"late; early;7","born":"2024-02-29"}"#
+            }
+            2 => r#"{"account":null,"points":"many","vip":false,"tags":"\"early\"","born":"24.11.1990"}"#,
+            3 => r#"{"points":{"now":3},"ランク":"金","tags":[],"born":"2026-11-24"}"#,
             _ => "{}",
         };
         let id = customer_id(n);
@@ -130,6 +165,14 @@ pub async fn write_customers(db: &Db, customers: usize) {
     }
     let columns = ["bucket", "customer_id", "country", "attributes", "first_seen_at"];
     tx.insert_rows("customer", &columns, rows, Conflict::Keep).await.unwrap();
+    let products = (0..3_usize).flat_map(|n| {
+        let attributes = [r#"{"colour":"red","weight":2.5}"#, r#"{"colour":"blue","weight":"heavy"}"#, "{}"][n];
+        let price = (n != 1).then_some(n as i64 * 1_000);
+        [Value::from(format!("sku{n}")), Value::from(format!("Thing {n}")), price.into(), attributes.into()]
+    });
+    tx.insert_rows("product", &["sku", "name", "price", "attributes"], products.collect(), Conflict::Keep)
+        .await
+        .unwrap();
     let names =
         EVENTS.iter().enumerate().flat_map(|(n, name)| [Value::from(n as i64 + 1), Value::from(*name)]).collect();
     tx.insert_rows("event_name", &["name_id", "name"], names, Conflict::Keep).await.unwrap();
@@ -187,6 +230,9 @@ pub async fn write(db: &Db, from: usize, happenings: &[Happening]) {
                     _ => "late".into(),
                 };
                 properties.insert("note".to_owned(), note);
+                if n % 3 == 0 {
+                    properties.insert("tags".to_owned(), serde_json::json!(["early", n % 2]));
+                }
                 row.extend([h.at.into(), format!("e{n}").into(), (*name as i64 + 1).into()]);
                 row.extend([
                     Value::from(category.map(|c| format!("sku{c}"))),
@@ -216,6 +262,30 @@ pub async fn write(db: &Db, from: usize, happenings: &[Happening]) {
                 tx.insert_rows("consent", &columns, row, conflict).await.unwrap();
             }
             What::Message { state } => write_message(&mut tx, n, &id, h.at, state).await,
+            What::Click => {
+                row.extend([format!("click{n}").into(), "click".into(), h.at.into(), "win-back".into()]);
+                row.extend([Value::from(["letter", "reminder"][n % 2]), "slot".into(), "{}".into(), h.at.into()]);
+                let columns = [
+                    "bucket",
+                    "customer_id",
+                    "fact_id",
+                    "kind",
+                    "at",
+                    "campaign",
+                    "step",
+                    "slot",
+                    "detail",
+                    "recorded_at",
+                ];
+                tx.insert_rows("fact", &columns, row, Conflict::Keep).await.unwrap();
+            }
+            What::Score { ltv, alive } => {
+                row.extend([ltv.map(|l| l * 1_000).into(), (f64::from(*alive) / 4.0).into(), h.at.into()]);
+                row.extend([Value::from("fit"), h.at.into()]);
+                let columns = ["bucket", "customer_id", "ltv_12m", "alive", "next_order_at", "fit_id", "computed_at"];
+                let conflict = Conflict::Update { key: &["bucket", "customer_id"] };
+                tx.insert_rows("score", &columns, row, conflict).await.unwrap();
+            }
         }
         tx.insert_rows("dirty", &["bucket", "customer_id"], key().to_vec(), Conflict::Keep).await.unwrap();
     }

@@ -99,6 +99,14 @@ fn the_first_campaign_of_the_readme_works_as_written() {
     let queued: Value = serde_json::from_str(stdout(&queued)).unwrap();
     assert_eq!(queued["runs"].as_array().unwrap().len(), 1);
     assert_eq!(queued["runs"][0]["state"], "drained");
+
+    let learnt = okaeri(&shop).args(["schema", "learn"]).output().unwrap();
+    let learnt = stdout(&learnt);
+    assert!(
+        !learnt.contains("# seen as") && !learnt.contains("# not seen"),
+        "the contract does not fit the data:\n{learnt}"
+    );
+    assert!(learnt.contains("staff: [\"yes\"]") && learnt.contains("  product.viewed:"), "{learnt}");
 }
 
 #[test]

@@ -8,8 +8,12 @@ mod problems;
 
 mod history;
 mod import;
+mod learn;
 mod profile;
 mod segment;
+
+mod audience;
+mod compared;
 
 mod delivery;
 

@@ -117,13 +117,17 @@ async fn broken_settings_are_told_everything_at_once_and_hide_nothing_else() {
          sender:\n  name: Kaze\n  from: letters\nlinks: { secret: hunter2hunter2hunter2, base_url: mail.example.com }\n\
          guards: { frequency_cap: { messages: many, in_last: 7d }, quiet_hours: 22-7 }\nlifecycle: { drifting_after_gaps: 4 }\nholdout: { global: 120% }\n\
          topics: { offers: Offers }\ntopics: { news: News }\ncompliance: [eu, mars]\n\
-         sources:\n  - { import: costumers, file: a.csv }\n  - file: b.csv\n",
+         sources:\n  - { import: costumers, file: a.csv }\n  - file: b.csv\n\
+         contract: { customer: { points: nubmer }, event: {} }\n",
     );
+    shop.write("contract.yaml", "customer: { points: number }\nevents: { product.viewed: { sku: string } }\n");
     let ran = shop.okaeri("check").await.exits(2);
     assert!(!ran.stderr.contains("hunter2"), "a secret is not repeated: {}", ran.stderr);
     insta::assert_snapshot!(ran.stderr, @r#"
     campaigns/unknown-key.yaml:7:1: error: `audiance` is not a key of a campaign [unknown-key]
         did you mean `audience`?
+    contract.yaml:2:34: error: `sku`: the text "string" is not a type [unknown-type]
+        did you mean `text`?
     okaeri.yaml:2:1: error: `timezone` is not a key of okaeri.yaml [unknown-key]
         did you mean `time_zone`?
     okaeri.yaml:3:11: error: `7` is not a currency code [unknown-currency]
@@ -150,9 +154,15 @@ async fn broken_settings_are_told_everything_at_once_and_hide_nothing_else() {
     okaeri.yaml:17:15: error: `import` cannot be `costumers` [unknown-word]
         one of: customers, consents, products, orders, lines, events, suppressions
     okaeri.yaml:18:5: error: a source needs `import`: one of customers, consents, products, orders, lines, events, suppressions [missing-key]
+    okaeri.yaml:19:11: error: the data contract stands here and in contract.yaml [two-contracts]
+        keep one of them: move this part to contract.yaml and remove `contract`, or remove the file
+    okaeri.yaml:19:33: error: `points`: the text "nubmer" is not a type [unknown-type]
+        did you mean `number`?
+    okaeri.yaml:19:43: error: `event` is not a key of the data contract [unknown-key]
+        did you mean `events`?
     templates/undefined-variable/letter.txt:1:4: error: `greeting` is not known to templates [unknown-variable]
         known here: brand, campaign, customer, links, order, preheader, profile, step, today
-    19 errors and 0 warnings
+    23 errors and 0 warnings
     "#);
     // Every verb says so, and does nothing.
     for line in [

@@ -17,6 +17,7 @@ use crate::token;
 static CAMPAIGNS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/campaigns");
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 const SETTINGS: &str = include_str!("../../../okaeri.yaml");
+const CONTRACT: &str = include_str!("../../../contract.yaml");
 
 /// Names tried without `--dir`: okaeri-demo, okaeri-demo-2 … okaeri-demo-999.
 const NAMES_MAX: u32 = 999;
@@ -41,9 +42,10 @@ impl Folder {
         Ok(Folder { path, secret })
     }
 
-    /// Settings, campaigns and templates; and the secret, for whoever goes on working here.
+    /// Settings, data contract, campaigns and templates; and the secret, for whoever goes on working here.
     pub fn write_project(&self) -> Result<(), Failure> {
         write(&self.path.join(settings::FILE), SETTINGS.as_bytes())?;
+        write(&self.path.join(settings::contract::FILE), CONTRACT.as_bytes())?;
         write_tree(&self.path.join("campaigns"), &CAMPAIGNS)?;
         write_tree(&self.path.join("templates"), &TEMPLATES)?;
         write(&self.path.join(".gitignore"), b".env\n.okaeri/\n")?;

@@ -1,6 +1,6 @@
 //! Data in: what an import promises, on both databases.
 
-mod shop;
+pub mod shop;
 
 use std::future::{Future as _, poll_fn};
 use std::io::Read;

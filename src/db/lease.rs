@@ -1,0 +1,40 @@
+//! Named leases: a time-limited claim that one process at a time may hold, in table `lease`.
+
+use super::{Db, DbResult};
+use crate::args;
+use crate::clock::Millis;
+
+/// A held lease.
+#[derive(Debug)]
+pub struct Lease {
+    name: &'static str,
+    token: String,
+    hold: Millis,
+}
+
+impl Lease {
+    /// Take the lease for `hold`; `None` while another process has it.
+    pub async fn take(db: &Db, name: &'static str, hold: Millis, now: Millis) -> DbResult<Option<Lease>> {
+        let token = crate::token::random_token();
+        let taken = db
+            .execute(
+                "INSERT INTO lease (name, token, until_at) VALUES ($1, $2, $3) \
+                 ON CONFLICT (name) DO UPDATE SET token = excluded.token, until_at = excluded.until_at WHERE lease.until_at <= $4",
+                args![name, &token, now + hold, now],
+            )
+            .await?;
+        Ok((taken > 0).then_some(Lease { name, token, hold }))
+    }
+
+    /// Hold on; false when the lease was lost.
+    pub async fn renew(&self, db: &Db, now: Millis) -> DbResult<bool> {
+        let sql = "UPDATE lease SET until_at = $1 WHERE name = $2 AND token = $3 AND until_at > $4";
+        Ok(db.execute(sql, args![now + self.hold, self.name, &self.token, now]).await? > 0)
+    }
+
+    /// Give it back.
+    pub async fn release(self, db: &Db) -> DbResult<()> {
+        db.execute("DELETE FROM lease WHERE name = $1 AND token = $2", args![self.name, &self.token]).await?;
+        Ok(())
+    }
+}

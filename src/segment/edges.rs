@@ -1,0 +1,223 @@
+//! What moves people in and out of segments within a day, beside changes of their data: edges of windows that are no whole days, lines that
+//! percentiles and RFM cut points draw, and messages on their way. [`collect`] puts everybody it may concern into segment_due; a
+//! few too many do no harm.
+
+use serde::{Deserialize, Serialize};
+
+use super::resolve::Resolved;
+use super::rule::{FunnelStep, Leaf, Source, What, Window};
+use crate::args;
+use crate::clock::Millis;
+use crate::db::{Binds, Db, DbResult};
+use crate::profile::{Cuts, EVERYONE, derived_sql};
+use crate::yaml::Span;
+
+/// What members were decided with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lines {
+    /// How often everybody's profile had been computed.
+    pub epoch: i64,
+    cuts: Option<Cuts>,
+    /// Field's SQL, side, percent, value.
+    percentiles: Vec<(String, String, f64, Option<f64>)>,
+}
+
+impl Lines {
+    /// Those of an evaluation.
+    pub fn of(resolved: &Resolved, epoch: i64) -> Lines {
+        let percentiles = resolved.thresholds().iter();
+        Lines {
+            epoch,
+            cuts: resolved.moment.cuts.clone(),
+            percentiles: percentiles
+                .map(|t| (t.field.sql.to_owned(), format!("{:?}", t.side), t.percent, t.value))
+                .collect(),
+        }
+    }
+
+    /// Those kept under a name.
+    pub async fn load(db: &Db, name: &str) -> DbResult<Option<Lines>> {
+        let row: Option<(String,)> = db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![name]).await?;
+        Ok(row.and_then(|(text,)| serde_json::from_str(&text).ok()))
+    }
+
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("numbers serialise")
+    }
+
+    /// Whether the way from these lines to later ones can be followed: nothing appeared out of nothing.
+    pub fn comparable(&self, later: &Lines) -> bool {
+        self.cuts.is_some() == later.cuts.is_some()
+            && later.percentiles.iter().all(|new| self.value_of(new).is_none_or(|old| old.is_some() == new.3.is_some()))
+    }
+
+    /// The value of the same percentile here; `None` when it was not asked for, so that no kept rule hangs on it.
+    fn value_of(&self, like: &(String, String, f64, Option<f64>)) -> Option<Option<f64>> {
+        let same = self.percentiles.iter().find(|p| p.0 == like.0 && p.1 == like.1 && p.2 == like.2);
+        same.map(|p| p.3)
+    }
+}
+
+/// Put everybody into segment_due for whom a line or an edge moved between `then` and the evaluation's instant.
+pub(super) async fn collect(
+    db: &Db,
+    resolved: &Resolved,
+    names: &[&str],
+    before: &Lines,
+    after: &Lines,
+    then: Millis,
+) -> DbResult<()> {
+    let leaves = leaves(resolved, names);
+    let mut moved = Moved { then, now: resolved.moment.as_of, binds: Binds::after(2), conditions: Vec::new() };
+    for leaf in &leaves {
+        moved.leaf(leaf);
+    }
+    moved.lines(before, after);
+    moved.conditions.sort_unstable();
+    moved.conditions.dedup();
+    if !moved.conditions.is_empty() {
+        let conditions = moved.conditions.join(" OR ");
+        let scores = if conditions.contains("sc.") {
+            " LEFT JOIN score sc ON sc.bucket = p.bucket AND sc.customer_id = p.customer_id"
+        } else {
+            ""
+        };
+        let derived = derived_sql(&resolved.moment, EVERYONE, &mut moved.binds);
+        let sql = format!(
+            "INSERT INTO segment_due (bucket, customer_id) SELECT p.bucket, p.customer_id FROM ({derived}) p
+             JOIN customer c ON c.bucket = p.bucket AND c.customer_id = p.customer_id{scores}
+             WHERE c.bucket >= $1 AND c.bucket <= $2 AND ({conditions}) ON CONFLICT (bucket, customer_id) DO NOTHING"
+        );
+        let mut values = moved.binds.into_values();
+        values[1] = (crate::db::BUCKETS - 1).into();
+        values[0] = 0_i64.into();
+        db.execute(&sql, values).await?;
+    }
+    messages(db, &leaves, then).await?;
+    clicks(db, &leaves, then).await
+}
+
+/// The leaves of rules with all they refer to.
+fn leaves<'r>(resolved: &'r Resolved, names: &[&'r str]) -> Vec<&'r Leaf> {
+    let mut out = Vec::new();
+    let mut open: Vec<&str> = names.to_vec();
+    let mut seen: Vec<&str> = Vec::new();
+    while let Some(name) = open.pop() {
+        if seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        let rule = resolved.rule(name);
+        out.extend(rule.leaves());
+        open.extend(rule.references().map(|r| r.name.as_str()));
+    }
+    out
+}
+
+/// The earliest instant that matters to a window, looked at from `then`.
+fn reach(window: &Window, then: Millis) -> Millis {
+    let exact = |span: Option<Span>| if let Some(Span::Exact(ms)) = span { Some(then - ms) } else { None };
+    exact(window.in_last).into_iter().chain(exact(window.more_than_ago)).fold(then, Millis::min)
+}
+
+/// The same for the steps of a funnel: a row may have begun to count, or a wait may be over.
+fn funnel_reach(steps: &[FunnelStep], then: Millis) -> Millis {
+    let waits: Millis = steps.iter().filter_map(|s| s.within_after).map(Span::millis).sum();
+    steps.iter().map(|s| reach(&s.rows.window, then)).fold(then, Millis::min) - waits
+}
+
+/// Conditions on profiles, each of which somebody concerned fulfils.
+struct Moved {
+    then: Millis,
+    now: Millis,
+    binds: Binds,
+    conditions: Vec<String>,
+}
+
+impl Moved {
+    fn leaf(&mut self, leaf: &Leaf) {
+        match leaf {
+            Leaf::Customer { what: What::Field(field), window, .. } if window.is_limited() => {
+                let from = reach(window, self.then);
+                let (from, now) = (self.binds.bind(from), self.binds.bind(self.now));
+                self.conditions.push(format!("({0} >= {from} AND {0} <= {now})", field.sql));
+            }
+            Leaf::Funnel(steps) => {
+                let from = funnel_reach(steps, self.then);
+                for step in steps {
+                    self.since(&step.rows.source, from);
+                }
+            }
+            leaf => {
+                for (source, window) in leaf.windows() {
+                    if let Some(source) = source {
+                        self.since(source, reach(window, self.then));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whoever has a row of the source at or after an instant.
+    fn since(&mut self, source: &Source, from: Millis) {
+        let latest = match source {
+            Source::OrdersPlaced | Source::Lines => "p.last_order_at",
+            Source::OrdersReturned => "p.last_return_at",
+            Source::Events(_) => "p.last_event_at",
+            Source::Messages { .. } | Source::Clicks { .. } | Source::Consent { .. } => return,
+        };
+        let from = self.binds.bind(from);
+        self.conditions.push(format!("{latest} >= {from}"));
+    }
+
+    /// Whoever lies between an old line and the new one.
+    fn lines(&mut self, before: &Lines, after: &Lines) {
+        for new in &after.percentiles {
+            if let (Some(Some(old)), Some(value)) = (before.value_of(new), new.3)
+                && old != value
+            {
+                self.between(&new.0, old, value);
+            }
+        }
+        if let (Some(old), Some(new)) = (&before.cuts, &after.cuts) {
+            for i in 0..old.recency.len() {
+                for (column, old, new) in
+                    [("p.last_order_day", old.recency[i], new.recency[i]), ("p.revenue", old.money[i], new.money[i])]
+                {
+                    if old != new {
+                        self.between(column, old as f64, new as f64);
+                    }
+                }
+            }
+        }
+    }
+
+    fn between(&mut self, sql: &str, a: f64, b: f64) {
+        let (low, high) = (self.binds.bind(a.min(b)), self.binds.bind(a.max(b)));
+        let value = format!("CAST({sql} AS DOUBLE PRECISION)");
+        self.conditions.push(format!("({value} >= {low} AND {value} <= {high})"));
+    }
+}
+
+/// Recipients of messages that moved since, or that the edge of a window passed.
+async fn messages(db: &Db, leaves: &[&Leaf], then: Millis) -> DbResult<()> {
+    let windows = leaves.iter().flat_map(|l| l.windows());
+    let from = windows.filter(|(s, _)| matches!(s, Some(Source::Messages { .. }))).map(|(_, w)| reach(w, then)).min();
+    let Some(from) = from else { return Ok(()) };
+    // Only runs that still move, or moved since: their rows are found by the index on run_id.
+    let sql = "INSERT INTO segment_due (bucket, customer_id)
+               SELECT DISTINCT d.bucket, d.customer_id FROM run r JOIN delivery d ON d.run_id = r.run_id
+               WHERE (r.changed_at >= $1 OR r.state NOT IN ('drained', 'closed', 'cancelled', 'missed')) AND d.changed_at >= $1
+               ON CONFLICT (bucket, customer_id) DO NOTHING";
+    db.execute(sql, args![from]).await.map(|_| ())
+}
+
+/// Whoever clicked so lately.
+async fn clicks(db: &Db, leaves: &[&Leaf], then: Millis) -> DbResult<()> {
+    let windows = leaves.iter().flat_map(|l| l.windows());
+    let from = windows.filter(|(s, _)| matches!(s, Some(Source::Clicks { .. }))).map(|(_, w)| reach(w, then)).min();
+    let Some(from) = from else { return Ok(()) };
+    let sql = "INSERT INTO segment_due (bucket, customer_id) SELECT DISTINCT k.bucket, k.customer_id FROM fact k
+               WHERE k.kind = 'click' AND (k.at >= $1 OR k.recorded_at >= $1) ON CONFLICT (bucket, customer_id) DO NOTHING";
+    db.execute(sql, args![from]).await.map(|_| ())
+}

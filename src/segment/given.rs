@@ -1,0 +1,391 @@
+//! A person as a case describes them, who stands in no database.
+//!
+//! What is stated of the customer holds, whatever orders and events would say; what is not stated is derived from them. `orders: 6` with
+//! `last_order: 200d ago` and no list of orders stands for six plain orders, so that rules about orders see them too.
+
+use super::person::{
+    ClickRow, ConsentRow, CustomerRow, Datum, EventRow, LineRow, MessageRow, OrderRow, Overrides, Person,
+};
+use crate::clock::{self, DAY, HOUR, Millis};
+use crate::money;
+use crate::problem::{Place, Problems, nearest};
+use crate::profile::fields::{FIELDS, Field, Kind, SCORE_PREFIX, SCORES, field, numeric, score};
+use crate::profile::{OrderFact, Rfm, Stage, facts_of_orders};
+use crate::settings::Settings;
+use crate::yaml::{MapReader, Node, Shape, Span};
+
+/// The id of a person who stands in no database.
+const CUSTOMER_ID: &str = "given";
+/// The days between plain orders when nothing tells.
+const GAP_DAYS_DEFAULT: f64 = 30.0;
+/// The most orders and events that one line stands for.
+const TIMES_MAX: i64 = 1_000;
+
+/// The given facts.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub(super) person: Person,
+}
+
+impl Default for Given {
+    fn default() -> Given {
+        let mut person = Person::default();
+        person.facts.customer_id = CUSTOMER_ID.to_owned();
+        person.customer.attributes = "{}".to_owned();
+        Given { person }
+    }
+}
+
+/// Read `given`, relative to the case's instant.
+pub(super) fn read(node: &Node, now: Millis, settings: &Settings, problems: &mut Problems) -> Option<Given> {
+    let mut m = node.map("`given`", problems)?;
+    let reader = Reader { now, settings };
+    let mut stated = Stated::default();
+    if let Some(mut c) = m.map("customer", "the customer", problems) {
+        for pair in c.all() {
+            reader.customer(&pair.key, &pair.key_place, &pair.value, &mut stated, problems);
+        }
+    }
+    let mut person = Given::default().person;
+    for key in ["orders", "events", "received", "clicked"] {
+        let Some(node) = m.node(key) else { continue };
+        let nodes: Vec<&Node> = if let Shape::List(list) = &node.shape { list.iter().collect() } else { vec![node] };
+        for node in nodes {
+            let Some(mut one) = node.map("one of these", problems) else { continue };
+            match key {
+                "orders" => reader.order(&mut one, &mut person, problems),
+                "events" => reader.event(&mut one, &mut person, problems),
+                "received" => reader.received(&mut one, &mut person, problems),
+                _ => reader.clicked(&mut one, &mut person, problems),
+            }
+            one.finish(problems);
+        }
+    }
+    if let Some(mut p) = m.map("percentile", "`percentile`", problems) {
+        for pair in p.all() {
+            let known = numeric(&pair.key).or_else(|| score(&pair.key)).filter(|f| f.kind.is_numeric());
+            let value = pair.value.read::<f64>("a percentile", problems);
+            match known {
+                Some(field) => stated.overrides.percentiles.extend(value.map(|v| (field.sql, v))),
+                None => {
+                    problems
+                        .error("unknown-field", &pair.key_place, format!("`{}` is no number of a customer", pair.key))
+                        .did_you_mean(&pair.key, crate::profile::fields::number_names());
+                }
+            }
+        }
+    }
+    m.finish(problems);
+    reader.complete(&mut person, stated);
+    Some(Given { person })
+}
+
+/// What is said of the customer.
+#[derive(Default)]
+struct Stated {
+    overrides: Overrides,
+    attributes: serde_json::Map<String, serde_json::Value>,
+    consent: Vec<String>,
+}
+
+struct Reader<'a> {
+    now: Millis,
+    settings: &'a Settings,
+}
+
+impl Reader<'_> {
+    fn customer(&self, key: &str, place: &Place, value: &Node, stated: &mut Stated, problems: &mut Problems) {
+        let alias = match key {
+            "last_order" => "last_order_at",
+            "first_order" => "first_order_at",
+            "last_viewed" => "last_viewed_at",
+            "first_seen" => "first_seen_at",
+            other => other,
+        };
+        match key {
+            "consent" => stated.consent = value.read_list::<String>("`consent`", problems).unwrap_or_default(),
+            "rfm" => stated.overrides.rfm = word(value, key, Rfm::from_name, Rfm::ALL.map(Rfm::name), problems),
+            "lifecycle" => {
+                stated.overrides.stage = word(value, key, Stage::from_name, Stage::ALL.map(Stage::name), problems);
+            }
+            "tier" => {
+                let names: Vec<&str> =
+                    self.settings.loyalty.iter().flat_map(|l| l.tiers.iter().map(|t| t.0.as_str())).collect();
+                let found = |w: &str| names.contains(&w).then(|| w.to_owned());
+                stated.overrides.tier = word(value, key, found, names.iter().copied(), problems);
+            }
+            _ => {
+                let known = key.strip_prefix(SCORE_PREFIX).map_or_else(|| field(alias), score);
+                match known {
+                    Some(field) => {
+                        let datum = self.value(field, value, problems);
+                        stated.overrides.fields.extend(datum.map(|d| (field.sql, d)));
+                    }
+                    None => self.attribute(key, place, value, stated, problems),
+                }
+            }
+        }
+    }
+
+    /// A column of the shop's own, checked by the contract like a rule's.
+    fn attribute(&self, key: &str, place: &Place, value: &Node, stated: &mut Stated, problems: &mut Problems) {
+        let name = key.strip_prefix("attribute.").unwrap_or(key);
+        let fields = || FIELDS.iter().map(|f| f.name);
+        match &self.settings.contract {
+            Some(contract) if !contract.customer.contains_key(name) => {
+                let known = fields().chain(contract.customer.keys().map(String::as_str));
+                problems
+                    .error(
+                        "unknown-field",
+                        place,
+                        format!("`{name}` is neither a field nor a column that the contract declares"),
+                    )
+                    .did_you_mean(name, known.collect::<Vec<_>>());
+                return;
+            }
+            None if name == key => {
+                let scores = SCORES.iter().map(|s| s.name);
+                if let Some(near) = nearest(name, fields().chain(scores)) {
+                    problems
+                        .error("unknown-field", place, format!("`{name}` is not a field of a customer"))
+                        .hint(format!("did you mean `{near}`? A column of your own is written `attribute.{name}`"));
+                    return;
+                }
+            }
+            _ => {}
+        }
+        stated.attributes.insert(name.to_owned(), value.to_json());
+    }
+
+    fn value(&self, field: &Field, node: &Node, problems: &mut Problems) -> Option<Datum> {
+        let what = format!("`{}`", field.name);
+        match field.kind {
+            Kind::Text => node.read::<String>(&what, problems).map(Datum::Text),
+            Kind::Number | Kind::Days => node.read::<i64>(&what, problems).map(Datum::Int),
+            Kind::Real => node.read::<f64>(&what, problems).map(Datum::Real),
+            Kind::Money => self.money(node, &what, problems).map(Datum::Int),
+            Kind::Instant => self.instant(node, problems).map(Datum::Int),
+        }
+    }
+
+    fn money(&self, node: &Node, what: &str, problems: &mut Problems) -> Option<i64> {
+        let major = node.read::<f64>(what, problems)?;
+        let minor = money::to_minor(major, &self.settings.currency);
+        if minor.is_none() {
+            let currency = &self.settings.currency;
+            problems.error("bad-amount", &node.place, format!("{major} is not an amount of {currency}"));
+        }
+        minor
+    }
+
+    /// `200d ago`, a date, or an instant.
+    fn instant(&self, node: &Node, problems: &mut Problems) -> Option<Millis> {
+        let text = node.read::<String>("an instant", problems)?;
+        let zone = &self.settings.time_zone;
+        let at = match text.trim().strip_suffix("ago") {
+            Some(span) => match Span::parse(span)? {
+                // The same hour of the day, so that "3d ago" lies inside of `in_last: 3d`.
+                Span::Days(days) => {
+                    let midnight = clock::days_before(self.now, 0, zone);
+                    Some(clock::days_before(self.now, days, zone) + (self.now - midnight).min(DAY - 1))
+                }
+                Span::Exact(ms) => Some(self.now - ms),
+            },
+            None => clock::parse_instant(&text, zone),
+        };
+        if at.is_none() {
+            problems
+                .error("bad-instant", &node.place, format!("`{text}` is not an instant"))
+                .hint("write 40d ago, 2026-11-24 or 2026-11-24T09:00");
+        }
+        at
+    }
+
+    fn at(&self, m: &mut MapReader, problems: &mut Problems) -> Millis {
+        match m.node("at") {
+            Some(node) => self.instant(node, problems).unwrap_or(self.now),
+            None => {
+                problems.error("missing-key", &m.place, "it needs `at`: when it was").hint("at: 3d ago");
+                self.now
+            }
+        }
+    }
+
+    fn times(m: &mut MapReader, problems: &mut Problems) -> i64 {
+        let Some(node) = m.node("times") else { return 1 };
+        let times = node.read::<i64>("`times`", problems).unwrap_or(1);
+        if !(1..=TIMES_MAX).contains(&times) {
+            problems.error("out-of-range", &node.place, format!("`times` is 1 to {TIMES_MAX}, not {times}"));
+        }
+        times.clamp(1, TIMES_MAX)
+    }
+
+    /// `{ at: 40d ago, total: 50, status: placed, lines: [{ sku: OLIVE-1, category: plants, amount: 50 }] }`.
+    fn order(&self, m: &mut MapReader, person: &mut Person, problems: &mut Problems) {
+        let at = self.at(m, problems);
+        let total = m.node("total").and_then(|n| self.money(n, "`total`", problems));
+        let status =
+            m.choice("status", &[("placed", "placed"), ("returned", "returned"), ("cancelled", "cancelled")], problems);
+        let status = status.unwrap_or("placed").to_owned();
+        let order_id = format!("o{}", person.rows.orders.len());
+        let mut lines = Vec::new();
+        if let Some(node) = m.node("lines") {
+            let nodes: Vec<&Node> =
+                if let Shape::List(list) = &node.shape { list.iter().collect() } else { vec![node] };
+            for node in nodes {
+                let Some(mut l) = node.map("an order line", problems) else { continue };
+                let amount = l.node("amount").and_then(|n| self.money(n, "`amount`", problems)).unwrap_or(0);
+                let line = LineRow {
+                    at,
+                    order_id: order_id.clone(),
+                    sku: l.get::<String>("sku", problems).unwrap_or_default(),
+                    category: l.get("category", problems),
+                    quantity: l.get("quantity", problems).unwrap_or(1),
+                    amount,
+                    total: 0,
+                    status: status.clone(),
+                    product_name: l.get("name", problems),
+                    product_price: l.node("price").and_then(|n| self.money(n, "`price`", problems)),
+                    product_attributes: l.node("product").map(|n| n.to_json().to_string()),
+                };
+                l.finish(problems);
+                lines.push(line);
+            }
+        }
+        let total = total.unwrap_or_else(|| lines.iter().map(|l| l.amount).sum());
+        for line in &mut lines {
+            line.total = total;
+        }
+        person.rows.lines.extend(lines);
+        person.rows.orders.push(OrderRow { at, total, currency: self.settings.currency.clone(), status });
+    }
+
+    /// `{ did: product.viewed, at: 3d ago, times: 3, with: { category: home } }`.
+    fn event(&self, m: &mut MapReader, person: &mut Person, problems: &mut Problems) {
+        let place = m.node("did").map_or_else(|| m.place.clone(), |n| n.place.clone());
+        let Some(name) = m.require::<String>("did", problems) else { return };
+        if let Some(contract) = &self.settings.contract
+            && !contract.events.contains_key(&name)
+        {
+            problems
+                .error("unknown-event", &place, format!("the contract has no event `{name}`"))
+                .did_you_mean(&name, contract.events.keys().map(String::as_str).collect::<Vec<_>>());
+        }
+        let at = self.at(m, problems);
+        let times = Reader::times(m, problems);
+        let mut row =
+            EventRow { at, name, sku: None, category: None, amount: None, score: None, properties: String::new() };
+        let mut properties = serde_json::Map::new();
+        if let Some(mut w) = m.map("with", "`with`", problems) {
+            let rated = crate::profile::is_rating(&row.name);
+            for pair in w.all() {
+                match pair.key.as_str() {
+                    "sku" => row.sku = pair.value.read("`sku`", problems),
+                    "category" => row.category = pair.value.read("`category`", problems),
+                    "amount" => row.amount = self.money(&pair.value, "`amount`", problems),
+                    "score" | "rating" if rated => row.score = pair.value.read("a rating", problems),
+                    _ => {
+                        properties.insert(pair.key.clone(), pair.value.to_json());
+                    }
+                }
+            }
+        }
+        row.properties = serde_json::Value::Object(properties).to_string();
+        person.rows.events.extend(std::iter::repeat_n(row, times as usize));
+    }
+
+    /// `{ campaign: win-back, step: letter, at: 10d ago }`.
+    fn received(&self, m: &mut MapReader, person: &mut Person, problems: &mut Problems) {
+        let (campaign, step, at) = self.message(m, problems);
+        person.rows.messages.push(MessageRow { at, campaign, step, state: "accepted".to_owned() });
+    }
+
+    fn clicked(&self, m: &mut MapReader, person: &mut Person, problems: &mut Problems) {
+        let (campaign, step, at) = self.message(m, problems);
+        person.rows.clicks.push(ClickRow { at, campaign, step });
+    }
+
+    fn message(&self, m: &mut MapReader, problems: &mut Problems) -> (String, String, Millis) {
+        let campaign = m.require::<String>("campaign", problems).unwrap_or_default();
+        let step = m.get::<String>("step", problems).unwrap_or_default();
+        (campaign, step, self.at(m, problems))
+    }
+
+    /// Derive what was not stated.
+    fn complete(&self, person: &mut Person, stated: Stated) {
+        let zone = &self.settings.time_zone;
+        let whole = |sql: &str| match stated.overrides.fields.get(sql) {
+            Some(Datum::Int(i)) => Some(*i),
+            _ => None,
+        };
+        let days_ago = |sql: &str| whole(sql).map(|days| clock::days_before(self.now, days, zone) + 12 * HOUR);
+        let last = whole("p.last_order_at").or_else(|| days_ago("p.days_since_last_order"));
+        let first = whole("p.first_order_at").or_else(|| days_ago("p.days_since_first_order"));
+        if person.rows.orders.is_empty() {
+            let dated = last.or(first);
+            let number = whole("p.orders").unwrap_or_else(|| i64::from(dated.is_some())).clamp(0, TIMES_MAX);
+            let gap = match stated.overrides.fields.get("p.usual_gap_days") {
+                Some(Datum::Real(days)) => *days,
+                _ => GAP_DAYS_DEFAULT,
+            };
+            let last = last.unwrap_or_else(|| {
+                first.map_or(self.now - DAY, |first| first + ((number - 1) as f64 * gap * DAY as f64) as i64)
+            });
+            let last = last.min(self.now.max(first.unwrap_or(self.now)));
+            let step = match first {
+                Some(first) if number > 1 => (last - first) as f64 / (number - 1) as f64,
+                _ => gap * DAY as f64,
+            };
+            let revenue = whole("p.revenue").map(|r| if number > 0 { r / number } else { 0 });
+            let total = whole("p.average_order").or(revenue).unwrap_or(0);
+            let currency = self.settings.currency.clone();
+            person.rows.orders = (0..number)
+                .map(|n| OrderRow {
+                    at: last - (n as f64 * step) as i64,
+                    total,
+                    currency: currency.clone(),
+                    status: "placed".to_owned(),
+                })
+                .collect();
+        }
+        let orders: Vec<OrderFact> =
+            person.rows.orders.iter().map(|o| OrderFact { at: o.at, total: o.total, status: &o.status }).collect();
+        person.facts = facts_of_orders(&orders, zone);
+        person.facts.customer_id = CUSTOMER_ID.to_owned();
+        let events = &person.rows.events;
+        let latest = |of: &dyn Fn(&&EventRow) -> bool| events.iter().filter(of).max_by_key(|e| e.at);
+        let viewed = latest(&|e| e.name == "product.viewed" && e.sku.is_some());
+        let rated = latest(&|e| crate::profile::is_rating(&e.name) && e.score.is_some());
+        let named = |name: &str| events.iter().filter(|e| e.name == name).count() as i64;
+        person.facts.last_event_at = events.iter().map(|e| e.at).max();
+        person.facts.last_viewed_at = viewed.map(|e| e.at);
+        person.facts.last_viewed_sku = viewed.and_then(|e| e.sku.clone());
+        person.facts.last_rating = rated.and_then(|e| e.score);
+        person.facts.last_rating_at = rated.map(|e| e.at);
+        person.facts.open_tickets = (named("ticket.opened") - named("ticket.closed")).max(0);
+        person.customer = CustomerRow {
+            attributes: serde_json::Value::Object(stated.attributes).to_string(),
+            first_seen_at: person.facts.first_order_at.unwrap_or(self.now),
+            ..CustomerRow::default()
+        };
+        person.rows.consents =
+            stated.consent.into_iter().map(|topic| ConsentRow { at: self.now, topic, granted: true }).collect();
+        person.given = stated.overrides;
+    }
+}
+
+/// One of a few words.
+fn word<'w, T>(
+    node: &Node,
+    key: &str,
+    found: impl Fn(&str) -> Option<T>,
+    known: impl IntoIterator<Item = &'w str> + Clone,
+    problems: &mut Problems,
+) -> Option<T> {
+    let word = node.read::<String>(&format!("`{key}`"), problems)?;
+    let value = found(&word);
+    if value.is_none() {
+        problems.error("unknown-word", &node.place, format!("`{key}` has no `{word}`")).did_you_mean(&word, known);
+    }
+    value
+}

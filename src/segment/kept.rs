@@ -1,0 +1,550 @@
+//! Who is in which segment, kept in the database and brought up to date: all segments of a project in few passes over the data.
+//!
+//! Each rule has a *bit*, by a digest of what it says and hangs on, so another version of the project that looks at the same database
+//! has bits of its own. [`refresh`] decides a rule that is new, or whose members are of another day, for everybody; and the others only
+//! for customers whose data changed or for whom time moved an edge within the day ([`edges`](super::edges)). The outcome equals deciding
+//! everything anew; a property test holds it to that. Percentiles and picks draw lines through everybody: when a line moves, those
+//! between the old and the new one are looked at again; segments with a pick, and those that refer to one, are decided anew each time.
+//!
+//! Owns the tables segment_rule, segment_bits, segment_now and segment_size, and empties segment_due. One process at a time refreshes.
+//! While it is at work the rules have no `as_of`, so whoever reads sees that there is nothing to rely on; a refresh that is cut off leaves
+//! it so, and the next one begins anew.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use ring::digest;
+
+use super::edges;
+use super::evaluate::{Member, Size, definitions, statements};
+use super::library::Library;
+use super::resolve::{Defined, Resolved};
+use super::sql::{Scope, Statement};
+use crate::args;
+use crate::clock::{DAY, MINUTE, Millis};
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Dialect, Lease, Tx, Value};
+use crate::profile::{self, Moment};
+use crate::settings::Settings;
+use crate::token::random_token;
+
+/// Rules in one word of bits: those of a BIGINT, with its sign and one more kept free.
+const WORD: i64 = 62;
+/// The version of what a digest is made of; another one has everything decided anew.
+const DIGEST_VERSION: &str = "1";
+/// A rule that nobody looked at for so long gives its bit back.
+const UNUSED_FOR: Millis = 30 * DAY;
+/// How long the right to refresh holds unless it is renewed.
+const HOLD: Millis = MINUTE;
+/// The entries of table `meta`: whose turn the bits are of, and what they were decided with.
+const META_TURN: &str = "segment_turn";
+const META_LINES: &str = "segment_lines";
+/// Buckets of the first slice on SQLite; later ones grow and shrink with how long they take, because others write too.
+const SLICE_BUCKETS: i64 = 8;
+const SLICE_SHORT: Duration = Duration::from_millis(40);
+const SLICE_LONG: Duration = Duration::from_millis(100);
+/// Buckets of a slice on Postgres, and how many are worked on at once.
+const SLICE_BUCKETS_POSTGRES: i64 = 32;
+const WORKERS_POSTGRES: usize = 3;
+/// How often a slice is tried when another session gets in its way.
+const SLICE_TRIES: u32 = 5;
+
+/// Members as they were kept at one instant.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Segment → its bit.
+    bits: BTreeMap<String, i64>,
+    turn: String,
+    as_of: Millis,
+    sizes: BTreeMap<String, Size>,
+    totals: Totals,
+}
+
+/// What a refresh did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Rules decided for everybody.
+    pub decided_anew: u64,
+    /// Rules brought up to date.
+    pub brought_up: u64,
+    /// Customers looked at for the latter.
+    pub looked_at: u64,
+}
+
+/// A rule as it stands in the database.
+#[derive(Debug, Clone)]
+struct Stored {
+    bit: i64,
+    as_of: Option<Millis>,
+    size: Size,
+}
+
+/// One word's statements and the bits they decide.
+struct Job {
+    word: i64,
+    scope: Scope,
+    mask: i64,
+    statements: Vec<Statement>,
+}
+
+/// Bring all segments of a library to an instant. `None` while another process is at it.
+pub async fn refresh(
+    db: &Db,
+    library: &Library,
+    settings: &Settings,
+    as_of: Millis,
+    now: Millis,
+) -> DbResult<Option<Kept>> {
+    let Some(lease) = Lease::take(db, "segments", HOLD, now).await? else { return Ok(None) };
+    let kept = refresh_alone(db, library, settings, as_of, now, &lease).await;
+    lease.release(db).await?;
+    kept
+}
+
+async fn refresh_alone(
+    db: &Db,
+    library: &Library,
+    settings: &Settings,
+    as_of: Millis,
+    now: Millis,
+    lease: &Lease,
+) -> DbResult<Option<Kept>> {
+    let names: Vec<&str> = library.names().collect();
+    let defined = definitions(library, &names).expect("all names are the library's own");
+    let moment = Moment::at(db, settings, as_of).await?;
+    let epoch = profile::epoch(db).await?;
+    let resolved = Resolved::ask(db, defined, moment).await?;
+    let lines = edges::Lines::of(&resolved, epoch);
+    let before = edges::Lines::load(db, META_LINES).await?;
+    let turn = random_token();
+    let stored = begin(db, &names, &resolved, settings, &turn, now).await?;
+
+    let is_fresh = |name: &str, stored: &Stored| {
+        let same_day = |then: Millis| then <= as_of && resolved.moment.same_day(then);
+        stored.as_of.is_some_and(same_day)
+            && before.as_ref().is_some_and(|b| b.epoch == epoch && b.comparable(&lines))
+            && !resolved.is_picked(name)
+    };
+    let fresh: Vec<&str> = names.iter().copied().filter(|n| is_fresh(n, &stored[*n])).collect();
+    let stale: Vec<&str> = names.iter().copied().filter(|n| !fresh.contains(n)).collect();
+    if let (Some(then), Some(before)) = (fresh.iter().filter_map(|n| stored[*n].as_of).min(), &before) {
+        edges::collect(db, &resolved, &fresh, before, &lines, then).await?;
+    }
+    let mut jobs = Vec::new();
+    for (scope, names) in [(Scope::Everyone, &stale), (Scope::Due, &fresh)] {
+        jobs.extend(words(db.dialect(), &resolved, scope, names, &stored));
+    }
+    let work = Work { db, jobs: &jobs, is_whole: !stale.is_empty(), has_due: !fresh.is_empty() };
+    let Some(done) = work.run(lease).await? else { return Ok(None) };
+
+    let mut sizes = BTreeMap::new();
+    for name in &names {
+        let old = if fresh.contains(name) { stored[*name].size } else { Size::default() };
+        let change = done.change(stored[*name].bit);
+        let size = Size { people: old.people + change.people, revenue: old.revenue + change.revenue };
+        sizes.insert((*name).to_owned(), size);
+    }
+    let bits = names.iter().map(|n| ((*n).to_owned(), stored[*n].bit)).collect();
+    let totals = Totals { decided_anew: stale.len() as u64, brought_up: fresh.len() as u64, looked_at: done.looked_at };
+    let kept = Kept { bits, turn, as_of, sizes, totals };
+    finish(db, &kept, &resolved, settings, &lines).await?;
+    Ok(Some(kept))
+}
+
+/// Give every rule its bit, take all `as_of` away and begin a turn. Rules that nobody uses any more give their bits back.
+async fn begin(
+    db: &Db,
+    names: &[&str],
+    resolved: &Resolved,
+    settings: &Settings,
+    turn: &str,
+    now: Millis,
+) -> DbResult<BTreeMap<String, Stored>> {
+    let digests: BTreeMap<&str, String> = names.iter().map(|n| (*n, digest_of(n, resolved, settings))).collect();
+    let mut tx = db.begin().await?;
+    tx.execute("DELETE FROM segment_rule WHERE used_at < $1", args![now - UNUSED_FOR]).await?;
+    let rows: Vec<(String, i64, Option<i64>, i64, i64)> =
+        tx.fetch_all("SELECT digest, bit, as_of, people, revenue FROM segment_rule ORDER BY bit", vec![]).await?;
+    let mut taken: Vec<i64> = rows.iter().map(|r| r.1).collect();
+    let mut out = BTreeMap::new();
+    let mut new = Vec::new();
+    for (name, digest) in &digests {
+        let known = rows.iter().find(|r| r.0 == *digest);
+        let stored = match known {
+            // Two names of one rule share its bit.
+            Some((_, bit, as_of, people, revenue)) => {
+                Stored { bit: *bit, as_of: *as_of, size: Size { people: *people, revenue: *revenue } }
+            }
+            None => {
+                let shared = digests.iter().find(|(n, d)| *d == digest && *n < name).map(|(n, _)| *n);
+                match shared.and_then(|n| out.get(n)) {
+                    Some(stored) => Stored::clone(stored),
+                    None => {
+                        let bit = (0..).find(|b| !taken.contains(b)).expect("numbers do not end");
+                        taken.push(bit);
+                        new.extend([Value::from(digest), (*name).into(), bit.into()]);
+                        new.extend([Value::from(0_i64), 0_i64.into(), now.into()]);
+                        Stored { bit, as_of: None, size: Size::default() }
+                    }
+                }
+            }
+        };
+        out.insert((*name).to_owned(), stored);
+    }
+    let columns = ["digest", "segment", "bit", "people", "revenue", "used_at"];
+    tx.insert_rows("segment_rule", &columns, new, Conflict::Keep).await?;
+    tx.execute("UPDATE segment_rule SET as_of = NULL", vec![]).await?;
+    let keys = digests.values().flat_map(|d| [Value::from(d), now.into()]).collect();
+    let used = "UPDATE segment_rule SET used_at = (SELECT k.used_at FROM k WHERE k.digest = segment_rule.digest) \
+                WHERE digest IN (SELECT digest FROM k)";
+    tx.execute_keyed(&["digest", "used_at"], keys, used).await?;
+    set_meta(&mut tx, META_TURN, turn).await?;
+    tx.commit().await?;
+    Ok(out)
+}
+
+/// What a rule says and hangs on, as one text: equal texts have equal members.
+fn digest_of(name: &str, resolved: &Resolved, settings: &Settings) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut add = |text: &str| {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    };
+    add(DIGEST_VERSION);
+    add(settings.time_zone.iana_name().unwrap_or("fixed"));
+    add(&format!("{:?}", settings.lifecycle));
+    let mut open = vec![name];
+    let mut seen = Vec::new();
+    while let Some(name) = open.pop() {
+        if seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        let Defined { rule, pick } = &resolved.defined[name];
+        add(if seen.len() == 1 { "" } else { name });
+        add(&rule.canonical());
+        add(&format!("{pick:?}"));
+        let mut named: Vec<&str> = rule.references().map(|r| r.name.as_str()).collect();
+        named.sort_unstable();
+        open.extend(named);
+    }
+    context.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The statements of rules, word by word.
+fn words(
+    dialect: Dialect,
+    resolved: &Resolved,
+    scope: Scope,
+    names: &[&str],
+    stored: &BTreeMap<String, Stored>,
+) -> Vec<Job> {
+    let mut by_word: BTreeMap<i64, Vec<(u32, &str)>> = BTreeMap::new();
+    for name in names {
+        let bit = stored[*name].bit;
+        let word = by_word.entry(bit / WORD).or_default();
+        let place = (bit % WORD) as u32;
+        if !word.iter().any(|(b, _)| *b == place) {
+            word.push((place, name));
+        }
+    }
+    let job = |(word, segments): (i64, Vec<(u32, &str)>)| Job {
+        word,
+        scope,
+        mask: segments.iter().fold(0, |mask, (bit, _)| mask | 1_i64 << bit),
+        statements: statements(dialect, resolved, scope, &segments),
+    };
+    by_word.into_iter().map(job).collect()
+}
+
+/// A walk over all buckets.
+struct Work<'a> {
+    db: &'a Db,
+    jobs: &'a [Job],
+    /// Some rules are decided for everybody.
+    is_whole: bool,
+    /// Some are decided for those in segment_due.
+    has_due: bool,
+}
+
+/// What the walk came to: by word, people and revenue by pattern of bits; what was there before counts negative.
+#[derive(Debug, Default)]
+struct Done {
+    patterns: BTreeMap<(i64, i64), Size>,
+    looked_at: u64,
+}
+
+impl Done {
+    fn add(&mut self, word: i64, bits: i64, people: i64, revenue: i64) {
+        let size = self.patterns.entry((word, bits)).or_default();
+        size.people += people;
+        size.revenue += revenue;
+    }
+
+    /// By how much the size of a bit's segment changed.
+    fn change(&self, bit: i64) -> Size {
+        let with =
+            self.patterns.iter().filter(|((word, bits), _)| *word == bit / WORD && bits & (1 << (bit % WORD)) != 0);
+        with.fold(Size::default(), |sum, (_, size)| Size {
+            people: sum.people + size.people,
+            revenue: sum.revenue + size.revenue,
+        })
+    }
+}
+
+impl Work<'_> {
+    /// Go through all buckets; `None` when the lease was lost on the way.
+    async fn run(&self, lease: &Lease) -> DbResult<Option<Done>> {
+        let next = AtomicI64::new(0);
+        let workers = match self.db.dialect() {
+            Dialect::Sqlite => 1,
+            Dialect::Postgres => WORKERS_POSTGRES,
+        };
+        let parts = try_join_all((0..workers).map(|_| self.worker(&next, lease))).await?;
+        let mut sum = Done::default();
+        for part in parts {
+            let Some(part) = part else { return Ok(None) };
+            sum.looked_at += part.looked_at;
+            for ((word, bits), size) in part.patterns {
+                sum.add(word, bits, size.people, size.revenue);
+            }
+        }
+        Ok(Some(sum))
+    }
+
+    async fn worker(&self, next: &AtomicI64, lease: &Lease) -> DbResult<Option<Done>> {
+        let adapts = self.db.dialect() == Dialect::Sqlite;
+        let mut width = if adapts { SLICE_BUCKETS } else { SLICE_BUCKETS_POSTGRES };
+        let mut done = Done::default();
+        let mut renewed = Instant::now();
+        loop {
+            let first = next.fetch_add(width, Ordering::Relaxed);
+            if first >= BUCKETS {
+                return Ok(Some(done));
+            }
+            if renewed.elapsed() > Duration::from_millis(HOLD as u64 / 4) {
+                renewed = Instant::now();
+                if !lease.renew(self.db, crate::clock::now()).await? {
+                    return Ok(None);
+                }
+            }
+            let begun = Instant::now();
+            self.slice_with_retry(first, (first + width - 1).min(BUCKETS - 1), &mut done).await?;
+            if adapts {
+                width = match begun.elapsed() {
+                    short if short < SLICE_SHORT => (width * 2).min(BUCKETS),
+                    long if long > SLICE_LONG => (width / 2).max(1),
+                    _ => width,
+                };
+            }
+        }
+    }
+
+    async fn slice_with_retry(&self, first: i64, last: i64, done: &mut Done) -> DbResult<()> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut slice = Done::default();
+            match self.slice(first, last, &mut slice).await {
+                Err(e) if e.is_retryable() && tries < SLICE_TRIES => continue,
+                Err(e) => return Err(e),
+                Ok(()) => {
+                    done.looked_at += slice.looked_at;
+                    for ((word, bits), size) in slice.patterns {
+                        done.add(word, bits, size.people, size.revenue);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// One transaction. It takes its customers out of segment_due *first*: whoever changes one meanwhile waits for us, or is seen.
+    async fn slice(&self, first: i64, last: i64, done: &mut Done) -> DbResult<()> {
+        let range = || args![first, last];
+        let mut tx = self.db.begin().await?;
+        let taken = "DELETE FROM segment_due WHERE bucket >= $1 AND bucket <= $2";
+        let mut due = 0;
+        if self.has_due {
+            let rows: Vec<(i64, String)> =
+                tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
+            due = rows.len();
+            let rows = rows.into_iter().flat_map(|(b, c)| [Value::from(b), Value::from(c)]).collect();
+            tx.insert_rows("segment_now", &["bucket", "customer_id"], rows, Conflict::Keep).await?;
+        } else {
+            tx.execute(taken, range()).await?;
+        }
+        if due == 0 && !self.is_whole {
+            tx.rollback().await?;
+            return Ok(());
+        }
+        done.looked_at = due as u64;
+        for job in self.jobs.iter().filter(|j| due > 0 || j.scope == Scope::Everyone) {
+            job.run(&mut tx, first, last, done).await?;
+        }
+        if let Some(gone) = self.gone(due > 0) {
+            tx.execute(gone, range()).await?;
+        }
+        if due > 0 {
+            tx.execute("DELETE FROM segment_now WHERE bucket >= $1 AND bucket <= $2", range()).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Drops the rows of customers who have no profile any more.
+    fn gone(&self, has_due: bool) -> Option<&'static str> {
+        if self.is_whole {
+            return Some(
+                "DELETE FROM segment_bits WHERE bucket >= $1 AND bucket <= $2 AND NOT EXISTS (SELECT 1 FROM profile p
+                 WHERE p.bucket = segment_bits.bucket AND p.customer_id = segment_bits.customer_id)",
+            );
+        }
+        has_due.then_some(
+            "DELETE FROM segment_bits WHERE bucket >= $1 AND bucket <= $2
+             AND EXISTS (SELECT 1 FROM segment_now d WHERE d.bucket = segment_bits.bucket AND d.customer_id = segment_bits.customer_id)
+             AND NOT EXISTS (SELECT 1 FROM profile p WHERE p.bucket = segment_bits.bucket AND p.customer_id = segment_bits.customer_id)",
+        )
+    }
+}
+
+impl Job {
+    /// Decide the job's rules for its customers of a range and count what changed.
+    async fn run(&self, tx: &mut Tx, first: i64, last: i64, done: &mut Done) -> DbResult<()> {
+        if self.scope == Scope::Due {
+            self.count(tx, first, last, -1, done).await?;
+        }
+        for statement in &self.statements {
+            let mut values = statement.values_for(first, last);
+            let mut bind = |value: i64| {
+                values.push(value.into());
+                format!("${}", values.len())
+            };
+            let (word, keep) = (bind(self.word), bind(!statement.mask));
+            let merged = format!("(segment_bits.bits & {keep}) | excluded.bits");
+            let sql = format!(
+                "INSERT INTO segment_bits (bucket, customer_id, word, bits, revenue)
+                 SELECT bucket, customer_id, CAST({word} AS BIGINT), bits, revenue FROM ({}) found WHERE true
+                 ON CONFLICT (bucket, customer_id, word) DO UPDATE SET bits = {merged}, revenue = excluded.revenue
+                 WHERE segment_bits.bits <> ({merged}) OR segment_bits.revenue <> excluded.revenue",
+                statement.sql
+            );
+            tx.execute(&sql, values).await?;
+        }
+        self.count(tx, first, last, 1, done).await
+    }
+
+    async fn count(&self, tx: &mut Tx, first: i64, last: i64, sign: i64, done: &mut Done) -> DbResult<()> {
+        let from = self.scope.rows("segment_bits", "b");
+        let profiled = "EXISTS (SELECT 1 FROM profile q WHERE q.bucket = b.bucket AND q.customer_id = b.customer_id)";
+        // Before: what was there. After: whoever still has a profile, since the others are dropped.
+        let condition = if sign > 0 { format!(" AND {profiled}") } else { String::new() };
+        let sql = format!(
+            "SELECT b.bits & $3, COUNT(*), CAST(SUM(b.revenue) AS BIGINT) FROM {from} AND b.word = $4{condition} GROUP BY 1"
+        );
+        let rows: Vec<(i64, i64, i64)> = tx.fetch_all(&sql, args![first, last, self.mask, self.word]).await?;
+        for (bits, people, revenue) in rows {
+            done.add(self.word, bits, sign * people, sign * revenue);
+        }
+        Ok(())
+    }
+}
+
+/// The members are those of `as_of` now; note sizes and what they were decided with.
+async fn finish(db: &Db, kept: &Kept, resolved: &Resolved, settings: &Settings, lines: &edges::Lines) -> DbResult<()> {
+    let (everyone,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM profile", vec![]).await?;
+    let mut tx = db.begin().await?;
+    let mut rules = Vec::new();
+    let mut sizes = Vec::new();
+    for (name, size) in &kept.sizes {
+        let digest = digest_of(name, resolved, settings);
+        rules.extend([Value::from(&digest), kept.as_of.into(), size.people.into(), size.revenue.into()]);
+        sizes.extend([Value::from(name), resolved.moment.today.into(), kept.as_of.into(), digest.into()]);
+        sizes.extend([Value::from(size.people), size.revenue.into(), everyone.into()]);
+    }
+    let of = |column: &str| format!("{column} = (SELECT MAX(k.{column}) FROM k WHERE k.digest = segment_rule.digest)");
+    let sql = format!(
+        "UPDATE segment_rule SET {}, {}, {} WHERE digest IN (SELECT digest FROM k)",
+        of("as_of"),
+        of("people"),
+        of("revenue")
+    );
+    tx.execute_keyed(&["digest", "as_of", "people", "revenue"], rules, &sql).await?;
+    let columns = ["segment", "day", "as_of", "digest", "people", "revenue", "everyone"];
+    tx.insert_rows("segment_size", &columns, sizes, Conflict::Update { key: &["segment", "day"] }).await?;
+    set_meta(&mut tx, META_LINES, &lines.to_text()).await?;
+    tx.commit().await
+}
+
+async fn set_meta(tx: &mut Tx, name: &str, value: &str) -> DbResult<()> {
+    let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    tx.execute(sql, args![name, value]).await.map(|_| ())
+}
+
+impl Kept {
+    /// The members of these segments among customers of buckets `first ..= last`, the n-th name as bit n. `None` when another refresh has begun
+    /// since: then there is nothing here to rely on.
+    pub async fn members(&self, db: &Db, names: &[String], first: i64, last: i64) -> DbResult<Option<Vec<Member>>> {
+        if !self.is_current(db).await? {
+            return Ok(None);
+        }
+        let places: Vec<Option<i64>> = names.iter().map(|n| self.bits.get(n).copied()).collect();
+        let Some(places) = places.into_iter().collect::<Option<Vec<i64>>>() else { return Ok(None) };
+        let mut found: BTreeMap<(i64, String), u64> = BTreeMap::new();
+        let mut words: Vec<i64> = places.iter().map(|b| b / WORD).collect();
+        words.sort_unstable();
+        words.dedup();
+        for word in words {
+            let of_word = || places.iter().enumerate().filter(|(_, bit)| **bit / WORD == word);
+            let mask = of_word().fold(0, |mask, (_, bit)| mask | 1_i64 << (bit % WORD));
+            let rows: Vec<(i64, String, i64)> = db
+                .fetch_all(
+                    "SELECT bucket, customer_id, bits FROM segment_bits
+                     WHERE bucket >= $1 AND bucket <= $2 AND word = $3 AND bits & $4 <> 0",
+                    args![first, last, word, mask],
+                )
+                .await?;
+            for (bucket, customer_id, bits) in rows {
+                let own = of_word().filter(|(_, bit)| bits & (1 << (**bit % WORD)) != 0);
+                *found.entry((bucket, customer_id)).or_default() |= own.fold(0, |mask, (n, _)| mask | 1_u64 << n);
+            }
+        }
+        if !self.is_current(db).await? {
+            return Ok(None);
+        }
+        Ok(Some(found.into_iter().map(|((bucket, customer_id), bits)| Member { bucket, customer_id, bits }).collect()))
+    }
+
+    async fn is_current(&self, db: &Db) -> DbResult<bool> {
+        let turn: Option<(String,)> =
+            db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![META_TURN]).await?;
+        Ok(turn.is_some_and(|(turn,)| turn == self.turn))
+    }
+
+    /// The instant members are of.
+    pub fn as_of(&self) -> Millis {
+        self.as_of
+    }
+
+    /// The size of a segment; nobody for an unknown name.
+    pub fn size(&self, name: &str) -> Size {
+        self.sizes.get(name).copied().unwrap_or_default()
+    }
+
+    /// What the refresh did.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+}
+
+/// The sizes of segments on the last day before `day` that they were looked at: by name, the day, people and revenue.
+pub async fn sizes_before(db: &Db, day: i64) -> DbResult<BTreeMap<String, (i64, Size)>> {
+    let rows: Vec<(String, i64, i64, i64)> = db
+        .fetch_all(
+            "SELECT s.segment, s.day, s.people, s.revenue FROM segment_size s
+             WHERE s.day = (SELECT MAX(t.day) FROM segment_size t WHERE t.segment = s.segment AND t.day < $1)",
+            args![day],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(name, day, people, revenue)| (name, (day, Size { people, revenue }))).collect())
+}
