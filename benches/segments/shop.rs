@@ -182,7 +182,7 @@ impl Shop {
         };
         // From the first to the last in even steps, each somewhere within its step: people have a rhythm of their own.
         let first = AGE as f64 * random.unit().powf(1.3);
-        let last = if count > 1 { first * random.unit().powi(2) } else { first };
+        let last = if count > 1 { first * random.unit().powf(1.3) } else { first };
         let step = (first - last) / count.max(2) as f64;
         let mut orders: Vec<Order> = (0..count)
             .map(|k| {
@@ -202,7 +202,9 @@ impl Shop {
         };
         let mut events = Vec::with_capacity(count + orders.len());
         for _ in 0..count {
-            let at = self.now - (EVENTS_SINCE as f64 * random.unit().powi(2)) as Millis;
+            // As a shop grows evenly from nothing: today sees twice the average day's events.
+            let age = EVENTS_SINCE as f64 * (1.0 - (1.0 - random.unit()).sqrt());
+            let at = self.now - age as Millis;
             self.event(at, favourite, random, &mut events);
         }
         for order in orders.iter().filter(|o| o.at >= self.now - EVENTS_SINCE) {
