@@ -13,6 +13,12 @@ pub async fn run(inv: &Invocation, _args: CheckArgs) -> Result<Exit, Failure> {
     if let Some(loaded) = &loaded {
         loaded.templates(loaded.campaigns.iter(), &mut problems);
     }
+    // Who is used by nobody cannot be told while files are broken.
+    if let Some(loaded) = loaded.as_ref().filter(|_| !problems.has_errors()) {
+        let campaigns: Vec<&str> = loaded.campaigns.iter().map(|c| c.name.as_str()).collect();
+        let used = loaded.campaigns.segments_used();
+        loaded.segments.lint(&loaded.project.settings, &used, &campaigns, &mut problems);
+    }
     if problems.has_errors() {
         return Err(Failure::Problems(problems));
     }

@@ -37,7 +37,16 @@ pub async fn run(inv: &Invocation, args: PlanArgs) -> Result<Exit, Failure> {
     if filled.failed > 0 {
         return Err(not_rendered(campaign, &filled));
     }
-    inv.print(|| plan_json(campaign, &filled, clock.as_of()), || text(inv, &loaded, campaign, &filled, clock.as_of()));
+    let windows = planning.windows(&loaded.segments);
+    let instant = clock::rfc3339(clock.as_of(), &settings.time_zone);
+    inv.print(
+        || {
+            let mut json = plan_json(campaign, &filled, clock.as_of());
+            json["windows"] = json!(windows);
+            json
+        },
+        || text(inv, campaign, &filled, &instant, &windows),
+    );
     Ok(Exit::Done)
 }
 
@@ -73,16 +82,14 @@ fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serd
     })
 }
 
-fn text(inv: &Invocation, loaded: &Loaded, campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> String {
+fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, windows: &[String]) -> String {
     let bold = anstyle::Style::new().bold();
     let dim = anstyle::Style::new().dimmed();
     let tally = &filled.tally;
-    let mut out = format!(
-        "{bold}{}{bold:#} · {} · as of {}\n",
-        campaign.name,
-        campaign.title,
-        clock::readable(as_of, &loaded.project.settings.time_zone)
-    );
+    let mut out = format!("{bold}{}{bold:#} · {} · as of {}\n", campaign.name, campaign.title, instant);
+    for window in windows {
+        out.push_str(&format!("  {dim}{window}{dim:#}\n"));
+    }
     if campaign.status != Status::Live {
         out.push_str(&format!("  {} — a plan only; it sends nothing until `status: live`\n", campaign.status.word()));
     }

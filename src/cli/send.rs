@@ -18,6 +18,7 @@ use crate::problem::{Place, Problems};
 use crate::queue::fill::{Filled, Filling};
 use crate::queue::run::{self, NewRun, Run};
 use crate::queue::{MESSAGE_LIFETIME, RunState, planner, status};
+use crate::segment::kept::{self, Kept};
 use crate::token::Tokens;
 
 /// How long we wait for another planner.
@@ -76,6 +77,7 @@ pub async fn enlist(
     let tokens = sending::tokens(&loaded.project)?;
     let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
+    let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
     let lease = planner_lease(db).await?;
     let run = open_run(db, loaded, campaign, &slot, &snapshot, as_of, clock).await?;
     if run.state() != RunState::Enqueuing {
@@ -84,6 +86,7 @@ pub async fn enlist(
     }
     let snapshot = pinned_earlier(db, &run, snapshot).await?;
     let planning = Planning::prepare(db, settings, &loaded.segments, campaign, set.fields_used(), run.as_of).await?;
+    let planning = planning.with_kept(kept);
     let composer = composer(&snapshot, tokens.clone())?;
     let filling = Filling {
         planning: &planning,
@@ -109,6 +112,22 @@ pub async fn enlist(
     lease.release(db).await?;
     let run = run::get(db, &run.run_id).await?.unwrap_or(run);
     Ok(Enlisted { run, filled: Some(filled) })
+}
+
+/// All segments in one go, kept for the campaigns that follow today; before the planner's lease is taken, because it may take a while.
+/// A run that was begun at another instant decides for itself.
+async fn kept_members(
+    loaded: &Loaded,
+    db: &Db,
+    campaign: &Campaign,
+    slot: &str,
+    clock: Clock,
+    as_of: Millis,
+) -> Result<Option<Kept>, Failure> {
+    if clock.is_moved() || campaign.segments().is_empty() || run::find(db, &campaign.name, slot).await?.is_some() {
+        return Ok(None);
+    }
+    Ok(kept::refresh(db, &loaded.segments, &loaded.project.settings, as_of, clock.now()).await?)
 }
 
 /// Templates compiled for composing.

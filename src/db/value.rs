@@ -85,6 +85,13 @@ value_from! {
     &str => Text, v => v.to_owned();
 }
 
+/// The longest text that a Postgres connection keeps prepared: the plans of the long statements of segments hold megabytes each.
+const PREPARED_BYTES_MAX: usize = 8_000;
+
+fn stays_prepared(sql: &str) -> bool {
+    sql.len() <= PREPARED_BYTES_MAX
+}
+
 fn sqlite_arguments(args: Vec<Value>) -> DbResult<SqliteArguments> {
     let mut out = SqliteArguments::default();
     out.reserve(args.len(), 0);
@@ -133,7 +140,8 @@ pub(super) async fn execute_postgres<'c>(
     sql: &str,
     args: Vec<Value>,
 ) -> DbResult<u64> {
-    Ok(sqlx::query_with(AssertSqlSafe(sql), postgres_arguments(args)?).execute(on).await?.rows_affected())
+    let query = sqlx::query_with(AssertSqlSafe(sql), postgres_arguments(args)?);
+    Ok(query.persistent(stays_prepared(sql)).execute(on).await?.rows_affected())
 }
 
 pub(super) async fn fetch_sqlite<'c, T: Row>(
@@ -149,5 +157,6 @@ pub(super) async fn fetch_postgres<'c, T: Row>(
     sql: &str,
     args: Vec<Value>,
 ) -> DbResult<Vec<T>> {
-    Ok(sqlx::query_as_with(AssertSqlSafe(sql), postgres_arguments(args)?).fetch_all(on).await?)
+    let query = sqlx::query_as_with(AssertSqlSafe(sql), postgres_arguments(args)?);
+    Ok(query.persistent(stays_prepared(sql)).fetch_all(on).await?)
 }

@@ -15,6 +15,7 @@ use crate::clock::Millis;
 use crate::content::FieldSet;
 use crate::db::{BUCKETS, Db, DbResult, bucket_of};
 use crate::profile::Moment;
+use crate::segment::kept::Kept;
 use crate::segment::{self, Prepared};
 use crate::settings::Settings;
 
@@ -41,9 +42,23 @@ pub struct Planning<'a> {
 /// Who is in the audience, as bits.
 struct Members {
     prepared: Prepared,
+    /// The members of this very instant, when they are kept.
+    kept: Option<Kept>,
     /// Zero: everyone.
     audience: u64,
     excluded: u64,
+}
+
+impl Members {
+    /// The members of a bucket range: the kept ones, or decided now when another refresh has begun since.
+    async fn of(&self, db: &Db, first: i64, last: i64) -> DbResult<Vec<segment::Member>> {
+        if let Some(kept) = &self.kept
+            && let Some(members) = kept.members(db, self.prepared.names(), first, last).await?
+        {
+            return Ok(members);
+        }
+        self.prepared.evaluate(db, first, last).await
+    }
 }
 
 /// A member of the audience and what was decided.
@@ -73,7 +88,7 @@ impl<'a> Planning<'a> {
                 Audience::Everyone => 0,
             };
             let excluded = campaign.exclude.iter().fold(0, |mask, name| mask | prepared.mask_of(name));
-            Some(Members { prepared, audience, excluded })
+            Some(Members { prepared, kept: None, audience, excluded })
         };
         let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await?;
         let buckets_per_range = (RANGE_CUSTOMERS * BUCKETS / customers.max(1)).clamp(1, BUCKETS);
@@ -87,6 +102,24 @@ impl<'a> Planning<'a> {
             fields,
             buckets_per_range,
         })
+    }
+
+    /// Read memberships that are kept, as long as they are those of the planning instant; else they are decided here.
+    pub fn with_kept(mut self, kept: Option<Kept>) -> Planning<'a> {
+        let as_of = self.as_of;
+        if let Some(members) = &mut self.segments {
+            members.kept = kept.filter(|k| k.as_of() == as_of);
+        }
+        self
+    }
+
+    /// The windows of audience and exclusions with their instants, one line each.
+    pub fn windows(&self, library: &segment::Library) -> Vec<String> {
+        let used = self.campaign.segments().into_iter().filter_map(|name| library.get(name));
+        let mut lines: Vec<String> = used.flat_map(|s| segment::windows(&s.rule, library, &self.moment)).collect();
+        lines.sort();
+        lines.dedup();
+        lines
     }
 
     /// What the preference page calls the campaign's topic.
@@ -112,7 +145,7 @@ impl<'a> Planning<'a> {
         let members = match &self.segments {
             None => None,
             Some(m) => {
-                let found = m.prepared.evaluate(db, first, last).await?;
+                let found = m.of(db, first, last).await?;
                 let inside = |bits: u64| (m.audience == 0 || bits & m.audience != 0) && bits & m.excluded == 0;
                 Some(
                     found.into_iter().filter(|f| inside(f.bits)).map(|f| (f.bucket, f.customer_id)).collect::<Vec<_>>(),

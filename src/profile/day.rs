@@ -54,9 +54,14 @@ pub fn civil_sql(day: &str) -> String {
     )
 }
 
+/// The date of a day number.
+pub fn date(day: i64) -> jiff::civil::Date {
+    clock::date_in(day * DAY, &TimeZone::UTC)
+}
+
 /// The date of a day number, as [`civil_sql`] writes it.
 pub fn civil_number(day: i64) -> i64 {
-    let date = clock::date_in(day * DAY, &TimeZone::UTC);
+    let date = date(day);
     i64::from(date.year()) * 10_000 + i64::from(date.month()) * 100 + i64::from(date.day())
 }
 

@@ -57,7 +57,7 @@ impl Explainer<'_> {
     fn picked(&self, pick: &Pick, drawn: &Drawn) -> Proof {
         let moment = &self.resolved.moment;
         let value = drawn.top.as_ref().map(|edge| match edge {
-            None => "nobody has this number".to_owned(),
+            None => "the rule holds for nobody who has this number".to_owned(),
             Some(edge) => {
                 let own = self.shown(self.person.field(edge.by, moment), Some(edge.by.kind));
                 format!("{own}; the edge is {}", self.edge(edge.by, Some(edge.value)))

@@ -45,7 +45,7 @@ const SLICE_BUCKETS: i64 = 8;
 const SLICE_SHORT: Duration = Duration::from_millis(40);
 const SLICE_LONG: Duration = Duration::from_millis(100);
 /// Buckets of a slice on Postgres, and how many are worked on at once.
-const SLICE_BUCKETS_POSTGRES: i64 = 32;
+const SLICE_BUCKETS_POSTGRES: i64 = 64;
 const WORKERS_POSTGRES: usize = 3;
 /// How often a slice is tried when another session gets in its way.
 const SLICE_TRIES: u32 = 5;
@@ -380,8 +380,16 @@ impl Work<'_> {
             return Ok(());
         }
         done.looked_at = due as u64;
-        for job in self.jobs.iter().filter(|j| due > 0 || j.scope == Scope::Everyone) {
-            job.run(&mut tx, first, last, done).await?;
+        let jobs = || self.jobs.iter().filter(|j| due > 0 || j.scope == Scope::Everyone);
+        // What was there is counted before any job writes: those of one word share rows.
+        for job in jobs().filter(|j| j.scope == Scope::Due) {
+            job.count(&mut tx, first, last, -1, done).await?;
+        }
+        for job in jobs() {
+            job.decide(&mut tx, first, last).await?;
+        }
+        for job in jobs() {
+            job.count(&mut tx, first, last, 1, done).await?;
         }
         if let Some(gone) = self.gone(due > 0) {
             tx.execute(gone, range()).await?;
@@ -409,11 +417,8 @@ impl Work<'_> {
 }
 
 impl Job {
-    /// Decide the job's rules for its customers of a range and count what changed.
-    async fn run(&self, tx: &mut Tx, first: i64, last: i64, done: &mut Done) -> DbResult<()> {
-        if self.scope == Scope::Due {
-            self.count(tx, first, last, -1, done).await?;
-        }
+    /// Decide the job's rules for its customers of a range.
+    async fn decide(&self, tx: &mut Tx, first: i64, last: i64) -> DbResult<()> {
         for statement in &self.statements {
             let mut values = statement.values_for(first, last);
             let mut bind = |value: i64| {
@@ -431,9 +436,10 @@ impl Job {
             );
             tx.execute(&sql, values).await?;
         }
-        self.count(tx, first, last, 1, done).await
+        Ok(())
     }
 
+    /// Add the customers of a range to what the walk came to, or take them off it.
     async fn count(&self, tx: &mut Tx, first: i64, last: i64, sign: i64, done: &mut Done) -> DbResult<()> {
         let from = self.scope.rows("segment_bits", "b");
         let profiled = "EXISTS (SELECT 1 FROM profile q WHERE q.bucket = b.bucket AND q.customer_id = b.customer_id)";
@@ -535,6 +541,12 @@ impl Kept {
     pub fn totals(&self) -> Totals {
         self.totals
     }
+}
+
+/// How large a segment was on its last days, the latest first: the day, people, and everybody then.
+pub async fn history(db: &Db, segment: &str, days_max: i64) -> DbResult<Vec<(i64, i64, i64)>> {
+    let sql = "SELECT day, people, everyone FROM segment_size WHERE segment = $1 ORDER BY day DESC LIMIT $2";
+    db.fetch_all(sql, args![segment, days_max]).await
 }
 
 /// The sizes of segments on the last day before `day` that they were looked at: by name, the day, people and revenue.

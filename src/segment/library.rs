@@ -64,7 +64,7 @@ impl Library {
                 Added::Broken(name) => broken.extend(name),
             }
         }
-        library.check(&broken, &project.settings, problems);
+        library.check(&broken, problems);
         library
     }
 
@@ -77,7 +77,7 @@ impl Library {
                 broken.extend(name);
             }
         }
-        library.check(&broken, settings, problems);
+        library.check(&broken, problems);
         library
     }
 
@@ -113,7 +113,7 @@ impl Library {
     }
 
     /// Check references, loops and sizes; drop what cannot be used.
-    fn check(&mut self, broken: &[String], settings: &Settings, problems: &mut Problems) {
+    fn check(&mut self, broken: &[String], problems: &mut Problems) {
         let mut bad: Vec<String> = broken.to_vec();
         for segment in self.segments.values() {
             let expected = segment.tests.sets.iter().flat_map(|t| t.expectation.references());
@@ -152,14 +152,15 @@ impl Library {
                 .hint("split it, or name fewer segments in it");
         }
         self.drop_with_dependants(large);
+    }
+
+    /// Warn of rules that work and rarely mean what they say, and of segments that nobody uses. `used` are those that campaigns use;
+    /// `received` and `clicked` may name `campaigns`.
+    pub fn lint(&self, settings: &Settings, used: &[&str], campaigns: &[&str], problems: &mut Problems) {
         for segment in self.segments.values() {
             lint::segment(segment, self, settings, problems);
         }
         lint::alike(self, problems);
-    }
-
-    /// Lint how segments are used: `used` by campaigns, which are the only ones that `received` and `clicked` may name.
-    pub fn lint_use(&self, used: &[&str], campaigns: &[&str], problems: &mut Problems) {
         lint::uses(self, used, campaigns, problems);
     }
 

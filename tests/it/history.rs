@@ -90,22 +90,28 @@ pub fn happening(customers: usize) -> impl Strategy<Value = Happening> {
 
 /// Settings of a small project in a zone that changes its clocks.
 pub fn settings() -> Settings {
-    settings_with("")
+    settings_in("Europe/Berlin")
+}
+
+/// The same in another zone.
+pub fn settings_in(zone: &str) -> Settings {
+    settings_with(zone, "")
 }
 
 /// The same, declaring some of its data.
-pub fn declared() -> Settings {
+pub fn declared_in(zone: &str) -> Settings {
     settings_with(
+        zone,
         "contract:\n  customer: { account: [staff, guest], points: number, vip: flag, born: date, tags: list, ランク: text }\n  \
          product: { colour: [red, blue], weight: number }\n  events:\n    product.viewed: { note: number, sku: text, category: text }\n    \
          ticket.closed: { note: text, score: number }\n    survey.nps: { note: flag, tags: list, score: number }\n    never.seen: {}\n",
     )
 }
 
-fn settings_with(more: &str) -> Settings {
+fn settings_with(zone: &str, more: &str) -> Settings {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "project: shop\ntime_zone: Europe/Berlin\ncurrency: EUR\ntopics: {{ offers: Offers }}\n\
+        "project: shop\ntime_zone: {zone}\ncurrency: EUR\ntopics: {{ offers: Offers }}\n\
          sender: {{ from: hello@example.com, organisation: Shop, postal_address: 1 Road }}\n\
          loyalty: {{ by: spend, in_last: 1y, tiers: {{ bronze: 0, silver: 50, gold: 120 }} }}\n{more}"
     );
@@ -138,6 +144,7 @@ pub async fn clear(db: &Db) {
         "segment_bits",
         "segment_due",
         "segment_size",
+        "run",
     ] {
         tx.execute(&format!("DELETE FROM {table}"), vec![]).await.unwrap();
     }
@@ -293,6 +300,25 @@ pub async fn write(db: &Db, from: usize, happenings: &[Happening]) {
 }
 
 async fn write_message(tx: &mut okaeri::db::Tx, n: usize, id: &str, at: Millis, state: &str) {
+    let columns = [
+        "run_id",
+        "campaign",
+        "slot",
+        "state",
+        "as_of",
+        "due_at",
+        "expires_at",
+        "next_bucket",
+        "audience",
+        "snapshot_id",
+        "definition",
+        "created_at",
+        "changed_at",
+    ];
+    let words = ["run", "win-back", "slot", "sending"].map(Value::from);
+    let numbers = [at, at, at, 0, 0].map(Value::from);
+    let row = words.into_iter().chain(numbers).chain(["s".into(), "{}".into(), at.into(), at.into()]).collect();
+    tx.insert_rows("run", &columns, row, Conflict::Keep).await.unwrap();
     let bucket = Value::from(bucket_of(id));
     let campaign = ["win-back", "welcome"][n % 2];
     let seq = Value::from(n as i64);

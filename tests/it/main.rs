@@ -8,6 +8,7 @@ mod problems;
 
 mod history;
 mod import;
+mod kept;
 mod learn;
 mod profile;
 mod segment;

@@ -83,7 +83,7 @@ async fn a_broken_project_is_told_everything_at_once() {
     campaigns/segments/egg.yaml:1:10: error: this segment is made of itself: egg → hen → egg [segment-cycle]
         take one of these `in_segment` out
     campaigns/segments/no-comparison.yaml:2:8: error: `orders` is compared with nothing [missing-key]
-        one of: gte, gt, lte, lt, eq, in, exists
+        one of: gte, gt, lte, lt, between, eq, in, exists
     campaigns/segments/unknown-field.yaml:2:20: error: `ordres` is not a field of a customer [unknown-field]
         did you mean `orders`? A column of your own is written `attribute.ordres`
     campaigns/tabs.yaml:2:1: error: a tab at the beginning of a line [not-yaml]

@@ -289,7 +289,7 @@ fn leaf() -> impl Strategy<Value = String> {
     ]
 }
 
-fn rule() -> impl Strategy<Value = String> {
+pub fn rule() -> impl Strategy<Value = String> {
     groups(leaf())
 }
 
@@ -301,7 +301,7 @@ fn groups(leaf: impl Strategy<Value = String> + 'static) -> impl Strategy<Value 
 }
 
 /// A library of the given rules and some that they may name.
-fn library(rules: &[String], settings: &Settings) -> Library {
+pub fn library(rules: &[String], settings: &Settings) -> Library {
     let mut texts = vec![
         ("base.yaml".to_owned(), "segment: base\nwhere: { customer: orders, gte: 2 }\n".to_owned()),
         (
@@ -332,25 +332,24 @@ fn library(rules: &[String], settings: &Settings) -> Library {
 async fn compiled_sql_and_plain_evaluation_agree_on_random_rules_and_histories() {
     each_database(|url| async move {
         let db = Db::open(&url).await.unwrap();
-        let (open, declared) = (history::settings(), history::declared());
         let case = (
             prop::collection::vec(happening(CUSTOMERS), 0..120),
             prop::collection::vec(rule(), 1..30),
             prop::collection::vec(groups(declared_leaf()), 1..12),
             select(vec![0, 5 * HOUR, 40 * DAY + HOUR, -30 * DAY, 30 * DAY + 11 * HOUR]),
+            // Clock changes of an hour and of half an hour, at midnight, and none; ahead of UTC and behind it.
+            select(vec!["Europe/Berlin", "Asia/Tokyo", "Australia/Lord_Howe", "America/Sao_Paulo"]),
         );
-        for_cases(
-            CASES,
-            case,
-            async |(happenings, rules, others, earlier): (Vec<Happening>, Vec<String>, Vec<String>, i64)| {
-                history::clear(&db).await;
-                history::write_customers(&db, CUSTOMERS).await;
-                history::write(&db, 0, &happenings).await;
-                refresh(&db, &open, NOW, Scope::Dirty).await.unwrap();
-                agree(&db, &rules, &open, NOW - earlier).await;
-                agree(&db, &others, &declared, NOW - earlier).await;
-            },
-        );
+        type Case = (Vec<Happening>, Vec<String>, Vec<String>, i64, &'static str);
+        for_cases(CASES, case, async |(happenings, rules, others, earlier, zone): Case| {
+            let (open, declared) = (history::settings_in(zone), history::declared_in(zone));
+            history::clear(&db).await;
+            history::write_customers(&db, CUSTOMERS).await;
+            history::write(&db, 0, &happenings).await;
+            refresh(&db, &open, NOW, Scope::Dirty).await.unwrap();
+            agree(&db, &rules, &open, NOW - earlier).await;
+            agree(&db, &others, &declared, NOW - earlier).await;
+        });
         db.close().await;
     })
     .await;
@@ -440,6 +439,54 @@ async fn sixty_two_large_segments_fit_one_statement() {
         let too_many: Vec<&str> = std::iter::repeat_n("base", SEGMENTS_MAX + 1).collect();
         let error = library.compile(&too_many, NOW, &settings).unwrap_err();
         assert_eq!(error.to_string(), "63 segments at once; at most 62 are evaluated together");
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hostile_values_are_values_and_large_rules_are_cut_to_what_engines_allow() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let settings = history::settings();
+        history::write_customers(&db, 3).await;
+        let order = Happening {
+            customer: 1,
+            at: NOW - DAY,
+            what: What::Order { total: 4000, status: "placed", lines: vec![(2, 40)] },
+        };
+        history::write(&db, 0, &[order]).await;
+        refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap();
+        let hostile = "'; DROP TABLE customer; --";
+        let skus: Vec<String> = (0..10_000).map(|n| format!("\"{n}'; --\"")).chain(["sku2".to_owned()]).collect();
+        let numbers: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
+        let mut rules = vec![
+            format!("{{ bought: {{ sku: [{}] }} }}", skus.join(", ")),
+            format!("{{ customer: orders, in: [{}] }}", numbers.join(", ")),
+            format!("{{ customer: points, in: [{}] }}", numbers[..200].join(", ")),
+            format!("{{ customer: \"{hostile}\", exists: true }}"),
+            format!("{{ did: \"{hostile}\", with: {{ \"%_*?[{hostile}\": {{ matches: \"*[%_{hostile}\" }} }} }}"),
+            format!("{{ received: \"{hostile}\" }}"),
+        ];
+        // 40 rules of 400 conditions with values of their own: more than one statement can hold.
+        rules.extend((0..40).map(|rule| {
+            let leaves: Vec<String> = (0..400)
+                .map(|k| {
+                    format!("{{ did: product.viewed, with: {{ sku: s{rule}-{k} }}, times: {{ gte: {} }} }}", k + 1)
+                })
+                .collect();
+            format!("{{ any: [{}] }}", leaves.join(", "))
+        }));
+        let library = library(&rules, &settings);
+        let names: Vec<&str> = library.names().collect();
+        let prepared = library.compile(&names, NOW, &settings).unwrap().prepare(&db).await.unwrap();
+        assert!(prepared.statements().count() > 1);
+        assert!(prepared.statements().all(|(_, values)| values.len() <= 32_766));
+        assert!(prepared.statements().all(|(sql, _)| !sql.contains("DROP TABLE")));
+        let members = prepared.evaluate(&db, 0, BUCKETS - 1).await.unwrap();
+        let in_segment = |name: &str| members.iter().filter(|m| m.bits & prepared.mask_of(name) != 0).count();
+        assert_eq!(["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s45"].map(in_segment), [1, 3, 1, 0, 0, 0, 0, 0]);
+        assert!(members.iter().any(|m| m.customer_id == customer_id(1) && m.bits & prepared.mask_of("s0") != 0));
         db.close().await;
     })
     .await;

@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::{Asked, everyone, share, sizes};
 use crate::cli::{Exit, Failure};
-use crate::clock;
 use crate::money::{grouped, readable};
 use crate::profile::day;
 use crate::segment::{Segment, Size, kept};
@@ -45,7 +44,7 @@ impl Asked<'_> {
                 json!({ "segment": row.segment.name, "title": row.segment.title, "people": row.size.people,
                         "share": share(row.size.people, everyone.people), "revenue": row.size.revenue,
                         "before": row.before.map(|(day, before)| json!({
-                            "day": date_of(day), "people": before.people, "revenue": before.revenue })) })
+                            "day": day::date(day).to_string(), "people": before.people, "revenue": before.revenue })) })
             })
             .collect();
         json!({ "as_of": self.instant(self.as_of), "people": everyone.people, "revenue": everyone.revenue,
@@ -81,7 +80,7 @@ impl Asked<'_> {
         let days = rows.iter().filter_map(|r| r.before.map(|b| b.0));
         if let Some(day) = days.max() {
             let dim = anstyle::Style::new().dimmed();
-            out.push_str(&format!("{dim}trend: people more or fewer than on {}{dim:#}\n", date_of(day)));
+            out.push_str(&format!("{dim}trend: people more or fewer than on {}{dim:#}\n", day::date(day)));
         }
         out
     }
@@ -94,9 +93,4 @@ fn signed(change: i64) -> String {
         n if n > 0 => format!("+{}", grouped(n)),
         n => grouped(n),
     }
-}
-
-/// The date of a local day number.
-fn date_of(day: i64) -> String {
-    clock::date_in(day * clock::DAY, &jiff::tz::TimeZone::UTC).to_string()
 }

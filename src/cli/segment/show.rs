@@ -6,7 +6,11 @@ use super::{Asked, everyone, share};
 use crate::cli::{Exit, Failure};
 use crate::db::Value;
 use crate::money::{grouped, readable};
-use crate::segment;
+use crate::profile::day;
+use crate::segment::{self, kept};
+
+/// Days of its past that are shown.
+const HISTORY_DAYS_MAX: i64 = 14;
 
 impl Asked<'_> {
     pub(super) async fn show(&self, name: &str) -> Result<Exit, Failure> {
@@ -14,6 +18,7 @@ impl Asked<'_> {
         let prepared = self.prepare(&[name]).await?;
         let size = prepared.sizes(self.db).await?.pop().unwrap_or_default();
         let everyone = everyone(self.db).await?;
+        let history = kept::history(self.db, name, HISTORY_DAYS_MAX).await?;
         let sentence = segment.sentence(&self.project.settings);
         let windows = segment::windows(&segment.rule, self.library, prepared.moment());
         let (sql, values) = prepared.statements().next().expect("one segment has one statement");
@@ -21,7 +26,9 @@ impl Asked<'_> {
         let json = || {
             json!({ "segment": segment.name, "title": segment.title, "rule": sentence, "as_of": self.instant(self.as_of),
                     "windows": windows, "people": size.people, "share": share(size.people, everyone.people),
-                    "revenue": size.revenue, "sql": sql, "values": values })
+                    "revenue": size.revenue, "sql": sql, "values": values,
+                    "history": history.iter().map(|(day, people, everyone)| json!({
+                        "day": day::date(*day).to_string(), "people": people, "share": share(*people, *everyone) })).collect::<Vec<_>>() })
         };
         let text = || {
             let bold = anstyle::Style::new().bold();
@@ -37,6 +44,11 @@ impl Asked<'_> {
             out.push_str(&format!("as of {}\n", self.instant(self.as_of)));
             for window in &windows {
                 out.push_str(&format!("  {window}\n"));
+            }
+            for (n, (day, people, everyone)) in history.iter().enumerate() {
+                let heading = if n == 0 { "\nwhen it was looked at:\n" } else { "" };
+                let share = 100.0 * share(*people, *everyone);
+                out.push_str(&format!("{heading}  {}  {:>9}  {share:>5.1} %\n", day::date(*day), grouped(*people)));
             }
             out.push_str(&format!("\n{dim}{sql}\n"));
             for (n, value) in values.iter().enumerate() {

@@ -173,7 +173,10 @@ pub(super) fn did(
     settings: &Settings,
     problems: &mut Problems,
 ) -> Option<History> {
-    let source = source(m, key, settings, problems)?;
+    let Some(source) = source(m, key, settings, problems) else {
+        m.all(); // what stands beside an unknown event cannot be judged
+        return None;
+    };
     let with = with(m, &source, settings, problems);
     let mut measures = Vec::new();
     if let Some(node) = m.node("times") {
@@ -416,7 +419,10 @@ pub(super) fn bought(
 /// The latest such event or order.
 pub(super) fn last(m: &mut MapReader, settings: &Settings, problems: &mut Problems) -> Option<Leaf> {
     let place = m.place.clone();
-    let source = source(m, "last", settings, problems)?;
+    let Some(source) = source(m, "last", settings, problems) else {
+        m.all();
+        return None;
+    };
     let with = with(m, &source, settings, problems);
     if with.is_empty() && m.node("with").is_none() {
         problems

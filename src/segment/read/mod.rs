@@ -30,8 +30,6 @@ const LEAVES: [&str; 15] = [
     "received",
     "clicked",
 ];
-/// The deepest a rule nests.
-const DEPTH_MAX: usize = 50;
 /// The longest name of a property or attribute, in characters.
 const NAME_CHARS_MAX: usize = 100;
 
@@ -99,18 +97,8 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
-/// Read a rule: a group or a leaf. `None` when it has errors.
+/// Read a rule: a group or a leaf. `None` when it has errors. How deep it nests is bounded by the reader of YAML.
 pub fn rule(node: &Node, settings: &Settings, problems: &mut Problems) -> Option<Rule> {
-    nested(node, 1, settings, problems)
-}
-
-fn nested(node: &Node, depth: usize, settings: &Settings, problems: &mut Problems) -> Option<Rule> {
-    if depth > DEPTH_MAX {
-        problems
-            .error("too-deep", &node.place, format!("a rule nested deeper than {DEPTH_MAX} levels"))
-            .hint("give a part of it a name of its own and refer to it with `in_segment`");
-        return None;
-    }
     let Shape::Map(pairs) = &node.shape else {
         let problem =
             problems.error("wrong-type", &node.place, format!("a rule must be a mapping, not {}", node.described()));
@@ -135,7 +123,7 @@ fn nested(node: &Node, depth: usize, settings: &Settings, problems: &mut Problem
     }
     let before = problems.count(Severity::Error);
     let mut m = node.map("this rule", problems)?;
-    let mut group = |key| group(&mut m, key, depth, settings, problems);
+    let mut group = |key| group(&mut m, key, settings, problems);
     let rule = match kind.key.as_str() {
         "all" => group("all").map(Rule::All),
         "any" => group("any").map(Rule::Any),
@@ -146,16 +134,10 @@ fn nested(node: &Node, depth: usize, settings: &Settings, problems: &mut Problem
     rule.filter(|_| problems.count(Severity::Error) == before)
 }
 
-fn group(
-    m: &mut MapReader,
-    key: &'static str,
-    depth: usize,
-    settings: &Settings,
-    problems: &mut Problems,
-) -> Option<Vec<Rule>> {
+fn group(m: &mut MapReader, key: &'static str, settings: &Settings, problems: &mut Problems) -> Option<Vec<Rule>> {
     let list = rules_of(m, key, problems)?;
     // Read every one before giving up, so that all problems come at once.
-    let rules: Vec<Option<Rule>> = list.iter().map(|n| nested(n, depth + 1, settings, problems)).collect();
+    let rules: Vec<Option<Rule>> = list.iter().map(|n| rule(n, settings, problems)).collect();
     rules.into_iter().collect()
 }
 
