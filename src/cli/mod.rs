@@ -20,6 +20,7 @@ mod send;
 mod sending;
 mod serve;
 mod suppress;
+mod test;
 mod work;
 
 use std::collections::BTreeMap;
@@ -61,6 +62,10 @@ struct Global {
     /// Plan as if it were this instant (2026-11-24T09:00, in the project's time zone); moves planning only
     #[arg(long, global = true, value_name = "INSTANT")]
     at: Option<String>,
+    /// Write down which SQL statements run, for tests
+    #[cfg(debug_assertions)]
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    record_statements: Option<PathBuf>,
 }
 
 /// How results are printed.
@@ -76,6 +81,8 @@ enum Verb {
     Init(init::InitArgs),
     /// Find all problems of the project's files; needs no database
     Check(check::CheckArgs),
+    /// Run the tests of segment files; needs no database
+    Test(test::TestArgs),
     /// Bring in customers, orders, events and the rest from files
     Import(import::ImportArgs),
     /// Bring every customer's numbers up to date
@@ -286,11 +293,16 @@ pub fn start() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> ExitCode {
-    let Global { project, format, quiet, at } = cli.global;
+    #[cfg(debug_assertions)]
+    if let Some(file) = &cli.global.record_statements {
+        crate::db::record_statements(file).expect("the file of --record-statements can be made");
+    }
+    let Global { project, format, quiet, at, .. } = cli.global;
     let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
     let ended = match cli.verb {
         Verb::Init(args) => init::run(&inv, args).await,
         Verb::Check(args) => check::run(&inv, args).await,
+        Verb::Test(args) => test::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
         Verb::Schema(args) => schema::run(&inv, args).await,

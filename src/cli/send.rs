@@ -127,7 +127,7 @@ async fn kept_members(
     if clock.is_moved() || campaign.segments().is_empty() || run::find(db, &campaign.name, slot).await?.is_some() {
         return Ok(None);
     }
-    Ok(kept::refresh(db, &loaded.segments, &loaded.project.settings, as_of, clock.now()).await?)
+    Ok(kept::refresh(db, &loaded.segments, &loaded.project.settings, as_of).await?)
 }
 
 /// Templates compiled for composing.

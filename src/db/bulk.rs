@@ -111,7 +111,10 @@ impl Tx {
             }
             Tx::Postgres(_) => {
                 let arrays = columns_of(part, width);
-                let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM UNNEST({}) {tail}", unnested(&arrays));
+                let sql = format!(
+                    "INSERT INTO {table} ({names}) SELECT * FROM UNNEST({}) WHERE true {tail}",
+                    unnested(&arrays)
+                );
                 (sql, arrays)
             }
         }

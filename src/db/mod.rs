@@ -8,6 +8,8 @@
 //! * no `now()`, no `random()`, no engine-only construct; times are epoch milliseconds UTC, money is minor units;
 //! * `SUM`, `COUNT(*) FILTER` and `CASE … THEN 1` are cast to BIGINT, so that both engines give the same type.
 //!
+//! The tests hold every statement to them: `tests/it/ground/sql_lint`.
+//!
 //! Read on: [`bucket_of`], then `migrations/0001_foundation.sql`.
 
 mod binds;
@@ -15,12 +17,16 @@ mod bulk;
 mod dialect;
 mod lease;
 mod migrations;
+#[cfg(debug_assertions)]
+mod record;
 mod value;
 
 pub use binds::Binds;
 pub use bulk::{Conflict, padded};
 pub use dialect::{Dialect, decimal, is_date};
 pub use lease::Lease;
+#[cfg(debug_assertions)]
+pub use record::record_statements;
 pub use value::{Row, Value};
 
 use std::path::PathBuf;
@@ -68,6 +74,12 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
     h ^= h >> 33;
     h = h.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     h ^ (h >> 33)
+}
+
+/// All buckets in ranges of so many: the first and the last bucket of each range.
+pub fn bucket_ranges(width: i64) -> impl Iterator<Item = (i64, i64)> {
+    let width = width.max(1);
+    (0..BUCKETS).step_by(width as usize).map(move |first| (first, (first + width - 1).min(BUCKETS - 1)))
 }
 
 /// What can go wrong between us and the database.
@@ -342,6 +354,14 @@ mod tests {
     }
 
     const PINNED: [i64; 4] = [982, 334, 425, 317];
+
+    #[test]
+    fn ranges_hold_every_bucket_once() {
+        for width in [1, 64, 1_000, BUCKETS, 5_000] {
+            let all: Vec<i64> = bucket_ranges(width).flat_map(|(first, last)| first..=last).collect();
+            assert_eq!(all, (0..BUCKETS).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn passwords_stay_out_of_messages() {

@@ -4,7 +4,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Executor, FromRow, Postgres, Sqlite};
 
-use super::DbResult;
+use super::{DbResult, Dialect};
 
 /// One bound value. Nulls keep their type, because Postgres wants to know it.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,12 +127,20 @@ fn postgres_arguments(args: Vec<Value>) -> DbResult<PgArguments> {
     Ok(out)
 }
 
+/// A statement on its way to an engine; every one of ours passes here.
+#[cfg_attr(not(debug_assertions), expect(unused_variables))]
+fn text(engine: Dialect, sql: &str) -> AssertSqlSafe<&str> {
+    #[cfg(debug_assertions)]
+    super::record::note(engine, sql);
+    AssertSqlSafe(sql)
+}
+
 pub(super) async fn execute_sqlite<'c>(
     on: impl Executor<'c, Database = Sqlite>,
     sql: &str,
     args: Vec<Value>,
 ) -> DbResult<u64> {
-    Ok(sqlx::query_with(AssertSqlSafe(sql), sqlite_arguments(args)?).execute(on).await?.rows_affected())
+    Ok(sqlx::query_with(text(Dialect::Sqlite, sql), sqlite_arguments(args)?).execute(on).await?.rows_affected())
 }
 
 pub(super) async fn execute_postgres<'c>(
@@ -140,7 +148,7 @@ pub(super) async fn execute_postgres<'c>(
     sql: &str,
     args: Vec<Value>,
 ) -> DbResult<u64> {
-    let query = sqlx::query_with(AssertSqlSafe(sql), postgres_arguments(args)?);
+    let query = sqlx::query_with(text(Dialect::Postgres, sql), postgres_arguments(args)?);
     Ok(query.persistent(stays_prepared(sql)).execute(on).await?.rows_affected())
 }
 
@@ -149,7 +157,7 @@ pub(super) async fn fetch_sqlite<'c, T: Row>(
     sql: &str,
     args: Vec<Value>,
 ) -> DbResult<Vec<T>> {
-    Ok(sqlx::query_as_with(AssertSqlSafe(sql), sqlite_arguments(args)?).fetch_all(on).await?)
+    Ok(sqlx::query_as_with(text(Dialect::Sqlite, sql), sqlite_arguments(args)?).fetch_all(on).await?)
 }
 
 pub(super) async fn fetch_postgres<'c, T: Row>(
@@ -157,6 +165,6 @@ pub(super) async fn fetch_postgres<'c, T: Row>(
     sql: &str,
     args: Vec<Value>,
 ) -> DbResult<Vec<T>> {
-    let query = sqlx::query_as_with(AssertSqlSafe(sql), postgres_arguments(args)?);
+    let query = sqlx::query_as_with(text(Dialect::Postgres, sql), postgres_arguments(args)?);
     Ok(query.persistent(stays_prepared(sql)).fetch_all(on).await?)
 }

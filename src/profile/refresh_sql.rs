@@ -228,7 +228,7 @@ fn tickets(scope: Scope, dialect: Dialect, names: &EventNames) -> String {
         "SELECT bucket, customer_id, CAST(SUM(open_tickets) AS BIGINT) AS open_tickets
          FROM (SELECT bucket, customer_id,
                       CASE WHEN ticket IS NOT NULL THEN CASE WHEN MAX(at * 2 + closed) % 2 = 0 THEN 1 ELSE 0 END
-                           WHEN COUNT(*) > 2 * SUM(closed) THEN COUNT(*) - 2 * SUM(closed) ELSE 0 END AS open_tickets
+                           WHEN COUNT(*) > 2 * SUM(closed) THEN COUNT(*) - 2 * CAST(SUM(closed) AS BIGINT) ELSE 0 END AS open_tickets
                FROM (SELECT e.bucket, e.customer_id, e.at, {ticket} AS ticket,
                             CASE WHEN e.name_id = {closed} THEN 1 ELSE 0 END AS closed
                      FROM {from} AND e.name_id IN ({opened}, {closed})) q1

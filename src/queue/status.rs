@@ -109,19 +109,20 @@ const RULES: [(&str, &str); 7] = [
     ),
     (
         "every send or withheld verdict has its message, and every message its verdict",
-        "SELECT r.run_id || ': ' || CAST(COALESCE(v.people, 0) AS TEXT) || ' verdicts, ' || CAST(COALESCE(d.messages, 0) AS TEXT) || ' messages' \
+        "SELECT r.run_id || ': ' || CAST(COALESCE(v.people, 0) AS TEXT) || ' verdicts, ' || CAST(COUNT(d.run_id) AS TEXT) || ' messages' \
          FROM run r \
          LEFT JOIN (SELECT run_id, CAST(SUM(people) AS BIGINT) AS people FROM run_verdict WHERE verdict <> 'skip' GROUP BY run_id) v ON v.run_id = r.run_id \
-         LEFT JOIN (SELECT run_id, COUNT(*) AS messages FROM delivery GROUP BY run_id) d ON d.run_id = r.run_id \
-         WHERE r.state <> 'enqueuing' AND COALESCE(v.people, 0) <> COALESCE(d.messages, 0)",
+         LEFT JOIN delivery d ON d.run_id = r.run_id \
+         WHERE r.state <> 'enqueuing' GROUP BY r.run_id, v.people HAVING COALESCE(v.people, 0) <> COUNT(d.run_id)",
     ),
     (
         "every message has one delivery and every delivery one message",
-        "SELECT r.run_id || ': ' || CAST(COALESCE(m.rows_, 0) AS TEXT) || ' messages, ' || CAST(COALESCE(d.rows_, 0) AS TEXT) || ' deliveries' \
-         FROM run r \
-         LEFT JOIN (SELECT run_id, COUNT(*) AS rows_ FROM message GROUP BY run_id) m ON m.run_id = r.run_id \
-         LEFT JOIN (SELECT run_id, COUNT(*) AS rows_ FROM delivery GROUP BY run_id) d ON d.run_id = r.run_id \
-         WHERE COALESCE(m.rows_, 0) <> COALESCE(d.rows_, 0)",
+        "SELECT m.run_id || ': ' || CAST(COUNT(*) AS TEXT) || ' messages without a delivery' FROM message m \
+         WHERE NOT EXISTS (SELECT 1 FROM delivery d WHERE d.bucket = m.bucket AND d.chunk_id = m.chunk_id AND d.seq = m.seq) GROUP BY m.run_id \
+         UNION ALL \
+         SELECT d.run_id || ': ' || CAST(COUNT(*) AS TEXT) || ' deliveries without a message' FROM delivery d \
+         WHERE NOT EXISTS (SELECT 1 FROM message m WHERE m.bucket = d.bucket AND m.customer_id = d.customer_id \
+                           AND m.chunk_id = d.chunk_id AND m.seq = d.seq) GROUP BY d.run_id",
     ),
     (
         "no two messages share a Message-ID",

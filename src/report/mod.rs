@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{Db, DbError, DbResult};
+use crate::db::{Db, DbError, DbResult, bucket_ranges};
 use crate::problem::nearest;
 use crate::settings::Settings;
 
@@ -108,6 +108,8 @@ impl CampaignReport {
     }
 }
 
+/// Buckets whose people one statement looks at.
+const BUCKETS_PER_STATEMENT: i64 = 64;
 /// The newest runs that one report covers.
 const RUNS_MAX: i64 = 1_000;
 /// Runs in these states mailed nobody, or stopped before all was done: they say nothing about what mail causes.
@@ -210,16 +212,15 @@ async fn states(db: &Db, scope: Scope<'_>) -> DbResult<Vec<Named>> {
 
 async fn came_back(db: &Db, scope: Scope<'_>, states: &[Named]) -> DbResult<CameBack> {
     // A fact is kept per message: one message may be unsubscribed from by topic and altogether, and that is one.
-    let facts: Vec<(String, i64)> = db
-        .fetch_all(
-            "SELECT f.kind, CAST(COUNT(*) AS BIGINT) FROM (
-               SELECT DISTINCT bucket, customer_id, kind, step, slot FROM fact
-               WHERE campaign = $1 AND ($2 = '' OR slot = $2)) f
-             GROUP BY f.kind",
-            args![scope.campaign, scope.slot],
-        )
-        .await?;
-    let fact = |kind: &str| facts.iter().find(|(k, _)| k == kind).map_or(0, |(_, n)| *n);
+    let sql = "SELECT f.kind, CAST(COUNT(*) AS BIGINT) FROM (
+                 SELECT DISTINCT bucket, customer_id, kind, step, slot FROM fact
+                 WHERE bucket >= $3 AND bucket <= $4 AND campaign = $1 AND ($2 = '' OR slot = $2)) f
+               GROUP BY f.kind";
+    let mut facts: Vec<(String, i64)> = Vec::new();
+    for (first, last) in bucket_ranges(BUCKETS_PER_STATEMENT) {
+        facts.extend(db.fetch_all::<(String, i64)>(sql, args![scope.campaign, scope.slot, first, last]).await?);
+    }
+    let fact = |kind: &str| facts.iter().filter(|(k, _)| k == kind).map(|(_, n)| n).sum::<i64>();
     let state = |name: &str| states.iter().filter(|s| s.state == name).map(|s| s.messages).sum::<i64>();
     // A bounce or complaint is known from its fact before, or without, its message's state having moved.
     let bounced = state("bounced").max(fact("bounce"));

@@ -3,17 +3,19 @@
 //! A person's window begins at the planned `due_at` of their entry, in every arm, and lasts the days the goal names (24 hours each). Only
 //! people whose windows are all over are compared; the others are counted apart.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::campaign::Goal;
 use crate::clock::{DAY, Millis};
-use crate::db::{Db, DbResult, Value};
+use crate::db::{Db, DbResult, Value, bucket_ranges};
 use crate::model::interval::{
     Count, Estimate, Sample, Z_POWER_80, mean_difference, rate, rate_difference, smallest_mean_difference,
     smallest_rate_difference,
 };
 
-use super::{NOT_CARRIED_OUT, RunLine};
+use super::{BUCKETS_PER_STATEMENT, NOT_CARRIED_OUT, RunLine};
 
 /// What the goal says.
 #[derive(Debug, Clone, Serialize)]
@@ -110,7 +112,8 @@ struct Sides {
     both: i64,
 }
 
-/// Per person: on which side (bit 1 withheld, bit 0 treated), whether any window is open, whether the goal was reached, for how much.
+/// Per person of the buckets $4 … $5: on which side (bit 1 withheld, bit 0 treated), whether any window is open, whether the goal was
+/// reached, for how much.
 const PEOPLE: &str = "
     SELECT CAST(p.side AS BIGINT), CAST(p.open AS BIGINT), CAST(COUNT(*) AS BIGINT),
            CAST(COALESCE(SUM(CASE WHEN d.reached > 0 THEN 1 ELSE 0 END), 0) AS BIGINT),
@@ -120,20 +123,22 @@ const PEOPLE: &str = "
                  MAX(CASE WHEN e.arm IN ('holdout', 'holdout_global') THEN 2 ELSE 0 END)
                    + MAX(CASE WHEN e.arm IN ('holdout', 'holdout_global') THEN 0 ELSE 1 END) AS side,
                  CASE WHEN MAX(e.due_at) + $2 > $3 THEN 1 ELSE 0 END AS open
-          FROM entry e WHERE {ENTRY} GROUP BY e.bucket, e.customer_id) p
+          FROM entry e WHERE e.bucket >= $4 AND e.bucket <= $5 AND {ENTRY} GROUP BY e.bucket, e.customer_id) p
     LEFT JOIN (SELECT o.bucket, o.customer_id,
                       CAST(SUM(CASE WHEN {REACHED} THEN 1 ELSE 0 END) AS BIGINT) AS reached,
                       CAST(SUM(CASE WHEN {WORTH} THEN {VALUE} ELSE 0 END) AS BIGINT) AS value
                FROM {DONE} o
-               WHERE EXISTS (SELECT 1 FROM entry e WHERE e.bucket = o.bucket AND e.customer_id = o.customer_id
-                 AND {ENTRY} AND o.{AT} >= e.due_at AND o.{AT} < e.due_at + $2) {WHICH}
+               WHERE o.bucket >= $4 AND o.bucket <= $5
+                 AND EXISTS (SELECT 1 FROM entry e WHERE e.bucket = o.bucket AND e.customer_id = o.customer_id AND {ENTRY}
+                 AND o.{AT} >= e.due_at AND o.{AT} < e.due_at + $2) {WHICH}
                GROUP BY o.bucket, o.customer_id) d
       ON d.bucket = p.bucket AND d.customer_id = p.customer_id
     GROUP BY p.side, p.open";
 
 async fn sides(db: &Db, campaign: &str, goal: &Goal, runs: &[&str], as_of: Millis) -> DbResult<Sides> {
     let window = goal.within_days.saturating_mul(DAY);
-    let mut args = vec![Value::from(campaign), Value::from(window), Value::from(as_of)];
+    let mut args =
+        vec![Value::from(campaign), Value::from(window), Value::from(as_of), Value::Int(None), Value::Int(None)];
     let names: Vec<String> = runs
         .iter()
         .map(|run| {
@@ -160,22 +165,36 @@ async fn sides(db: &Db, campaign: &str, goal: &Goal, runs: &[&str], as_of: Milli
         .replace("{DONE}", done)
         .replace("{AT}", at)
         .replace("{WHICH}", &which);
-    type Row = (i64, i64, i64, i64, i64, f64);
-    let rows: Vec<Row> = db.fetch_all(&sql, args).await?;
-    let group = |side: i64| {
-        let open = rows.iter().filter(|r| r.0 == side && r.1 == 1).map(|r| r.2).sum();
-        let closed = rows.iter().find(|r| r.0 == side && r.1 == 0).copied().unwrap_or((side, 0, 0, 0, 0, 0.0));
-        group(goal, open, closed)
-    };
-    let both = rows.iter().filter(|r| r.0 == 3).map(|r| r.2).sum();
+    let mut sums: BTreeMap<(i64, i64), Sums> = BTreeMap::new();
+    for (first, last) in bucket_ranges(BUCKETS_PER_STATEMENT) {
+        args[3] = first.into();
+        args[4] = last.into();
+        let rows: Vec<(i64, i64, i64, i64, i64, f64)> = db.fetch_all(&sql, args.clone()).await?;
+        for (side, open, people, reached, value, squares) in rows {
+            let sum = sums.entry((side, open)).or_default();
+            sum.people += people;
+            sum.reached += reached;
+            sum.value += value;
+            sum.squares += squares;
+        }
+    }
+    let of = |side: i64, open: i64| sums.get(&(side, open)).copied().unwrap_or_default();
+    let group = |side: i64| group(goal, of(side, 1).people, of(side, 0));
+    let both = of(3, 0).people + of(3, 1).people;
     Ok(Sides { treated: group(1), withheld: group(2), both })
 }
 
-fn group(
-    goal: &Goal,
-    window_open: i64,
-    (_, _, people, reached, value, squares): (i64, i64, i64, i64, i64, f64),
-) -> Group {
+/// What the people of one side come to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    people: i64,
+    reached: i64,
+    value: i64,
+    /// Of each person's value, squared.
+    squares: f64,
+}
+
+fn group(goal: &Goal, window_open: i64, Sums { people, reached, value, squares }: Sums) -> Group {
     let valued = goal.value.is_some();
     Group {
         people,

@@ -10,12 +10,12 @@ use crate::clock::{self, DAY, HOUR, Millis};
 use crate::money;
 use crate::problem::{Place, Problems, nearest};
 use crate::profile::fields::{FIELDS, Field, Kind, SCORE_PREFIX, SCORES, field, numeric, score};
-use crate::profile::{OrderFact, Rfm, Stage, facts_of_orders};
+use crate::profile::{Rfm, Stage, frequency_score};
 use crate::settings::Settings;
 use crate::yaml::{MapReader, Node, Shape, Span};
 
 /// The id of a person who stands in no database.
-const CUSTOMER_ID: &str = "given";
+pub(super) const CUSTOMER_ID: &str = "given";
 /// The days between plain orders when nothing tells.
 const GAP_DAYS_DEFAULT: f64 = 30.0;
 /// The most orders and events that one line stands for.
@@ -253,11 +253,12 @@ impl Reader<'_> {
             }
         }
         let total = total.unwrap_or_else(|| lines.iter().map(|l| l.amount).sum());
+        let currency = m.get("currency", problems).unwrap_or_else(|| self.settings.currency.clone());
         for line in &mut lines {
             line.total = total;
         }
         person.rows.lines.extend(lines);
-        person.rows.orders.push(OrderRow { at, total, currency: self.settings.currency.clone(), status });
+        person.rows.orders.push(OrderRow { at, total, currency, status });
     }
 
     /// `{ did: product.viewed, at: 3d ago, times: 3, with: { category: home } }`.
@@ -348,21 +349,8 @@ impl Reader<'_> {
                 })
                 .collect();
         }
-        let orders: Vec<OrderFact> =
-            person.rows.orders.iter().map(|o| OrderFact { at: o.at, total: o.total, status: &o.status }).collect();
-        person.facts = facts_of_orders(&orders, zone);
+        person.derive(zone);
         person.facts.customer_id = CUSTOMER_ID.to_owned();
-        let events = &person.rows.events;
-        let latest = |of: &dyn Fn(&&EventRow) -> bool| events.iter().filter(of).max_by_key(|e| e.at);
-        let viewed = latest(&|e| e.name == "product.viewed" && e.sku.is_some());
-        let rated = latest(&|e| crate::profile::is_rating(&e.name) && e.score.is_some());
-        let named = |name: &str| events.iter().filter(|e| e.name == name).count() as i64;
-        person.facts.last_event_at = events.iter().map(|e| e.at).max();
-        person.facts.last_viewed_at = viewed.map(|e| e.at);
-        person.facts.last_viewed_sku = viewed.and_then(|e| e.sku.clone());
-        person.facts.last_rating = rated.and_then(|e| e.score);
-        person.facts.last_rating_at = rated.map(|e| e.at);
-        person.facts.open_tickets = (named("ticket.opened") - named("ticket.closed")).max(0);
         person.customer = CustomerRow {
             attributes: serde_json::Value::Object(stated.attributes).to_string(),
             first_seen_at: person.facts.first_order_at.unwrap_or(self.now),
@@ -370,7 +358,14 @@ impl Reader<'_> {
         };
         person.rows.consents =
             stated.consent.into_iter().map(|topic| ConsentRow { at: self.now, topic, granted: true }).collect();
+        let stated_r = whole("p.r");
         person.given = stated.overrides;
+        // R as stated and F from the orders name the cell.
+        if let (None, Some(r)) = (person.given.rfm, stated_r)
+            && let Some(f) = frequency_score(person.facts.orders)
+        {
+            person.given.rfm = Some(Rfm::of(r, f));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One customer with everything rules ask about, and rules decided for them in plain Rust: the oracle of the compiled SQL, the engine of
 //! [`explain`](super::explain), and what the cases of segment files are decided with.
 
+mod derive;
 mod load;
 mod values;
 
@@ -17,7 +18,7 @@ use crate::profile::fields::Field;
 use crate::profile::{Facts, Moment, Rfm, Stage, day};
 use crate::yaml::Span;
 pub(super) use load::{ClickRow, ConsentRow, CustomerRow, EventRow, LineRow, MessageRow, OrderRow, ScoreRow};
-pub(super) use values::{Datum, Hit};
+pub(super) use values::{Datum, Hit, member};
 
 /// A customer and their history.
 #[derive(Debug, Clone, Default)]
@@ -69,18 +70,29 @@ impl Person {
 
     /// Whether a field or attribute passes its checks and lies in its window.
     pub(super) fn customer_holds(&self, what: &What, checks: &[Check], window: &Window, moment: &Moment) -> bool {
-        let value = self.value(what, moment);
+        self.value_holds(self.value(what, moment).as_ref(), what, checks, window, moment)
+    }
+
+    /// The same of any value that the field or attribute might have.
+    pub(super) fn value_holds(
+        &self,
+        value: Option<&Datum>,
+        what: &What,
+        checks: &[Check],
+        window: &Window,
+        moment: &Moment,
+    ) -> bool {
         let inside = !window.is_limited()
-            || match (&value, what) {
+            || match (value, what) {
                 (Some(Datum::Int(at)), _) => self.within(*at, window, moment),
                 (Some(Datum::Json(text)), What::Attribute(_)) => values::date_within(text, window, moment),
                 _ => false,
             };
-        inside && checks.iter().all(|c| self.check(value.as_ref(), c, moment))
+        inside && checks.iter().all(|c| self.check(value, c, moment))
     }
 
     /// Whether a value passes a comparison; a missing one passes none.
-    fn check(&self, value: Option<&Datum>, check: &Check, moment: &Moment) -> bool {
+    pub(super) fn check(&self, value: Option<&Datum>, check: &Check, moment: &Moment) -> bool {
         match check {
             Check::Exists(wanted) => value.is_some() == *wanted,
             Check::Field { op, field, factor, plus } => {
@@ -234,7 +246,7 @@ impl Person {
         })
     }
 
-    fn within(&self, at: Millis, window: &Window, moment: &Moment) -> bool {
+    pub(super) fn within(&self, at: Millis, window: &Window, moment: &Moment) -> bool {
         let (from, until) = window.bounds(moment);
         let anchor = |field: &Field| match self.field(field, moment) {
             Some(Datum::Int(at)) => Some(at),
@@ -279,8 +291,11 @@ impl Person {
                 granted.map(|c| Hit::At(c.at)).collect()
             }
         };
-        all.into_iter()
-            .filter(|h| self.within(h.at(), &rows.window, moment) && self.passes(h, &rows.with, moment))
-            .collect()
+        all.into_iter().filter(|h| self.is_hit(h, rows, moment)).collect()
+    }
+
+    /// Whether a row of the source lies in the window and passes the tests.
+    pub(super) fn is_hit(&self, hit: &Hit, rows: &RowsOf, moment: &Moment) -> bool {
+        self.within(hit.at(), &rows.window, moment) && self.passes(hit, &rows.with, moment)
     }
 }

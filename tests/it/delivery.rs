@@ -410,3 +410,40 @@ async fn a_late_come_back_later_is_not_forgotten() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_ledger_that_does_not_add_up_is_told_run_by_run() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let run_id = enqueued(&db, "hello", &["a@example.com", "b@example.com"]).await;
+        let verdict = "INSERT INTO run_verdict (run_id, verdict, reason, people) VALUES ($1, 'send', '', 2)";
+        db.execute(verdict, args![&run_id]).await.unwrap();
+        db.execute("UPDATE run SET audience = 2", args![]).await.unwrap();
+        assert_eq!(status::verify(&db, clock::now()).await.unwrap(), []);
+        // Each change comes on top of those before it.
+        for (change, told) in [
+            ("UPDATE run SET audience = 3", vec!["audience 3, verdicts 2"]),
+            ("UPDATE run_verdict SET people = 3", vec!["3 verdicts, 2 messages"]),
+            (
+                "DELETE FROM delivery WHERE customer_id = 'a'",
+                vec!["3 verdicts, 1 messages", "1 messages without a delivery"],
+            ),
+            (
+                "UPDATE message SET customer_id = 'c' WHERE customer_id = 'b'",
+                vec!["3 verdicts, 1 messages", "1 messages without a delivery", "1 deliveries without a message"],
+            ),
+            ("DELETE FROM message", vec!["3 verdicts, 1 messages", "1 deliveries without a message"]),
+            ("DELETE FROM delivery", vec!["3 verdicts, 0 messages"]),
+            ("UPDATE run_verdict SET verdict = 'skip'", vec![]),
+        ] {
+            db.execute(change, args![]).await.unwrap();
+            let findings = status::verify(&db, clock::now()).await.unwrap();
+            let mut found: Vec<&str> = findings.iter().map(|f| f.detail.as_str()).collect();
+            found.sort_by_key(|detail| told.iter().position(|t| detail.ends_with(t)));
+            let as_told: Vec<String> = told.iter().map(|t| format!("{run_id}: {t}")).collect();
+            assert_eq!(found, as_told, "{change}");
+        }
+        db.close().await;
+    })
+    .await;
+}

@@ -64,7 +64,7 @@ async fn keeping_up_equals_deciding_anew() {
             // Between two local midnights, so that most steps stay within a day.
             let mut as_of = NOW - 11 * HOUR;
             let mut written = happenings.len();
-            let kept = kept::refresh(&db, &library, &settings, as_of, NOW).await.unwrap().unwrap();
+            let kept = kept::refresh(&db, &library, &settings, as_of).await.unwrap().unwrap();
             assert_eq!(kept.totals().brought_up, 0);
             is_exact(&kept, &db, &library, &settings, as_of).await;
             for (moved, more) in &steps {
@@ -72,7 +72,7 @@ async fn keeping_up_equals_deciding_anew() {
                 history::write(&db, written, more).await;
                 written += more.len();
                 refresh(&db, &settings, as_of, Scope::Dirty).await.unwrap();
-                let kept = kept::refresh(&db, &library, &settings, as_of, NOW).await.unwrap().unwrap();
+                let kept = kept::refresh(&db, &library, &settings, as_of).await.unwrap().unwrap();
                 is_exact(&kept, &db, &library, &settings, as_of).await;
             }
         });
@@ -107,7 +107,7 @@ async fn only_what_moved_is_looked_at_again() {
         };
         let first = rules("{ customer: orders, gte: 7 }");
         let refreshed = async |library: &Library, as_of| {
-            kept::refresh(&db, library, &settings, as_of, NOW).await.unwrap().expect("nobody else refreshes")
+            kept::refresh(&db, library, &settings, as_of).await.unwrap().expect("nobody else refreshes")
         };
         let anew = first.names().count() as u64;
         let picked = 2; // `picked` and `drawn` draw a line through everybody, each time
@@ -172,10 +172,8 @@ async fn more_rules_than_a_word_has_bits_and_one_refresh_at_a_time() {
         let rules: Vec<String> =
             (0..150).map(|n| format!("{{ did: product.viewed, times: {{ gte: {} }} }}", n + 1)).collect();
         let library = library(&rules, &settings);
-        let both = tokio::join!(
-            kept::refresh(&db, &library, &settings, NOW, NOW),
-            kept::refresh(&db, &library, &settings, NOW, NOW)
-        );
+        let both =
+            tokio::join!(kept::refresh(&db, &library, &settings, NOW), kept::refresh(&db, &library, &settings, NOW));
         let mut done: Vec<Kept> = [both.0.unwrap(), both.1.unwrap()].into_iter().flatten().collect();
         assert!(!done.is_empty());
         let kept = done.pop().unwrap();

@@ -12,6 +12,7 @@ mod kept;
 mod learn;
 mod profile;
 mod segment;
+mod trial;
 
 mod audience;
 mod compared;
@@ -23,4 +24,5 @@ mod web;
 
 mod crash;
 mod demo;
+mod sql_rules;
 mod story;

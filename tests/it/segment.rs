@@ -289,6 +289,7 @@ fn leaf() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A rule as an author writes it.
 pub fn rule() -> impl Strategy<Value = String> {
     groups(leaf())
 }

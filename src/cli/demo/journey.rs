@@ -11,16 +11,20 @@ use super::super::Failure;
 use super::super::sending::Drained;
 use super::letters::Letter;
 use super::shop::ShopTotals;
+use crate::args;
 use crate::campaign::{Library, Status};
 use crate::clock::Millis;
 use crate::data::ImportTotals;
-use crate::db::{Db, DbResult};
+use crate::db::{Db, DbResult, bucket_ranges};
 use crate::money::{grouped, minor_digits};
 use crate::profile::{Rfm, Stage};
 use crate::queue::status::{self, Finding};
 use crate::report::{self, CampaignReport};
 use crate::segment::{Segment, Size};
 use crate::settings::Settings;
+
+/// Buckets whose people one statement looks at.
+const BUCKETS_PER_STATEMENT: i64 = 256;
 
 /// The whole of it.
 pub(super) struct Journey {
@@ -129,13 +133,19 @@ impl Everybody {
                    LEFT JOIN profile p ON p.bucket = c.bucket AND p.customer_id = c.customer_id \
                    LEFT JOIN (SELECT bucket, customer_id, \
                                      MAX(CASE state WHEN 'accepted' THEN 3 WHEN 'withheld' THEN 2 ELSE 1 END) AS light \
-                              FROM delivery GROUP BY bucket, customer_id) d ON d.bucket = c.bucket AND d.customer_id = c.customer_id \
-                   LEFT JOIN (SELECT DISTINCT bucket, customer_id FROM skip) s ON s.bucket = c.bucket AND s.customer_id = c.customer_id \
-                   ORDER BY c.bucket, c.customer_id";
-        let rows: Vec<(i64, i64)> = db.fetch_all(sql, vec![]).await?;
+                              FROM delivery WHERE bucket >= $1 AND bucket <= $2 GROUP BY bucket, customer_id) d \
+                     ON d.bucket = c.bucket AND d.customer_id = c.customer_id \
+                   LEFT JOIN (SELECT DISTINCT bucket, customer_id FROM skip WHERE bucket >= $1 AND bucket <= $2) s \
+                     ON s.bucket = c.bucket AND s.customer_id = c.customer_id \
+                   WHERE c.bucket >= $1 AND c.bucket <= $2 ORDER BY c.bucket, c.customer_id";
         let light =
             |word| [Light::Dark, Light::LeftAlone, Light::Withheld, Light::Mailed][usize::min(word as usize, 3)];
-        Ok(Everybody(rows.into_iter().map(|(word, revenue)| (light(word), revenue)).collect()))
+        let mut everybody = Vec::new();
+        for (first, last) in bucket_ranges(BUCKETS_PER_STATEMENT) {
+            let rows: Vec<(i64, i64)> = db.fetch_all(sql, args![first, last]).await?;
+            everybody.extend(rows.into_iter().map(|(word, revenue)| (light(word), revenue)));
+        }
+        Ok(Everybody(everybody))
     }
 
     /// The people of one light, and what they have spent with the shop.

@@ -138,7 +138,7 @@ pub async fn sizes<'l>(
     clock: Clock,
 ) -> Result<Vec<(&'l Segment, Size)>, Failure> {
     if !clock.is_moved()
-        && let Some(kept) = kept::refresh(db, library, &project.settings, clock.as_of(), clock.now()).await?
+        && let Some(kept) = kept::refresh(db, library, &project.settings, clock.as_of()).await?
     {
         return Ok(library.iter().map(|s| (s, kept.size(&s.name))).collect());
     }

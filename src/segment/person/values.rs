@@ -132,7 +132,7 @@ impl<'a> Hit<'a> {
 }
 
 /// A member of a JSON object, by the rule of `Dialect::json_scalar`; a list is known too.
-fn member(object: &str, attribute: &Attribute) -> Option<Datum> {
+pub fn member(object: &str, attribute: &Attribute) -> Option<Datum> {
     let object: serde_json::Value = serde_json::from_str(object).ok()?;
     let value = object.get(&attribute.name)?;
     if let serde_json::Value::Array(list) = value {

@@ -1,8 +1,10 @@
 //! Leaves about what is known of a customer: `customer`, `score`, `tier`, with percentiles and bands.
 
-use super::super::check::{CHECK_KEYS, Ty, checks};
+use super::super::check::{CHECK_KEYS, checks};
 use super::super::rule::{BANDS, Column, Leaf, Measure, Op, Property, Stretch, Tier, What, Window};
-use super::history::{json_property, window};
+use super::super::ty::Ty;
+use super::history::json_property;
+use super::window::window;
 use crate::problem::{Place, Problems, nearest};
 use crate::profile::fields::{FIELDS, Kind, SCORE_PREFIX, SCORES, field, score as score_of};
 use crate::settings::{LoyaltyBy, Settings};

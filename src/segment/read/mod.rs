@@ -4,6 +4,7 @@ mod customer;
 mod history;
 mod pick;
 mod tests;
+mod window;
 
 use super::case::Tests;
 use super::rule::{Leaf, Pick, Reference, Rule};

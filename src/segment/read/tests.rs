@@ -1,15 +1,12 @@
 //! `tests` of a segment file: what its set is like, and who is in it.
 
-use super::super::case::{Bound, Case, Expectation, SetTest, Tests};
+use super::super::case::{Bound, Case, Expectation, NOW_DEFAULT, SetTest, Tests};
 use super::super::given::{self, Given};
 use super::references;
 use crate::clock;
 use crate::problem::Problems;
 use crate::settings::Settings;
 use crate::yaml::{Node, Shape, Share};
-
-/// The instant cases are decided at when they name none; fixed, so that they mean the same every day.
-const NOW_DEFAULT: &str = "2026-07-01T12:00";
 
 pub(super) fn tests(node: &Node, settings: &Settings, problems: &mut Problems) -> Tests {
     let mut tests = Tests::default();

@@ -1,10 +1,13 @@
 //! What integration tests stand on: fresh databases of both kinds.
 //!
 //! Databases are never faked. SQLite is a file in a folder that vanishes; PostgreSQL is a private cluster
-//! (`postgres.rs`), shared by the run when `make test` started one. `scenario.rs` runs the binary on a project of its own.
+//! (`postgres.rs`), shared by the run when `make test` started one. `scenario.rs` runs the binary on a project of its own;
+//! `emitted.rs` has `sql_lint` judge every statement it runs.
 
+pub mod emitted;
 pub mod postgres;
 pub mod scenario;
+pub mod sql_lint;
 
 use futures_util::FutureExt;
 use std::future::Future;

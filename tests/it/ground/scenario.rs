@@ -11,11 +11,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use okaeri::db::Db;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use super::emitted::{self, Emitted};
 
 /// Connections to the mail server that each process of a scenario opens.
 pub const CONNECTIONS: usize = 4;
@@ -59,17 +62,26 @@ pub struct Scenario {
     folder: TempDir,
     database_url: String,
     environment: Vec<(&'static str, String)>,
+    /// Where its processes write down their statements, a file each.
+    statements: TempDir,
+    started: AtomicUsize,
 }
 
 impl Scenario {
     /// Settings, a secret, and this database; no campaign, and no mail server until [`Scenario::smtp`] names one.
     pub fn new(database_url: &str) -> Scenario {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = || tempfile::tempdir().expect("a temporary folder can be made");
         let environment = vec![
             ("DATABASE_URL", database_url.to_owned()),
             ("OKAERI_SECRET", "a secret of the scenario, long enough".to_owned()),
         ];
-        let shop = Scenario { folder, database_url: database_url.to_owned(), environment };
+        let shop = Scenario {
+            folder: folder(),
+            database_url: database_url.to_owned(),
+            environment,
+            statements: folder(),
+            started: AtomicUsize::new(0),
+        };
         shop.write("okaeri.yaml", SETTINGS);
         shop
     }
@@ -152,10 +164,24 @@ impl Scenario {
         self.okaeri(&format!("{line} --format json")).await.exits(code).json()
     }
 
+    /// The statements that its processes ran so far.
+    pub fn statements(&self) -> Vec<Emitted> {
+        (0..self.started.load(Relaxed)).flat_map(|n| emitted::read(&self.statements_of(n))).collect()
+    }
+
+    fn statements_of(&self, process: usize) -> PathBuf {
+        self.statements.path().join(format!("{process}.jsonl"))
+    }
+
     /// Starts a command and lets it run.
     pub fn start(&self, line: &str) -> Running {
         let folder: &Path = self.folder.path();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_okaeri"))
+        let statements = self.statements_of(self.started.fetch_add(1, Relaxed));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_okaeri"));
+        if cfg!(debug_assertions) {
+            command.arg("--record-statements").arg(&statements);
+        }
+        let mut child = command
             .args(line.split_whitespace())
             .current_dir(folder)
             .env_clear()
@@ -168,7 +194,7 @@ impl Scenario {
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
-        Running { line: line.to_owned(), child, stdout, stderr, said: String::new() }
+        Running { line: line.to_owned(), child, stdout, stderr, said: String::new(), statements }
     }
 }
 
@@ -179,6 +205,7 @@ pub struct Running {
     stdout: ChildStdout,
     stderr: BufReader<ChildStderr>,
     said: String,
+    statements: PathBuf,
 }
 
 impl Running {
@@ -202,10 +229,11 @@ impl Running {
         assert!(sent.success(), "SIG{name} reaches `okaeri {}`", self.line);
     }
 
-    /// SIGKILL, now; true when it was still alive.
+    /// SIGKILL, now; true when it was still alive. Its statements are judged.
     pub async fn kill(mut self) -> bool {
         let alive = self.child.try_wait().expect("the process can be asked").is_none();
         self.child.kill().await.expect("the process can be killed");
+        emitted::judge(&self.line, &self.statements);
         alive
     }
 
@@ -214,7 +242,7 @@ impl Running {
         self.child.try_wait().expect("the process can be asked").is_some()
     }
 
-    /// Waits for its end.
+    /// Waits for its end; its statements are judged.
     pub async fn end(mut self) -> Ran {
         let (mut stdout, mut stderr) = (String::new(), self.said);
         let (read, talked) =
@@ -222,6 +250,7 @@ impl Running {
         read.expect("stdout is text");
         talked.expect("stderr is text");
         let status = self.child.wait().await.expect("the process can be waited for");
+        emitted::judge(&self.line, &self.statements);
         Ran { line: self.line, status, stdout, stderr }
     }
 }

@@ -1,0 +1,261 @@
+//! `okaeri test`: the tests of segment files, without customers; with `--data` also on the project's database.
+//!
+//! A test that fails is the author's problem: exit code 2, and what failed is a result on standard output.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+
+use super::loaded::Loaded;
+use super::{Exit, Failure, Invocation};
+use crate::clock::{self, Millis};
+use crate::money::grouped;
+use crate::problem::{counted, nearest};
+use crate::segment::trial::{self, Counterexample, Ground, Trial, Verdict, Who};
+use crate::segment::{Library, Segment};
+
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// Segments whose tests are run; without, all that have tests
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Also on the project's database: sizes, and what is expected of the whole segment, exactly
+    #[arg(long)]
+    data: bool,
+}
+
+pub async fn run(inv: &Invocation, args: TestArgs) -> Result<Exit, Failure> {
+    let loaded = Loaded::load(inv)?;
+    let segments = chosen(&loaded.segments, &args.names)?;
+    let mut report = Report::default();
+    for segment in &segments {
+        report.trials.extend(trial::run(&loaded.segments, segment, &loaded.project.settings));
+    }
+    if args.data {
+        report.add_data(inv, &loaded, &segments).await?;
+    }
+    inv.print(|| report.to_json(), || report.to_text(inv.quiet, &args.names));
+    Ok(if report.count(is_failed) > 0 { Exit::Problems } else { Exit::Done })
+}
+
+/// The segments of these names, or all that have tests.
+fn chosen<'l>(library: &'l Library, names: &[String]) -> Result<Vec<&'l Segment>, Failure> {
+    if names.is_empty() {
+        let has_tests = |s: &&Segment| !s.tests.cases.is_empty() || !s.tests.sets.is_empty();
+        return Ok(library.iter().filter(has_tests).collect());
+    }
+    let found = |name: &String| {
+        library.get(name).ok_or_else(|| {
+            let remedy = match nearest(name, library.names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`okaeri segment list` shows all".to_owned(),
+            };
+            Failure::Usage(format!("there is no segment `{name}`\n{remedy}"))
+        })
+    };
+    names.iter().map(found).collect()
+}
+
+/// Everything that was tried.
+#[derive(Default)]
+struct Report {
+    trials: Vec<Trial>,
+    /// The instant of the data, where it was looked at.
+    as_of: Option<String>,
+}
+
+fn is_failed(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Failed(_))
+}
+
+impl Report {
+    /// What is only known with data takes the place of what was not checked.
+    async fn add_data(&mut self, inv: &Invocation, loaded: &Loaded, segments: &[&Segment]) -> Result<(), Failure> {
+        // Not among what is checked without a database: the settings may name one that is not set.
+        let project = inv.project()?;
+        let as_of: Millis = inv.clock(&project.settings.time_zone)?.as_of();
+        let db = inv.open_db(&project).await?;
+        for segment in segments {
+            let on_data = trial::run_on_data(&db, &loaded.segments, segment, &project.settings, as_of).await?;
+            self.trials.retain(|t| !(t.segment == segment.name && matches!(t.verdict, Verdict::NotChecked(_))));
+            self.trials.extend(on_data);
+        }
+        self.trials.sort_by(|a, b| (&a.segment, &a.place).cmp(&(&b.segment, &b.place)));
+        self.as_of = Some(clock::rfc3339(as_of, &project.settings.time_zone));
+        Ok(())
+    }
+
+    fn count(&self, of: impl Fn(&Verdict) -> bool) -> usize {
+        self.trials.iter().filter(|t| of(&t.verdict)).count()
+    }
+
+    fn to_json(&self) -> Value {
+        let trials: Vec<Value> = self.trials.iter().map(trial_json).collect();
+        json!({
+            "as_of": self.as_of, "tests": trials, "passed": self.count(|v| matches!(v, Verdict::Passed(_))),
+            "failed": self.count(is_failed), "not_checked": self.count(|v| matches!(v, Verdict::NotChecked(_))),
+        })
+    }
+
+    fn to_text(&self, only_failures: bool, names: &[String]) -> String {
+        if self.trials.is_empty() {
+            let whose = if names.is_empty() {
+                "no segment has tests".to_owned()
+            } else {
+                format!("{} has no tests", names.join(", "))
+            };
+            return format!(
+                "{whose}\nwrite the first one at the end of a segment's file:\n\n  tests:\n    - case: a customer with six orders is in\n      \
+                 given: {{ customer: {{ orders: 6, last_order: 20d ago }} }}\n      expect: in\n"
+            );
+        }
+        let bold = Style::new().bold();
+        let mut out = String::new();
+        let mut segment = "";
+        for trial in self.trials.iter().filter(|t| !only_failures || is_failed(&t.verdict)) {
+            if trial.segment != segment {
+                segment = &trial.segment;
+                let _ = writeln!(out, "{bold}{segment}{bold:#}");
+            }
+            write_trial(trial, &mut out);
+        }
+        let (failed, open) = (self.count(is_failed), self.count(|v| matches!(v, Verdict::NotChecked(_))));
+        if only_failures && failed == 0 {
+            return out;
+        }
+        let _ = write!(
+            out,
+            "{}: {} passed, {failed} failed",
+            counted(self.trials.len(), "test"),
+            self.trials.len() - failed - open
+        );
+        if open > 0 {
+            let _ = write!(out, ", {open} not checked");
+        }
+        out.push('\n');
+        out
+    }
+}
+
+fn write_trial(trial: &Trial, out: &mut String) {
+    let dim = Style::new().dimmed();
+    let (mark, colour, note) = match &trial.verdict {
+        Verdict::Passed(ground) => ("✓ passed", AnsiColor::Green, passed(*ground)),
+        Verdict::Failed(_) => ("✗ failed", AnsiColor::Red, String::new()),
+        Verdict::NotChecked(why) => ("- open  ", AnsiColor::Yellow, format!("not checked: {why}")),
+    };
+    let style = Style::new().fg_color(Some(colour.into())).bold();
+    let note = if note.is_empty() { note } else { format!("  {dim}({note}){dim:#}") };
+    let _ = writeln!(out, "  {style}{mark}{style:#}  {}{note}  {dim}{}{dim:#}", trial.test, trial.place);
+    if let Verdict::Failed(failure) = &trial.verdict {
+        out.push_str(&indented(&failed(failure), "      "));
+    }
+}
+
+fn passed(ground: Ground) -> String {
+    match ground {
+        Ground::Case => String::new(),
+        Ground::Invented(people) => format!("nobody breaks it among {} invented people", grouped(people as i64)),
+        Ground::Data(people) => format!("on the data: {}", people_text(people)),
+    }
+}
+
+fn failed(failure: &trial::Failure) -> String {
+    match failure {
+        trial::Failure::Case { expected_in, proof } => {
+            let (expected, found) = if *expected_in { ("in", "out") } else { ("out", "in") };
+            format!("expected {expected}, found {found}:\n{}", proof.to_text())
+        }
+        trial::Failure::Unstated(given) => {
+            let lines: String = given.iter().map(|g| format!("  {g}\n")).collect();
+            format!(
+                "the rule asks what the case does not say of this buyer; say it under `given`, for example:\n{lines}"
+            )
+        }
+        trial::Failure::Counterexample(found) => counterexample(found),
+        trial::Failure::People { people, examples } => {
+            let more = if *people > examples.len() as i64 { " …" } else { "" };
+            format!(
+                "on the data, broken by {}: {}{more}\n`okaeri segment explain NAME --customer ID` shows why\n",
+                people_text(*people),
+                examples.join(", ")
+            )
+        }
+        trial::Failure::Size { people, everyone } => {
+            let share = if *everyone > 0 { *people as f64 * 100.0 / *everyone as f64 } else { 0.0 };
+            format!("on the data it has {} of {}: {share:.2} %\n", people_text(*people), grouped(*everyone))
+        }
+    }
+}
+
+fn counterexample(found: &Counterexample) -> String {
+    let mut out = match &found.who {
+        Who::Case { name, place } => format!("broken by the person of the case `{name}` ({place})\n"),
+        Who::Invented { case } => {
+            format!(
+                "broken by somebody like this; paste it under `tests:` and say what you mean:\n{}",
+                indented(case, "  ")
+            )
+        }
+    };
+    for (name, proof) in &found.proofs {
+        let verdict = if proof.holds { "in" } else { "not in" };
+        let _ = write!(out, "{verdict} {name}:\n{}", indented(&proof.to_text(), "  "));
+    }
+    out
+}
+
+fn indented(text: &str, by: &str) -> String {
+    text.lines().map(|line| format!("{by}{line}\n")).collect()
+}
+
+/// `1 person`, `1,234 people`.
+fn people_text(n: i64) -> String {
+    if n == 1 { "1 person".to_owned() } else { format!("{} people", grouped(n)) }
+}
+
+fn trial_json(trial: &Trial) -> Value {
+    let Trial { segment, place, test, verdict } = trial;
+    let (word, detail) = match verdict {
+        Verdict::Passed(ground) => ("passed", ground_json(*ground)),
+        Verdict::Failed(failure) => ("failed", failure_json(failure)),
+        Verdict::NotChecked(why) => ("not_checked", json!({ "why": why })),
+    };
+    json!({
+        "segment": segment, "test": test, "file": &*place.file, "line": place.line, "column": place.column,
+        "verdict": word, "detail": detail,
+    })
+}
+
+fn ground_json(ground: Ground) -> Value {
+    match ground {
+        Ground::Case => json!({ "on": "case" }),
+        Ground::Invented(people) => json!({ "on": "invented people", "people": people }),
+        Ground::Data(people) => json!({ "on": "data", "people": people }),
+    }
+}
+
+fn failure_json(failure: &trial::Failure) -> Value {
+    match failure {
+        trial::Failure::Case { expected_in, proof } => {
+            json!({ "on": "case", "expected": if *expected_in { "in" } else { "out" }, "proof": proof })
+        }
+        trial::Failure::Unstated(given) => json!({ "on": "case", "unstated": given }),
+        trial::Failure::Counterexample(found) => {
+            let proofs: Vec<Value> = found
+                .proofs
+                .iter()
+                .map(|(name, proof)| json!({ "segment": name, "member": proof.holds, "proof": proof }))
+                .collect();
+            match &found.who {
+                Who::Case { name, place } => {
+                    json!({ "on": "case", "case": name, "place": place.to_string(), "proofs": proofs })
+                }
+                Who::Invented { case } => json!({ "on": "invented people", "yaml": case, "proofs": proofs }),
+            }
+        }
+        trial::Failure::People { people, examples } => json!({ "on": "data", "people": people, "examples": examples }),
+        trial::Failure::Size { people, everyone } => json!({ "on": "data", "people": people, "everyone": everyone }),
+    }
+}
