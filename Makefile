@@ -20,7 +20,7 @@ check: ## formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
-bench: ## run the benchmarks
+bench: ## run the benchmarks: minutes, and some gigabytes of disk (docs/benchmarks.md)
 	@.ci/install-missing compiler postgres
 	.ci/with-postgres $(CARGO) bench $(CARGO_FLAGS)
 

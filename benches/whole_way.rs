@@ -1,40 +1,42 @@
 //! `make bench`: the whole way through the real binary, measured — import, profile, segments, plan, send.
 //!
-//! Prints for each verb the wall time, the CPU time of our process (user + system) and its peak memory; for `send` also messages a second
-//! and CPU microseconds a message. The mail server is the catcher in a process of its own (or `OKAERI_BENCH_SMTP`). A durable write
-//! (fdatasync) is timed beside it, because on SQLite it bounds the wall speed. Quote CPU time and ratios: machines are noisy.
+//! Prints for each verb what it took (`measure`); for `send` also messages a second and CPU microseconds a message, the database server's
+//! included. The mail server is the catcher in a process of its own (or `OKAERI_BENCH_SMTP`). A durable write (fdatasync) is timed beside
+//! it, because on SQLite it bounds the wall speed. Quote CPU time and ratios: machines are noisy. `docs/benchmarks.md` says what each line means.
 //!
 //! `OKAERI_BENCH_CUSTOMERS` (default 20,000) and `OKAERI_BENCH_DATABASE` (default a new SQLite file) change the size and the engine.
 
+mod measure;
+
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use okaeri::catcher::{Catcher, CatcherOptions, Keep};
 
-/// Clock ticks of /proc in a second, on every Linux.
-const TICKS: f64 = 100.0;
-const LINES_PER_CUSTOMER: usize = 10;
-const SECRET: &str = "a secret for measuring only";
+use measure::Verbs;
 
-fn main() {
+const CUSTOMERS: usize = 20_000;
+const LINES_PER_CUSTOMER: usize = 10;
+
+fn main() -> ExitCode {
     if std::env::args().any(|a| a == "--sink") {
-        return sink();
+        sink();
+        return ExitCode::SUCCESS;
     }
-    let customers = std::env::var("OKAERI_BENCH_CUSTOMERS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let customers = measure::customers(CUSTOMERS);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let database = std::env::var("OKAERI_BENCH_DATABASE").unwrap_or_else(|_| "sqlite:bench.db".to_owned());
     project(dir.path(), customers);
     let (mut sink, smtp) = start_sink();
     println!(
-        "{customers} customers, {} order lines, {database}; fdatasync takes {:.2} ms",
+        "{customers} customers, {} order lines, {}; fdatasync takes {:.2} ms",
         customers * LINES_PER_CUSTOMER,
-        fsync_ms(dir.path())
+        okaeri::db::without_password(&database),
+        measure::fsync_ms(dir.path())
     );
-    println!("{:<28} {:>9} {:>9} {:>9}", "", "wall s", "CPU s", "peak MB");
-    let run = |words: &[&str]| measured(dir.path(), &database, &smtp, words);
+    let verbs = Verbs::in_project(dir.path(), &database, &smtp);
+    let run = |words: &[&str]| verbs.run(&words.join(" "), words);
     run(&["import", "customers", "customers.csv"]);
     run(&["import", "orders", "orders.csv"]);
     let lines = run(&["import", "lines", "lines.csv"]);
@@ -51,60 +53,13 @@ fn main() {
     println!(
         "send:   {:.0} messages/s, {:.0} µs CPU a message (plan, render twice, ledger, SMTP)",
         messages / send.wall,
-        send.cpu / messages * 1e6
+        send.all_cpu() / messages * 1e6
     );
     if let Some(sink) = &mut sink {
         let _ = sink.kill();
         let _ = sink.wait();
     }
-}
-
-struct Cost {
-    wall: f64,
-    cpu: f64,
-}
-
-/// Run a verb and watch its process.
-fn measured(dir: &Path, database: &str, smtp: &str, words: &[&str]) -> Cost {
-    let started = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_okaeri"))
-        .args(words)
-        .arg("--quiet")
-        .current_dir(dir)
-        .env("DATABASE_URL", database)
-        .env("SMTP_URL", smtp)
-        .env("OKAERI_SECRET", SECRET)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the binary runs");
-    let (mut cpu, mut peak) = (0.0, 0.0);
-    let status = loop {
-        if let Some(seen) = usage(child.id()) {
-            (cpu, peak) = seen;
-        }
-        if let Some(status) = child.try_wait().expect("our child") {
-            break status;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let wall = started.elapsed().as_secs_f64();
-    println!(
-        "{:<28} {wall:>9.2} {cpu:>9.2} {peak:>9.1}{}",
-        words.join(" "),
-        if status.success() { "" } else { "  FAILED" }
-    );
-    Cost { wall, cpu }
-}
-
-/// CPU seconds and peak resident megabytes of a living process.
-fn usage(pid: u32) -> Option<(f64, f64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kilobytes: f64 = peak.trim().trim_end_matches(" kB").parse().ok()?;
-    Some((ticks / TICKS, kilobytes / 1e3))
+    if verbs.all_succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn start_sink() -> (Option<Child>, String) {
@@ -127,28 +82,9 @@ async fn sink() {
     std::future::pending::<()>().await;
 }
 
-/// The median of a few durable writes where the database will lie.
-fn fsync_ms(dir: &Path) -> f64 {
-    let mut file = std::fs::File::create(dir.join("probe")).expect("a file");
-    let mut times: Vec<f64> = (0..21)
-        .map(|_| {
-            file.write_all(&[0; 4096]).expect("a write");
-            let started = Instant::now();
-            file.sync_data().expect("a sync");
-            started.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 /// A synthetic shop: the same for the same size.
 fn project(dir: &Path, customers: usize) {
-    let write = |name: &str, text: &str| {
-        let path = dir.join(name);
-        std::fs::create_dir_all(path.parent().expect("inside the folder")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
-    };
+    let write = |name: &str, text: &str| measure::write(dir, name, text);
     write(
         "okaeri.yaml",
         "project: bench\ncurrency: EUR\ndatabase: ${DATABASE_URL}\nsmtp: { url: \"${SMTP_URL}\", connections: 20 }\n\

@@ -186,8 +186,8 @@ fn affinity(scope: Scope, dialect: Dialect) -> String {
                             ROW_NUMBER() OVER (PARTITION BY bucket, customer_id ORDER BY amount DESC, category {bytewise}) AS place
                      FROM (SELECT l.bucket, l.customer_id, l.category, CAST(SUM(l.amount) AS BIGINT) AS amount
                            FROM {from} AND l.category IS NOT NULL AND EXISTS (SELECT 1 FROM customer_order o
-                                WHERE o.bucket = l.bucket AND o.customer_id = l.customer_id AND o.ordered_at = l.ordered_at
-                                AND o.order_id = l.order_id AND {COUNTED})
+                                WHERE o.bucket >= $1 AND o.bucket <= $2 AND o.bucket = l.bucket AND o.customer_id = l.customer_id
+                                AND o.ordered_at = l.ordered_at AND o.order_id = l.order_id AND {COUNTED})
                            GROUP BY l.bucket, l.customer_id, l.category HAVING SUM(l.amount) > 0) q1) q2
                WHERE place <= {AFFINITY_CATEGORIES}) q3
          GROUP BY bucket, customer_id"
