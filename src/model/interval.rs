@@ -8,6 +8,8 @@
 
 use serde::Serialize;
 
+use super::special::ln_beta;
+
 /// The standard normal quantiles of 97.5 % (two-sided 95 %) and of 80 % (power).
 const Z_975: f64 = 1.959_963_984_540_054;
 pub const Z_POWER_80: f64 = 0.841_621_233_572_914_3;
@@ -152,7 +154,7 @@ fn beta(x: f64, a: f64, b: f64) -> f64 {
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - beta(1.0 - x, b, a);
     }
-    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (1.0 - x).ln()).exp() / a;
+    let front = (a * x.ln() + b * (1.0 - x).ln() - ln_beta(a, b)).exp() / a;
     let away_from_zero = |v: f64| if v.abs() < 1e-300 { 1e-300 } else { v };
     let (mut c, mut d) = (1.0, 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0)));
     let mut sum = d;
@@ -176,18 +178,6 @@ fn beta(x: f64, a: f64, b: f64) -> f64 {
 
 /// Terms of the continued fraction at most; it needs about the square root of the larger parameter.
 const BETA_TERMS_MAX: u32 = 10_000;
-
-/// ln Γ(x) for x > 0: the recurrence up to 15, then Stirling's series (Abramowitz & Stegun 6.1.41); good to 1e-14.
-fn ln_gamma(x: f64) -> f64 {
-    let (mut x, mut shift) = (x, 0.0);
-    while x < 15.0 {
-        shift += x.ln();
-        x += 1.0;
-    }
-    let i = 1.0 / (x * x);
-    let series = (1.0 / 12.0 - i * (1.0 / 360.0 - i * (1.0 / 1260.0 - i / 1680.0))) / x;
-    (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - shift
-}
 
 #[cfg(test)]
 mod tests {
