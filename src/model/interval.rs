@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::special::ln_beta;
+use super::special::{ln_beta, log_odds, logistic};
 
 /// The standard normal quantiles of 97.5 % (two-sided 95 %) and of 80 % (power).
 const Z_975: f64 = 1.959_963_984_540_054;
@@ -23,6 +23,18 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// A positive value known up to a factor, by the standard error of its logarithm.
+    pub fn by_factor(value: f64, log_error: f64) -> Estimate {
+        let factor = (Z_975 * log_error).exp();
+        Estimate { value, low: value / factor, high: value * factor }
+    }
+
+    /// A probability, by the standard error of its log odds: stays between 0 and 1.
+    pub fn by_odds(value: f64, odds_error: f64) -> Estimate {
+        let (odds, half) = (log_odds(value), Z_975 * odds_error);
+        Estimate { value, low: logistic(odds - half).min(value), high: logistic(odds + half).max(value) }
+    }
+
     /// Whether zero is a plausible value.
     pub fn includes_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0

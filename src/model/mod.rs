@@ -1,5 +1,10 @@
 //! Statistics, pure: knows no database, no clock, no campaign.
 
+pub mod counts;
+#[cfg(test)]
+mod fixtures;
+pub mod forecast;
 pub mod interval;
 pub mod optimise;
 pub mod special;
+pub mod value;

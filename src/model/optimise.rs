@@ -21,7 +21,9 @@ const GRADIENT_DONE: f64 = 1e-9;
 const GRADIENT_FLAT: f64 = 1e-6;
 /// Rounding of the function's value, relative.
 const ROUNDING: f64 = 1e-15;
-/// Distance of the gradients that are compared for second derivatives.
+/// This near to a wall a parameter stands at it: along a valley the search would creep there for ever.
+const WALL_NEAR: f64 = 1e-4;
+/// Distance of the points that are compared for a derivative.
 const DIFFERENCE: f64 = 1e-4;
 /// A direction whose curvature is less than this share of the sharpest one is flat: the data says nothing about it.
 const FLAT_SHARE: f64 = 1e-8;
@@ -61,16 +63,20 @@ impl<const N: usize> Walls<N> {
         std::array::from_fn(|i| at[i].clamp(self.low[i], self.high[i]))
     }
 
-    /// Whether a parameter stands at a wall.
+    /// Whether a parameter stands at the lower or at the upper wall.
+    fn walled(&self, at: &[f64; N], i: usize) -> (bool, bool) {
+        (at[i] <= self.low[i] + WALL_NEAR, at[i] >= self.high[i] - WALL_NEAR)
+    }
+
     fn touched(&self, at: &[f64; N]) -> [bool; N] {
-        std::array::from_fn(|i| at[i] <= self.low[i] || at[i] >= self.high[i])
+        std::array::from_fn(|i| self.walled(at, i) != (false, false))
     }
 
     /// The gradient without what pushes against a wall.
     fn free(&self, at: &[f64; N], gradient: &[f64; N]) -> [f64; N] {
         std::array::from_fn(|i| {
-            let blocked = (at[i] <= self.low[i] && gradient[i] > 0.0) || (at[i] >= self.high[i] && gradient[i] < 0.0);
-            if blocked { 0.0 } else { gradient[i] }
+            let (low, high) = self.walled(at, i);
+            if (low && gradient[i] > 0.0) || (high && gradient[i] < 0.0) { 0.0 } else { gradient[i] }
         })
     }
 }
@@ -249,6 +255,16 @@ pub fn curvature<const N: usize>(
     Curvature { covariance, standard_error }
 }
 
+/// The standard error of a number that hangs on the parameters, by the delta method: √(gᵀ Σ g). `of` gets what is added to each logarithm.
+pub fn delta_error<const N: usize>(covariance: &[[f64; N]; N], of: impl Fn([f64; N]) -> f64) -> f64 {
+    let slopes: [f64; N] = std::array::from_fn(|i| {
+        let nudged = |by: f64| of(std::array::from_fn(|j| if i == j { by } else { 0.0 }));
+        (nudged(DIFFERENCE) - nudged(-DIFFERENCE)) / (2.0 * DIFFERENCE)
+    });
+    let variance: f64 = covariance.iter().zip(slopes).map(|(row, slope)| slope * dot(row, &slopes)).sum();
+    variance.max(0.0).sqrt()
+}
+
 /// Eigenvalues and eigenvectors (in columns) of a symmetric matrix, by Jacobi's rotations (Golub & Van Loan 2013, §8.5).
 fn principal<const N: usize>(mut m: [[f64; N]; N]) -> ([f64; N], [[f64; N]; N]) {
     /// Rounds over all pairs at most; a handful reaches the last bit.
@@ -317,7 +333,7 @@ mod tests {
         let found = minimise([0.0, 0.0], &walls, banana);
         assert!(found.converged, "{found:?}");
         assert_eq!(found.at_wall, [true, false]);
-        assert!((found.at[0] - 0.5).abs() < 1e-12 && (found.at[1] - 0.25).abs() < 1e-6);
+        assert!((found.at[0] - 0.5).abs() < 2e-4 && (found.at[1] - found.at[0].powi(2)).abs() < 1e-6);
         let known = curvature(&found, 1.0, banana);
         assert_eq!(known.standard_error[0], None);
         assert!((known.standard_error[1].unwrap() - (1.0_f64 / 200.0).sqrt()).abs() < 1e-6);
@@ -362,5 +378,7 @@ mod tests {
         // Their sum is: variance 1/2.
         let [[a, b], [c, d]] = known.covariance;
         assert!((a + b + c + d - 0.5).abs() < 1e-6);
+        let error = delta_error(&known.covariance, |by| 3.0 * (by[0] + by[1]));
+        assert!((error - 3.0 * 0.5_f64.sqrt()).abs() < 1e-6, "{error}");
     }
 }

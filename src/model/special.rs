@@ -28,6 +28,11 @@ pub fn logistic(x: f64) -> f64 {
     if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
 }
 
+/// ln(p / (1 − p)), the other way round; finite at both ends.
+pub fn log_odds(p: f64) -> f64 {
+    p.max(f64::MIN_POSITIVE).ln() - (1.0 - p).max(f64::EPSILON / 2.0).ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +60,10 @@ mod tests {
             assert!((0.0..=1.0).contains(&p) && (p + q - 1.0).abs() < 1e-15, "{x}");
             assert!(softplus(x).is_finite() && softplus(x) >= x.max(0.0));
         }
+        for p in [1e-300, 1e-9, 0.3, 0.999] {
+            assert!((logistic(log_odds(p)) / p - 1.0).abs() < 1e-12, "{p}");
+        }
+        assert!(log_odds(0.0).is_finite() && log_odds(1.0).is_finite());
         close(softplus(0.3), (1.0 + 0.3_f64.exp()).ln());
         assert!((logistic(-600.0) / (-600.0_f64).exp() - 1.0).abs() < 1e-12);
     }
