@@ -6,5 +6,6 @@ mod fixtures;
 pub mod forecast;
 pub mod interval;
 pub mod optimise;
+pub mod seasons;
 pub mod special;
 pub mod value;
