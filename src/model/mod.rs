@@ -1,5 +1,6 @@
 //! Statistics, pure: knows no database, no clock, no campaign.
 
+pub mod backtest;
 pub mod counts;
 #[cfg(test)]
 mod fixtures;
