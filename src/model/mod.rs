@@ -5,6 +5,7 @@ pub mod counts;
 #[cfg(test)]
 mod fixtures;
 pub mod forecast;
+pub mod gates;
 pub mod interval;
 pub mod optimise;
 pub mod seasons;
