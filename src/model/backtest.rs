@@ -4,7 +4,7 @@
 //! The rules: the coming period will be *like the last* of the same length; everybody goes on *at their past rate*; the same, but whoever has
 //! been *silent* for 13 weeks is gone.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::counts::{CountModel, History};
 use super::seasons::Calendar;
@@ -40,20 +40,44 @@ impl Period {
     /// Split a customer's days with orders (ascending, each once). `None` for those who had not ordered by the cut.
     pub fn split(&self, order_days: &[i64], calendar: &Calendar) -> Option<Observed> {
         let past = &order_days[..order_days.partition_point(|day| *day <= self.cut)];
-        let (first, last) = (*past.first()?, *past.last()?);
-        let repeats = u32::try_from(past.len() - 1).ok()?;
+        let counts = Counts {
+            first: *past.first()?,
+            last: *past.last()?,
+            past: past.len() as u32,
+            before: past.iter().filter(|day| **day > self.cut - self.days).count() as u32,
+            after: order_days[past.len()..].iter().filter(|day| **day <= self.cut + self.days).count() as u32,
+        };
+        self.observed(&counts, calendar)
+    }
+
+    /// The same from days that were counted already; `None` when the counts contradict each other.
+    pub fn observed(&self, counts: &Counts, calendar: &Calendar) -> Option<Observed> {
+        let Counts { first, last, past, before, after } = *counts;
+        let repeats = past.checked_sub(1)?;
         let weeks = |from: i64, to: i64| (to - from) as f64 / 7.0;
         Some(Observed {
             history: History::new(repeats, calendar.weeks(first, last), calendar.weeks(first, self.cut))?,
             plain: History::new(repeats, weeks(first, last), weeks(first, self.cut))?,
-            before: past.iter().filter(|day| **day > self.cut - self.days).count() as u32,
-            after: order_days[past.len()..].iter().filter(|day| **day <= self.cut + self.days).count() as u32,
+            before,
+            after,
         })
     }
 }
 
+/// A customer's days with orders around a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// The first and the last day, up to the cut.
+    pub first: i64,
+    pub last: i64,
+    /// Days up to the cut, in the period before it, and in the period after it.
+    pub past: u32,
+    pub before: u32,
+    pub after: u32,
+}
+
 /// Who predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Predictor {
     Model,
@@ -77,7 +101,7 @@ impl Predictor {
 }
 
 /// How far predictions were from what happened.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     pub predictor: Predictor,
     /// Orders predicted of everybody.
@@ -95,7 +119,7 @@ pub struct Accuracy {
 }
 
 /// A tenth of the customers, by the probability of an order that the model gave them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tenth {
     pub customers: u64,
     /// Mean probability.
@@ -105,7 +129,7 @@ pub struct Tenth {
 }
 
 /// Predictions beside what happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backtest {
     pub customers: u64,
     /// Days with orders in the period, of everybody.
@@ -157,6 +181,12 @@ pub fn backtest(model: &CountModel, customers: &[Observed], period: Period, cale
 }
 
 impl Backtest {
+    /// How far a predictor was off.
+    pub fn accuracy_of(&self, predictor: Predictor) -> &Accuracy {
+        let found = self.accuracy.iter().find(|a| a.predictor == predictor);
+        found.expect("every predictor was compared")
+    }
+
     /// Who came closest to the number of orders of each customer: least squared error, since that is what an expected number is best at.
     /// The absolute error would prefer whoever says that nobody comes, for most customers do not.
     pub fn best(&self) -> Predictor {

@@ -41,20 +41,26 @@ impl CountModel {
     }
 
     /// Weeks until half of the customers like this one, given that they are still customers, have ordered again; `None` when that is
-    /// never. For k = 1 (α + T)(2^{1/(r + x)} − 1), the median of a Lomax distribution.
+    /// never.
     pub fn next_order_median(&self, h: &History) -> Option<f64> {
+        self.next_order(h, 0.5)
+    }
+
+    /// Weeks until a share of them has (0 to 1, neither included). For k = 1 (α + T)((1 − share)^{−1/(r + x)} − 1), a quantile of a Lomax
+    /// distribution.
+    pub fn next_order(&self, h: &History, share: f64) -> Option<f64> {
         if self.k == 1 {
-            let weeks = (self.alpha + h.observed) * (std::f64::consts::LN_2 / self.shape(h.repeats)).exp_m1();
+            let weeks = (self.alpha + h.observed) * (-(-share).ln_1p() / self.shape(h.repeats)).exp_m1();
             return (weeks <= NEVER_WEEKS).then_some(weeks);
         }
         let (mut low, mut high) = (0.0, NEVER_WEEKS);
-        if self.orders_at_all_given_alive(h, high) < 0.5 {
+        if self.orders_at_all_given_alive(h, high) < share {
             return None;
         }
         // 80 halvings bring 1e5 weeks below a double's precision.
         for _ in 0..80 {
             let middle = f64::midpoint(low, high);
-            if self.orders_at_all_given_alive(h, middle) < 0.5 { low = middle } else { high = middle }
+            if self.orders_at_all_given_alive(h, middle) < share { low = middle } else { high = middle }
         }
         Some(high)
     }
@@ -69,12 +75,12 @@ impl CountModel {
         (fewest as u32, most as u32)
     }
 
-    /// Orders of the next `steps` steps of `step` weeks, each discounted at its end by the factor `discount` per step. An order is worth
-    /// 1; times its value this is what the customer is worth.
-    pub fn discounted_orders(&self, h: &History, step: f64, steps: u32, discount: f64) -> f64 {
+    /// Orders of the steps that end at `ends` (weeks, ascending), those of each discounted by the factor `discount` once more. An order is
+    /// worth 1; times its value this is what the customer is worth.
+    pub fn discounted_orders(&self, h: &History, ends: &[f64], discount: f64) -> f64 {
         let (mut before, mut factor, mut sum) = (0.0, 1.0, 0.0);
-        for n in 1..=steps {
-            let until = self.expected_orders(h, step * f64::from(n));
+        for end in ends {
+            let until = self.expected_orders(h, *end);
             factor *= discount;
             sum += factor * (until - before);
             before = until;

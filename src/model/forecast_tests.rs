@@ -86,6 +86,9 @@ fn the_numbers_of_one_customer_agree_with_each_other() {
                     assert!(at_least.windows(2).all(|w| w[1] <= w[0]));
                     let median = model.next_order_median(&h).unwrap();
                     assert!((model.orders_at_all_given_alive(&h, median) - 0.5).abs() < 1e-9);
+                    let (sooner, later) = (model.next_order(&h, 0.1).unwrap(), model.next_order(&h, 0.55).unwrap());
+                    assert!((model.orders_at_all_given_alive(&h, sooner) - 0.1).abs() < 1e-9);
+                    assert!(sooner < median && median < later);
                     let (low, high) = model.orders_range(&h, 26.0, 0.8);
                     assert!(1.0 - at_least[low as usize] <= 0.1 && at_least[high as usize + 1] <= 0.1 + 1e-12);
                 }

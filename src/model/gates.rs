@@ -1,6 +1,6 @@
 //! Who may be fitted, and what to say about the outcome: a model of thirty customers is an anecdote, and says so.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::counts::{Boundary, CountFit, Family, History, POOLED, Sample, fit_best};
 
@@ -27,7 +27,7 @@ pub enum Refused {
 }
 
 /// How far a model is to be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     Good,

@@ -35,6 +35,19 @@ impl Estimate {
         Estimate { value, low: logistic(odds - half).min(value), high: logistic(odds + half).max(value) }
     }
 
+    /// The product of two positive values, each known up to a factor and independent of the other.
+    pub fn times(self, other: Estimate) -> Estimate {
+        let value = self.value * other.value;
+        let factor = |e: Estimate| if e.value > 0.0 { (e.high / e.value).ln() } else { 0.0 };
+        let by = factor(self).hypot(factor(other)).exp();
+        Estimate { value, low: value / by, high: value * by }
+    }
+
+    /// The same of 1 − value, for a probability.
+    pub fn complement(self) -> Estimate {
+        Estimate { value: 1.0 - self.value, low: 1.0 - self.high, high: 1.0 - self.low }
+    }
+
     /// Whether zero is a plausible value.
     pub fn includes_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
@@ -267,6 +280,24 @@ mod tests {
         assert!(smallest_rate_difference(0.5, 77, 77, z_90).unwrap() < 0.25);
         assert_eq!(smallest_rate_difference(0.5, 2, 2, z_90), None);
         assert_eq!(smallest_rate_difference(0.5, 0, 100, z_90), None);
+    }
+
+    #[test]
+    fn factors_and_odds() {
+        let (three, two) = (Estimate::by_factor(3.0, 0.3), Estimate::by_factor(2.0, 0.4));
+        let six = three.times(two);
+        close(six.value, 6.0, 1e-12);
+        close(six.high, Estimate::by_factor(6.0, 0.5).high, 1e-12);
+        close(six.low, Estimate::by_factor(6.0, 0.5).low, 1e-12);
+        let none = Estimate { value: 0.0, low: 0.0, high: 0.0 };
+        assert_eq!(none.times(two), none);
+        let likely = Estimate::by_odds(0.9, 0.5);
+        close(likely.high, 9.0 * (Z_975 * 0.5).exp() / (1.0 + 9.0 * (Z_975 * 0.5).exp()), 1e-12);
+        close(likely.complement().low, 1.0 - likely.high, 1e-15);
+        for p in [0.0, 1e-300, 1.0] {
+            let e = Estimate::by_odds(p, 40.0);
+            assert!((0.0..=p).contains(&e.low) && (p..=1.0).contains(&e.high), "{e:?}");
+        }
     }
 
     #[test]

@@ -198,10 +198,11 @@ mod tests {
 
     #[test]
     fn lifetime_values_as_computed_with_forty_digits() {
+        let weeks: Vec<f64> = (1..=52).map(f64::from).collect();
         for (known, ((orders, mean, _), wanted)) in
             fixtures::CUSTOMERS.iter().zip(fixtures::VALUES.iter().zip(fixtures::LIFETIME_VALUES))
         {
-            let orders_to_come = fixtures::MBG.discounted_orders(&known.history(), 1.0, 52, 1.1_f64.powf(-1.0 / 52.0));
+            let orders_to_come = fixtures::MBG.discounted_orders(&known.history(), &weeks, 1.1_f64.powf(-1.0 / 52.0));
             close(orders_to_come * fixtures::SPEND.expected(*orders, *mean), *wanted, 1e-9);
         }
     }
