@@ -459,8 +459,7 @@ async fn hostile_values_are_values_and_large_rules_are_cut_to_what_engines_allow
         history::write(&db, 0, &[order]).await;
         refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap();
         let hostile = "'; DROP TABLE customer; --";
-        let skus: Vec<String> =
-            (0..10_000).map(|n| format!("\"{n}'; --\"")).chain(["sku2".to_owned()]).collect();
+        let skus: Vec<String> = (0..10_000).map(|n| format!("\"{n}'; --\"")).chain(["sku2".to_owned()]).collect();
         let numbers: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
         let mut rules = vec![
             format!("{{ bought: {{ sku: [{}] }} }}", skus.join(", ")),
