@@ -29,6 +29,9 @@ pub mod model;
 /// What we derive about each customer.
 pub mod profile;
 
+/// What models predict of each customer.
+pub mod score;
+
 /// The rule language.
 pub mod segment;
 

@@ -9,6 +9,7 @@ pub mod demo;
 mod import;
 mod init;
 mod loaded;
+mod model;
 mod plan;
 mod preview;
 mod profile;
@@ -87,6 +88,8 @@ enum Verb {
     Import(import::ImportArgs),
     /// Bring every customer's numbers up to date
     Profile(profile::ProfileArgs),
+    /// Learn from the orders what to expect of each customer: orders to come, lifetime value, churn
+    Model(model::ModelArgs),
     /// What the shop's own data looks like, learnt from the data
     Schema(schema::SchemaArgs),
     /// Who is in which segment, and why
@@ -305,6 +308,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Test(args) => test::run(&inv, args).await,
         Verb::Import(args) => import::run(&inv, args).await,
         Verb::Profile(args) => profile::run(&inv, args).await,
+        Verb::Model(args) => model::run(&inv, args).await,
         Verb::Schema(args) => schema::run(&inv, args).await,
         Verb::Segment(args) => segment::run(&inv, args).await,
         Verb::Campaign(args) => campaign::run(&inv, args).await,

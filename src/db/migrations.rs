@@ -11,6 +11,7 @@ use super::{Db, DbResult};
 const TEXTS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("migrations/0001_foundation.sql")),
     (2, "segments", include_str!("migrations/0002_segments.sql")),
+    (3, "models", include_str!("migrations/0003_models.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

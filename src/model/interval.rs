@@ -8,6 +8,8 @@
 
 use serde::Serialize;
 
+use super::special::{ln_beta, log_odds, logistic};
+
 /// The standard normal quantiles of 97.5 % (two-sided 95 %) and of 80 % (power).
 const Z_975: f64 = 1.959_963_984_540_054;
 pub const Z_POWER_80: f64 = 0.841_621_233_572_914_3;
@@ -21,6 +23,31 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// A positive value known up to a factor, by the standard error of its logarithm.
+    pub fn by_factor(value: f64, log_error: f64) -> Estimate {
+        let factor = (Z_975 * log_error).exp();
+        Estimate { value, low: value / factor, high: value * factor }
+    }
+
+    /// A probability, by the standard error of its log odds: stays between 0 and 1.
+    pub fn by_odds(value: f64, odds_error: f64) -> Estimate {
+        let (odds, half) = (log_odds(value), Z_975 * odds_error);
+        Estimate { value, low: logistic(odds - half).min(value), high: logistic(odds + half).max(value) }
+    }
+
+    /// The product of two positive values, each known up to a factor and independent of the other.
+    pub fn times(self, other: Estimate) -> Estimate {
+        let value = self.value * other.value;
+        let factor = |e: Estimate| if e.value > 0.0 { (e.high / e.value).ln() } else { 0.0 };
+        let by = factor(self).hypot(factor(other)).exp();
+        Estimate { value, low: value / by, high: value * by }
+    }
+
+    /// The same of 1 − value, for a probability.
+    pub fn complement(self) -> Estimate {
+        Estimate { value: 1.0 - self.value, low: 1.0 - self.high, high: 1.0 - self.low }
+    }
+
     /// Whether zero is a plausible value.
     pub fn includes_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
@@ -152,7 +179,7 @@ fn beta(x: f64, a: f64, b: f64) -> f64 {
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - beta(1.0 - x, b, a);
     }
-    let front = (ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (1.0 - x).ln()).exp() / a;
+    let front = (a * x.ln() + b * (1.0 - x).ln() - ln_beta(a, b)).exp() / a;
     let away_from_zero = |v: f64| if v.abs() < 1e-300 { 1e-300 } else { v };
     let (mut c, mut d) = (1.0, 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0)));
     let mut sum = d;
@@ -176,18 +203,6 @@ fn beta(x: f64, a: f64, b: f64) -> f64 {
 
 /// Terms of the continued fraction at most; it needs about the square root of the larger parameter.
 const BETA_TERMS_MAX: u32 = 10_000;
-
-/// ln Γ(x) for x > 0: the recurrence up to 15, then Stirling's series (Abramowitz & Stegun 6.1.41); good to 1e-14.
-fn ln_gamma(x: f64) -> f64 {
-    let (mut x, mut shift) = (x, 0.0);
-    while x < 15.0 {
-        shift += x.ln();
-        x += 1.0;
-    }
-    let i = 1.0 / (x * x);
-    let series = (1.0 / 12.0 - i * (1.0 / 360.0 - i * (1.0 / 1260.0 - i / 1680.0))) / x;
-    (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - shift
-}
 
 #[cfg(test)]
 mod tests {
@@ -265,6 +280,24 @@ mod tests {
         assert!(smallest_rate_difference(0.5, 77, 77, z_90).unwrap() < 0.25);
         assert_eq!(smallest_rate_difference(0.5, 2, 2, z_90), None);
         assert_eq!(smallest_rate_difference(0.5, 0, 100, z_90), None);
+    }
+
+    #[test]
+    fn factors_and_odds() {
+        let (three, two) = (Estimate::by_factor(3.0, 0.3), Estimate::by_factor(2.0, 0.4));
+        let six = three.times(two);
+        close(six.value, 6.0, 1e-12);
+        close(six.high, Estimate::by_factor(6.0, 0.5).high, 1e-12);
+        close(six.low, Estimate::by_factor(6.0, 0.5).low, 1e-12);
+        let none = Estimate { value: 0.0, low: 0.0, high: 0.0 };
+        assert_eq!(none.times(two), none);
+        let likely = Estimate::by_odds(0.9, 0.5);
+        close(likely.high, 9.0 * (Z_975 * 0.5).exp() / (1.0 + 9.0 * (Z_975 * 0.5).exp()), 1e-12);
+        close(likely.complement().low, 1.0 - likely.high, 1e-15);
+        for p in [0.0, 1e-300, 1.0] {
+            let e = Estimate::by_odds(p, 40.0);
+            assert!((0.0..=p).contains(&e.low) && (p..=1.0).contains(&e.high), "{e:?}");
+        }
     }
 
     #[test]

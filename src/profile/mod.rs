@@ -42,6 +42,12 @@ pub async fn changes(db: &Db) -> DbResult<i64> {
     meta_number(db, META_CHANGES).await
 }
 
+/// Count that numbers of so many customers changed: of their profiles, or what models predict of them.
+pub async fn count_changes(db: &Db, customers: u64) -> DbResult<()> {
+    let changes = changes(db).await? + i64::try_from(customers).unwrap_or(i64::MAX);
+    set_meta(db, META_CHANGES, &changes.to_string()).await
+}
+
 /// A number kept in table `meta`; 0 before it was first set.
 async fn meta_number(db: &Db, name: &str) -> DbResult<i64> {
     let row: Option<(String,)> = db.fetch_optional("SELECT value FROM meta WHERE name = $1", args![name]).await?;

@@ -90,8 +90,7 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
     }
     if totals.changed + totals.dropped > 0 || totals.everyone {
         Cuts::redraw(db, now).await?;
-        let changes = super::changes(db).await? + (totals.changed + totals.dropped) as i64;
-        set_meta(db, super::META_CHANGES, &changes.to_string()).await?;
+        super::count_changes(db, totals.changed + totals.dropped).await?;
     }
     if totals.everyone {
         set_meta(db, META_ZONE, &zone_name).await?;

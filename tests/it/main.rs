@@ -10,6 +10,7 @@ mod history;
 mod import;
 mod kept;
 mod learn;
+mod model;
 mod profile;
 mod segment;
 mod trial;

@@ -1,0 +1,186 @@
+//! Who may be fitted, and what to say about the outcome: a model of thirty customers is an anecdote, and says so.
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::{Boundary, CountFit, Family, History, POOLED, Sample, fit_best};
+
+/// Fewer buyers than this have no model.
+pub const BUYERS_MIN: u64 = 50;
+/// Fewer than this have one that also leans on what other shops are like ([`POOLED`]).
+pub const BUYERS_SURE: u64 = 500;
+/// Repeat orders that nobody is capped below …
+const CAP_MIN: u32 = 50;
+/// … and how far above the busiest hundredth of customers a cap lies.
+const CAP_TIMES: u32 = 4;
+
+/// Why there is no model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error(
+        "{buyers} buyers are too few for a model, which needs {BUYERS_MIN}; until then go by the days since the last order"
+    )]
+    TooFewBuyers { buyers: u64 },
+    #[error(
+        "none of {buyers} buyers has ordered again: nothing tells how often people come back; go by the days since the last order"
+    )]
+    NoRepeatBuyer { buyers: u64 },
+}
+
+/// How far a model is to be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    Good,
+    Low,
+}
+
+/// What is to be said about a fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    FewBuyers {
+        buyers: u64,
+    },
+    /// So many customers were counted with `repeats` repeat orders, for they had more.
+    Capped {
+        customers: u64,
+        repeats: u32,
+    },
+    Boundary(Boundary),
+    NotConverged,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Warning::FewBuyers { buyers } => {
+                write!(
+                    f,
+                    "{buyers} buyers are few ({BUYERS_SURE} are enough): the model leans on what other shops are like"
+                )
+            }
+            Warning::Capped { customers, repeats } => write!(
+                f,
+                "{customers} customers with more than {repeats} repeat orders were fitted as if they had {repeats}; resellers, or staff?"
+            ),
+            Warning::Boundary(boundary) => f.write_str(boundary.meaning()),
+            Warning::NotConverged => f.write_str("the search for the parameters did not settle"),
+        }
+    }
+}
+
+/// A fit that passed, with what is to be said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passed {
+    pub fit: CountFit,
+    pub confidence: Confidence,
+    pub warnings: Vec<Warning>,
+}
+
+/// Fit a family with the regularity that suits best, if there are customers enough.
+pub fn fit_counts(family: Family, sample: &Sample) -> Result<Passed, Refused> {
+    let buyers = sample.customers();
+    if buyers < BUYERS_MIN {
+        return Err(Refused::TooFewBuyers { buyers });
+    }
+    if sample.repeaters() == 0 {
+        return Err(Refused::NoRepeatBuyer { buyers });
+    }
+    let mut warnings = Vec::new();
+    let few = buyers < BUYERS_SURE;
+    if few {
+        warnings.push(Warning::FewBuyers { buyers });
+    }
+    let repeats = cap(sample);
+    let (capped, customers) = capped(sample, repeats);
+    if customers > 0 {
+        warnings.push(Warning::Capped { customers, repeats });
+    }
+    let fit = fit_best(family, &capped, few.then_some(&POOLED));
+    warnings.extend(fit.boundaries.iter().copied().map(Warning::Boundary));
+    if !fit.converged {
+        warnings.push(Warning::NotConverged);
+    }
+    let sure = !few && fit.converged && fit.boundaries.is_empty();
+    Ok(Passed { fit, confidence: if sure { Confidence::Good } else { Confidence::Low }, warnings })
+}
+
+/// Repeat orders above which a customer is not like the others.
+fn cap(sample: &Sample) -> u32 {
+    // Groups are in the order of repeat orders.
+    let mut beyond = sample.customers() / 100;
+    let busy = sample.groups().iter().rev().find(|(_, n)| {
+        let inside = *n as u64 > beyond;
+        beyond = beyond.saturating_sub(*n as u64);
+        inside
+    });
+    busy.map_or(CAP_MIN, |(h, _)| h.repeats.saturating_mul(CAP_TIMES).max(CAP_MIN))
+}
+
+/// The sample with nobody above a cap, and how many were.
+fn capped(sample: &Sample, repeats: u32) -> (Sample, u64) {
+    let above = sample.groups().iter().filter(|(h, _)| h.repeats > repeats).map(|(_, n)| *n as u64).sum();
+    let groups = sample.groups().iter().map(|(h, n)| (History { repeats: h.repeats.min(repeats), ..*h }, *n as u64));
+    (Sample::of_groups(groups, sample.log_gaps()), above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::counts::CountModel;
+    use super::super::fixtures::Shop;
+    use super::*;
+
+    const SHOP: CountModel = CountModel { family: Family::Mbg, k: 1, r: 1.2, alpha: 6.0, a: 1.0, b: 2.5 };
+
+    fn shop(customers: u32) -> Vec<History> {
+        let mut shop = Shop::new(SHOP, 5);
+        (0..customers).map(|_| shop.customer(40.0, 0.0).history).collect()
+    }
+
+    #[test]
+    fn too_few_and_nobody_twice_are_refused_with_a_reason() {
+        let refused = |sample: Sample| fit_counts(Family::Mbg, &sample).unwrap_err();
+        assert_eq!(refused(Sample::default()), Refused::TooFewBuyers { buyers: 0 });
+        let few = refused(Sample::new(shop(49), 0.0));
+        assert_eq!(few, Refused::TooFewBuyers { buyers: 49 });
+        assert!(few.to_string().contains("49 buyers") && few.to_string().contains("days since the last order"));
+        let once = History::new(0, 0.0, 30.0).unwrap();
+        assert_eq!(refused(Sample::new([once; 900], 0.0)), Refused::NoRepeatBuyer { buyers: 900 });
+    }
+
+    #[test]
+    fn a_small_shop_leans_on_others_and_is_less_sure() {
+        let small = fit_counts(Family::Mbg, &Sample::new(shop(60), 0.0)).unwrap();
+        assert_eq!(small.confidence, Confidence::Low);
+        assert_eq!(small.warnings[0], Warning::FewBuyers { buyers: 60 });
+        let large = fit_counts(Family::Mbg, &Sample::new(shop(2_000), 0.0)).unwrap();
+        assert_eq!((large.confidence, large.warnings.as_slice()), (Confidence::Good, [].as_slice()));
+        let width = |passed: &Passed| {
+            let said = passed.fit.expected_orders(&History::new(3, 20.0, 30.0).unwrap(), 13.0);
+            said.high / said.low
+        };
+        assert!(width(&small) > 1.5 * width(&large), "{} {}", width(&small), width(&large));
+    }
+
+    #[test]
+    fn one_reseller_does_not_bend_the_shop() {
+        let fitted = |histories: Vec<History>| fit_counts(Family::Mbg, &Sample::new(histories, 0.0)).unwrap();
+        let without = fitted(shop(1_000));
+        let mut histories = shop(1_000);
+        histories.push(History::new(4_000, 39.5, 40.0).unwrap());
+        let with = fitted(histories);
+        assert!(matches!(with.warnings[0], Warning::Capped { customers: 1, repeats } if (50..200).contains(&repeats)));
+        let usual = History::new(2, 20.0, 30.0).unwrap();
+        let expected = |passed: &Passed| passed.fit.model.expected_orders(&usual, 13.0);
+        assert!((expected(&with) / expected(&without) - 1.0).abs() < 0.1, "{} {}", expected(&with), expected(&without));
+    }
+
+    #[test]
+    fn a_shop_nobody_leaves_is_told_so() {
+        let faithful = CountModel { a: 1e-3, b: 1e3, ..SHOP };
+        let mut shop = Shop::new(faithful, 9);
+        let histories = (0..800).map(|_| shop.customer(40.0, 0.0).history);
+        let passed = fit_counts(Family::Mbg, &Sample::new(histories, 0.0)).unwrap();
+        assert!(passed.warnings.contains(&Warning::Boundary(Boundary::NobodyLeaves)), "{passed:?}");
+        assert_eq!(passed.confidence, Confidence::Low);
+    }
+}

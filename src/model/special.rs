@@ -1,0 +1,70 @@
+//! Special functions of the models: what the crate statrs has is taken from there, the rest are forms that neither overflow nor cancel.
+//!
+//! There is no ₂F₁ here: where the papers need one (expected orders), [`forecast`](super::forecast) sums the same number as a series of
+//! positive terms, which has none of ₂F₁'s poles and converges for every horizon.
+
+/// ln Γ(x) for x > 0.
+pub fn ln_gamma(x: f64) -> f64 {
+    statrs::function::gamma::ln_gamma(x)
+}
+
+/// ψ(x), the derivative of ln Γ, for x > 0.
+pub fn digamma(x: f64) -> f64 {
+    statrs::function::gamma::digamma(x)
+}
+
+/// ln B(a, b) for a, b > 0.
+pub fn ln_beta(a: f64, b: f64) -> f64 {
+    ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
+}
+
+/// ln(1 + eˣ), for every x.
+pub fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// 1 / (1 + e⁻ˣ): the probability of log odds x. Keeps its relative precision down to the smallest double.
+pub fn logistic(x: f64) -> f64 {
+    if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
+}
+
+/// ln(p / (1 − p)), the other way round; finite at both ends.
+pub fn log_odds(p: f64) -> f64 {
+    p.max(f64::MIN_POSITIVE).ln() - (1.0 - p).max(f64::EPSILON / 2.0).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn close(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() <= 1e-12 * wanted.abs().max(1.0), "{found} is not {wanted}");
+    }
+
+    #[test]
+    fn gamma_and_its_derivative_as_tabled() {
+        // Abramowitz & Stegun: 6.1.8, table 6.4; 6.3.2, 6.3.3.
+        close(ln_gamma(0.5), std::f64::consts::PI.sqrt().ln());
+        close(ln_gamma(101.0), (1..=100).map(|n| f64::from(n).ln()).sum());
+        close(digamma(1.0), -0.577_215_664_901_532_9);
+        close(digamma(0.5), -0.577_215_664_901_532_9 - 2.0 * 2_f64.ln());
+        close(digamma(1e-3), digamma(1.001) - 1e3);
+        close(ln_beta(2.0, 3.0), (1.0_f64 / 12.0).ln());
+    }
+
+    #[test]
+    fn logistic_forms_hold_at_the_ends() {
+        for x in [-1e308, -800.0, -700.0, -1.0, 0.0, 1.0, 700.0, 1e308] {
+            let (p, q) = (logistic(x), logistic(-x));
+            assert!((0.0..=1.0).contains(&p) && (p + q - 1.0).abs() < 1e-15, "{x}");
+            assert!(softplus(x).is_finite() && softplus(x) >= x.max(0.0));
+        }
+        for p in [1e-300, 1e-9, 0.3, 0.999] {
+            assert!((logistic(log_odds(p)) / p - 1.0).abs() < 1e-12, "{p}");
+        }
+        assert!(log_odds(0.0).is_finite() && log_odds(1.0).is_finite());
+        close(softplus(0.3), (1.0 + 0.3_f64.exp()).ln());
+        assert!((logistic(-600.0) / (-600.0_f64).exp() - 1.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,173 @@
+//! Models on a shop that works as they believe: scores of everybody, segments that use them, and refusals with a reason.
+
+use std::fmt::Write as _;
+
+use okaeri::clock::{self, DAY};
+use okaeri::db::Db;
+
+use crate::ground::each_database;
+use crate::ground::scenario::Scenario;
+
+const BUYERS: u64 = 600;
+/// Days the shop is open, up to two days ago.
+const OPEN_DAYS: f64 = 480.0;
+
+/// Between 0 and 1, from two numbers: the same shop in every run.
+fn chance(customer: u64, n: u64) -> f64 {
+    let mut z = (customer * 1_000 + n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+}
+
+/// Orders as a CSV: each customer has a rate, a price and a chance of leaving after an order of their own; one in four leaves on average.
+fn orders(buyers: u64) -> String {
+    let mut csv = "order_id,customer_id,ordered_at,total\n".to_owned();
+    let start = clock::now() - (OPEN_DAYS as i64 + 2) * DAY;
+    for customer in 0..buyers {
+        let mut at = chance(customer, 0) * OPEN_DAYS * 0.6;
+        // Gamma of shape 2: the mean gap is about a month.
+        let rate = -(chance(customer, 1) * chance(customer, 2)).ln() / 60.0;
+        // Beta(1, 3).
+        let leaves = 1.0 - chance(customer, 4).cbrt();
+        let price = 20.0 + 60.0 * chance(customer, 3);
+        for n in 0..60 {
+            let day = clock::readable(start + (at * DAY as f64) as i64, &jiff::tz::TimeZone::UTC);
+            let total = price * (0.5 + chance(customer, 200 + n));
+            writeln!(csv, "{customer}-{n},b{customer},{},{total:.2}", &day[..10]).unwrap();
+            at -= chance(customer, 300 + n).ln() / rate;
+            if chance(customer, 400 + n) < leaves || at > OPEN_DAYS {
+                break;
+            }
+        }
+    }
+    csv
+}
+
+fn people(buyers: u64) -> String {
+    let rows = (0..buyers).map(|n| format!("b{n},b{n}@example.com\n"));
+    std::iter::once("customer_id,email\n".to_owned()).chain(rows).collect()
+}
+
+async fn shop(url: &str, buyers: u64) -> Scenario {
+    let shop = Scenario::new(url)
+        .segment("leaving", "{ score: churn.90d, gte: 0.9 }")
+        .segment("best", "{ score: ltv.12m, percentile: { gte: 80 } }");
+    shop.write("people.csv", people(buyers));
+    shop.write("orders.csv", orders(buyers));
+    shop.okaeri("import customers people.csv --quiet").await.exits(0);
+    shop.okaeri("import orders orders.csv --quiet").await.exits(0);
+    shop
+}
+
+async fn sizes(shop: &Scenario) -> (i64, i64) {
+    let list = shop.json("segment list", 0).await;
+    let people = |name: &str| {
+        let segments = list["segments"].as_array().unwrap();
+        segments.iter().find(|s| s["segment"] == name || s["name"] == name).unwrap()["people"].as_i64().unwrap()
+    };
+    (people("leaving"), people("best"))
+}
+
+/// customer, orders of 12 months and lifetime value with low and high, alive, churn.
+type Scored = (String, f64, f64, f64, i64, i64, i64, f64, f64, Option<i64>);
+
+async fn scores(db: &Db) -> Vec<Scored> {
+    let sql = "SELECT customer_id, orders_12m, orders_12m_low, orders_12m_high, ltv_12m, ltv_12m_low, ltv_12m_high, alive, churn_90d,
+                      next_order_at FROM score ORDER BY customer_id";
+    db.fetch_all(sql, vec![]).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_buyer_is_scored_and_segments_follow() {
+    each_database(|url| async move {
+        let shop = shop(&url, BUYERS).await;
+        assert_eq!(shop.json("model show", 0).await["models"], serde_json::json!([]));
+        assert_eq!(sizes(&shop).await, (0, 0), "without a model nobody is in a segment of scores");
+
+        let card = shop.json("model fit", 0).await;
+        assert_eq!(card["scored"], BUYERS);
+        let [counts, values] = card["models"].as_array().unwrap().as_slice() else { panic!("{card}") };
+        assert_eq!(
+            (&counts["name"], &counts["time_unit"], &counts["k"]),
+            (&"mbg_nbd".into(), &"week".into(), &1.into())
+        );
+        assert_eq!((&counts["confidence"], &values["name"]), (&"good".into(), &"gamma_gamma".into()));
+        for name in ["r", "alpha", "a", "b"] {
+            let (at, error) =
+                (counts["parameters"][name].as_f64().unwrap(), counts["standard_errors"][name].as_f64().unwrap());
+            assert!(at > 0.0 && error > 0.0 && error < at, "{name}: {at} ± {error}");
+        }
+        let (a, b) = (counts["parameters"]["a"].as_f64().unwrap(), counts["parameters"]["b"].as_f64().unwrap());
+        assert!((a / (a + b) - 0.25).abs() < 0.08, "{a} {b}");
+        let holdout = &card["holdout"];
+        assert_eq!((&holdout["best"], holdout["accuracy"].as_array().unwrap().len()), (&"model".into(), 4));
+        assert!(holdout["accuracy"][0]["total_error"].as_f64().unwrap().abs() < 0.25, "{holdout}");
+        assert_eq!(shop.json("model show", 0).await, card, "what was printed is what is kept");
+
+        let db = shop.database().await;
+        let scored = scores(&db).await;
+        assert_eq!(scored.len() as u64, BUYERS);
+        for (who, n, few, many, value, little, much, alive, churn, next) in &scored {
+            assert!(0.0 <= *few && few <= n && n <= many, "{who}: {few} {n} {many}");
+            assert!(0 <= *little && little <= value && value <= much, "{who}: {little} {value} {much}");
+            assert!((0.0..=1.0).contains(alive) && (0.0..=1.0).contains(churn) && 1.0 - churn <= alive + 1e-9, "{who}");
+            // 20 to 80, half to one and a half: no order is worth more than 120.00; and many are expected to come again.
+            assert!(
+                *value as f64 <= n * 12_000.0 && next.is_none_or(|at| at > clock::now() - 3 * DAY),
+                "{who}: {value} {n}"
+            );
+        }
+        let (leaving, best) = sizes(&shop).await;
+        assert_eq!(leaving, scored.iter().filter(|s| s.8 >= 0.9).count() as i64);
+        assert!((BUYERS as i64 / 5 - 5..BUYERS as i64 / 5 + 5).contains(&best), "{best}");
+
+        // Whoever is gone has no score after the next fit, and is in no segment of scores.
+        let gone = scored.iter().max_by_key(|s| s.4).unwrap().0.clone();
+        for table in ["customer", "customer_order"] {
+            db.execute(&format!("DELETE FROM {table} WHERE customer_id = $1"), okaeri::args![gone.as_str()])
+                .await
+                .unwrap();
+        }
+        shop.okaeri("profile --full --quiet").await.exits(0);
+        let again = shop.json("model fit", 0).await;
+        assert_eq!(again["scored"], BUYERS - 1);
+        assert_ne!(again["fit_id"], card["fit_id"]);
+        assert!(scores(&db).await.iter().all(|s| s.0 != gone));
+        let text = shop.okaeri("model show").await.exits(0).stdout;
+        for wanted in [
+            "599 buyers scored",
+            "mbg_nbd, k = 1, time in weeks",
+            "gamma_gamma",
+            "same as last period",
+            "closest: the model",
+        ] {
+            assert!(text.contains(wanted), "{wanted}:\n{text}");
+        }
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_too_small_is_refused_with_a_reason_and_a_small_one_told_so() {
+    each_database(|url| async move {
+        let small = shop(&url, 40).await;
+        let refused = small.okaeri("model fit").await.exits(2);
+        assert!(refused.stderr.contains("40 buyers are too few"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("days since the last order"), "{}", refused.stderr);
+        let db = small.database().await;
+        assert!(scores(&db).await.is_empty());
+        db.close().await;
+
+        small.write("people.csv", people(90));
+        small.write("orders.csv", orders(90));
+        small.okaeri("import customers people.csv --quiet").await.exits(0);
+        small.okaeri("import orders orders.csv --quiet").await.exits(0);
+        let card = small.json("model fit", 0).await;
+        assert_eq!((&card["scored"], &card["models"][0]["confidence"]), (&90.into(), &"low".into()));
+        let warning = card["models"][0]["warnings"][0].as_str().unwrap();
+        assert!(warning.contains("90 buyers are few"), "{warning}");
+    })
+    .await;
+}
