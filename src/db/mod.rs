@@ -173,8 +173,7 @@ impl Db {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options: PgConnectOptions = url.parse().map_err(|_| DbError::Address(without_password(url)))?;
             // Just-in-time compiling the long statements of segments takes many times what running them does.
-            let options =
-                options.application_name("okaeri").statement_cache_capacity(256).options([("jit", "off")]);
+            let options = options.application_name("okaeri").statement_cache_capacity(256).options([("jit", "off")]);
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS)
                 .acquire_timeout(CONNECT_TIMEOUT)

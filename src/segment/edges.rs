@@ -68,10 +68,12 @@ pub(super) async fn collect(
     then: Millis,
 ) -> DbResult<()> {
     let leaves = leaves(resolved, names);
-    let mut moved = Moved { then, now: resolved.moment.as_of, binds: Binds::after(2), conditions: Vec::new() };
+    let now = resolved.moment.as_of;
+    let mut moved = Moved { then, now, binds: Binds::after(2), conditions: Vec::new(), distances: Default::default() };
     for leaf in &leaves {
         moved.leaf(leaf);
     }
+    moved.rows();
     moved.lines(before, after);
     moved.conditions.sort_unstable();
     moved.conditions.dedup();
@@ -114,16 +116,21 @@ fn leaves<'r>(resolved: &'r Resolved, names: &[&'r str]) -> Vec<&'r Leaf> {
     out
 }
 
-/// The earliest instant that matters to a window, looked at from `then`.
-fn reach(window: &Window, then: Millis) -> Millis {
-    let exact = |span: Option<Span>| if let Some(Span::Exact(ms)) = span { Some(then - ms) } else { None };
-    exact(window.in_last).into_iter().chain(exact(window.more_than_ago)).fold(then, Millis::min)
+/// How far back the edges of a window lie that move with the hour; the instant itself is one, because what lies after it does not count yet.
+fn distances(window: &Window) -> impl Iterator<Item = Millis> {
+    let exact = |span: Option<Span>| if let Some(Span::Exact(ms)) = span { Some(ms) } else { None };
+    exact(window.in_last).into_iter().chain(exact(window.more_than_ago)).chain([0])
 }
 
-/// The same for the steps of a funnel: a row may have begun to count, or a wait may be over.
-fn funnel_reach(steps: &[FunnelStep], then: Millis) -> Millis {
-    let waits: Millis = steps.iter().filter_map(|s| s.within_after).map(Span::millis).sum();
-    steps.iter().map(|s| reach(&s.rows.window, then)).fold(then, Millis::min) - waits
+/// The earliest instant that matters to a window, looked at from `then`.
+fn reach(window: &Window, then: Millis) -> Millis {
+    distances(window).map(|ms| then - ms).fold(then, Millis::min)
+}
+
+/// The same for the steps of a funnel: a wait may also be over.
+fn funnel_distances(steps: &[FunnelStep]) -> Vec<Millis> {
+    let waits = steps.iter().filter_map(|s| s.within_after).map(Span::millis);
+    steps.iter().flat_map(|s| distances(&s.rows.window)).chain(waits).collect()
 }
 
 /// Conditions on profiles, each of which somebody concerned fulfils.
@@ -132,6 +139,8 @@ struct Moved {
     now: Millis,
     binds: Binds,
     conditions: Vec<String>,
+    /// How far back edges lie that pass over orders, and over events.
+    distances: [Vec<Millis>; 2],
 }
 
 impl Moved {
@@ -143,31 +152,57 @@ impl Moved {
                 self.conditions.push(format!("({0} >= {from} AND {0} <= {now})", field.sql));
             }
             Leaf::Funnel(steps) => {
-                let from = funnel_reach(steps, self.then);
+                let distances = funnel_distances(steps);
                 for step in steps {
-                    self.since(&step.rows.source, from);
+                    self.passed(&step.rows.source, &distances);
                 }
             }
             leaf => {
                 for (source, window) in leaf.windows() {
                     if let Some(source) = source {
-                        self.since(source, reach(window, self.then));
+                        self.passed(source, &distances(window).collect::<Vec<_>>());
                     }
                 }
             }
         }
     }
 
-    /// Whoever has a row of the source at or after an instant.
-    fn since(&mut self, source: &Source, from: Millis) {
-        let latest = match source {
-            Source::OrdersPlaced | Source::Lines => "p.last_order_at",
-            Source::OrdersReturned => "p.last_return_at",
-            Source::Events(_) => "p.last_event_at",
+    /// Note which edges pass over rows of a source.
+    fn passed(&mut self, source: &Source, distances: &[Millis]) {
+        let table = match source {
+            Source::OrdersPlaced | Source::OrdersReturned | Source::Lines => 0,
+            Source::Events(_) => 1,
             Source::Messages { .. } | Source::Clicks { .. } | Source::Consent { .. } => return,
         };
-        let from = self.binds.bind(from);
-        self.conditions.push(format!("{latest} >= {from}"));
+        for distance in distances {
+            if !self.distances[table].contains(distance) {
+                self.distances[table].push(*distance);
+            }
+        }
+    }
+
+    /// Whoever has an order or event that an edge passed. The profile tells most people apart before their rows are looked at.
+    fn rows(&mut self) {
+        const LATEST: [&str; 2] =
+            ["(p.last_order_at >= {from} OR p.last_return_at >= {from})", "(p.last_event_at >= {from})"];
+        for (table, (name, at)) in [("customer_order", "x_.ordered_at"), ("event", "x_.at")].into_iter().enumerate() {
+            let distances = std::mem::take(&mut self.distances[table]);
+            let Some(furthest) = distances.iter().max() else { continue };
+            let from = self.binds.bind(self.then - furthest);
+            let intervals: Vec<String> = distances
+                .iter()
+                .map(|ms| {
+                    let (first, last) = (self.binds.bind(self.then - ms), self.binds.bind(self.now - ms));
+                    format!("({at} >= {first} AND {at} <= {last})")
+                })
+                .collect();
+            self.conditions.push(format!(
+                "({} AND EXISTS (SELECT 1 FROM {name} x_ WHERE x_.bucket = p.bucket AND x_.customer_id = p.customer_id \
+                 AND x_.bucket >= $1 AND x_.bucket <= $2 AND {at} >= {from} AND ({})))",
+                LATEST[table].replace("{from}", &from),
+                intervals.join(" OR ")
+            ));
+        }
     }
 
     /// Whoever lies between an old line and the new one.
