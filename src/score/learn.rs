@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::card::Holdout;
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{Db, DbResult};
+use crate::db::{Db, DbResult, bucket_ranges};
 use crate::model::backtest::{Backtest, Counts, Observed, Period, Predictor, backtest};
 use crate::model::counts::{Family, History, Sample};
 use crate::model::gates::fit_counts;
@@ -15,6 +15,8 @@ use crate::model::value::Spend;
 use crate::profile::COUNTED;
 use crate::profile::day::day_sql;
 
+/// Buckets whose orders are read in one statement.
+const BUCKETS_PER_STATEMENT: i64 = 64;
 /// The days that are held out for the trial: 13 weeks.
 const HELD_OUT_DAYS: i64 = 91;
 /// What must lie before them.
@@ -24,7 +26,7 @@ const AHEAD_DAYS: i64 = 1_100;
 
 /// On which days customers ordered, and how long after their day before.
 pub(super) struct OrderDays {
-    /// (day, days since the customer's last such day), and how many customers.
+    /// (day, days since the customer's last such day), and how many customers; once for each range of buckets.
     gaps: Vec<(i64, Option<i64>, i64)>,
 }
 
@@ -35,10 +37,13 @@ pub(super) struct Trial {
     pub holdout: Holdout,
 }
 
-/// SQL: a row for each customer and local day with a counted order.
+/// SQL: a row for each customer and local day with a counted order, among those of the buckets `$1` to `$2`.
 fn days_sql(zone: &TimeZone, now: Millis) -> String {
     let day = day_sql("o.ordered_at", zone, now);
-    format!("SELECT o.bucket, o.customer_id, {day} AS day FROM customer_order o WHERE {COUNTED} GROUP BY 1, 2, 3")
+    format!(
+        "SELECT o.bucket, o.customer_id, {day} AS day FROM customer_order o
+         WHERE o.bucket >= $1 AND o.bucket <= $2 AND {COUNTED} GROUP BY 1, 2, 3"
+    )
 }
 
 pub(super) async fn order_days(db: &Db, zone: &TimeZone, now: Millis) -> DbResult<OrderDays> {
@@ -48,7 +53,11 @@ pub(super) async fn order_days(db: &Db, zone: &TimeZone, now: Millis) -> DbResul
            (SELECT day, day - LAG(day) OVER (PARTITION BY bucket, customer_id ORDER BY day) AS gap FROM ({days}) d) g
          GROUP BY day, gap"
     );
-    Ok(OrderDays { gaps: db.fetch_all(&sql, vec![]).await? })
+    let mut gaps = Vec::new();
+    for (first, last) in bucket_ranges(BUCKETS_PER_STATEMENT) {
+        gaps.extend(db.fetch_all::<(i64, Option<i64>, i64)>(&sql, args![first, last]).await?);
+    }
+    Ok(OrderDays { gaps })
 }
 
 impl OrderDays {
@@ -131,19 +140,24 @@ pub(super) async fn trial(
     Ok(best.map(|(seasonal, k, told)| Trial { seasonal, holdout: Holdout::new(period, k, told) }))
 }
 
-/// Customers' days with orders around a cut, equal ones counted together.
+/// Customers' days with orders around a cut, equal ones of a range of buckets counted together.
 async fn counted(db: &Db, zone: &TimeZone, now: Millis, period: Period) -> DbResult<Vec<(Counts, u64)>> {
     let days = days_sql(zone, now);
     let sql = format!(
         "SELECT first_day, last_day, days_past, days_before, days_after, COUNT(*) FROM
-           (SELECT MIN(day) AS first_day, MAX(day) FILTER (WHERE day <= $1) AS last_day,
-                   COUNT(*) FILTER (WHERE day <= $1) AS days_past,
-                   COUNT(*) FILTER (WHERE day <= $1 AND day > $1 - $2) AS days_before,
-                   COUNT(*) FILTER (WHERE day > $1 AND day <= $1 + $2) AS days_after
-            FROM ({days}) d GROUP BY bucket, customer_id HAVING MIN(day) <= $1) c
+           (SELECT MIN(day) AS first_day, MAX(day) FILTER (WHERE day <= $3) AS last_day,
+                   COUNT(*) FILTER (WHERE day <= $3) AS days_past,
+                   COUNT(*) FILTER (WHERE day <= $3 AND day > $3 - $4) AS days_before,
+                   COUNT(*) FILTER (WHERE day > $3 AND day <= $3 + $4) AS days_after
+            FROM ({days}) d GROUP BY bucket, customer_id HAVING MIN(day) <= $3) c
          GROUP BY 1, 2, 3, 4, 5"
     );
-    let rows: Vec<(i64, i64, i64, i64, i64, i64)> = db.fetch_all(&sql, args![period.cut, period.days]).await?;
+    let mut rows = Vec::new();
+    for (first, last) in bucket_ranges(BUCKETS_PER_STATEMENT) {
+        let part: Vec<(i64, i64, i64, i64, i64, i64)> =
+            db.fetch_all(&sql, args![first, last, period.cut, period.days]).await?;
+        rows.extend(part);
+    }
     let small = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
     Ok(rows
         .into_iter()
