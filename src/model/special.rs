@@ -13,6 +13,17 @@ pub fn digamma(x: f64) -> f64 {
     statrs::function::gamma::digamma(x)
 }
 
+/// ψ′(x), for x > 0: the variance of the logarithm of a gamma variate of shape x. Abramowitz & Stegun 6.4.6 up to 6, then 6.4.12.
+pub fn trigamma(x: f64) -> f64 {
+    let (mut sum, mut x) = (0.0, x);
+    while x < 6.0 {
+        sum += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let y = 1.0 / (x * x);
+    sum + (1.0 + y * (1.0 / 6.0 - y * (1.0 / 30.0 - y * (1.0 / 42.0 - y / 30.0)))) / x + y / 2.0
+}
+
 /// ln B(a, b) for a, b > 0.
 pub fn ln_beta(a: f64, b: f64) -> f64 {
     ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
@@ -50,6 +61,10 @@ mod tests {
         close(digamma(1.0), -0.577_215_664_901_532_9);
         close(digamma(0.5), -0.577_215_664_901_532_9 - 2.0 * 2_f64.ln());
         close(digamma(1e-3), digamma(1.001) - 1e3);
+        // 6.4.1 and 6.4.4.
+        let square = std::f64::consts::PI.powi(2);
+        assert!((trigamma(1.0) - square / 6.0).abs() < 1e-8 && (trigamma(0.5) - square / 2.0).abs() < 1e-8);
+        assert!((trigamma(50.0) - 0.020_201_333_226_697_13).abs() < 1e-10);
         close(ln_beta(2.0, 3.0), (1.0_f64 / 12.0).ln());
     }
 

@@ -7,11 +7,11 @@
 //!
 //! Money in any unit, in and out alike. `q` is kept above 1: below, the mean of everybody would be infinite.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::interval::Estimate;
 use super::optimise::{Valued, Walls, curvature, delta_error, minimise};
-use super::special::{digamma, ln_beta};
+use super::special::{digamma, ln_beta, trigamma};
 
 /// The lowest `q`.
 const Q_MIN: f64 = 1.01;
@@ -38,7 +38,7 @@ impl Spend {
 }
 
 /// A fitted model. `v` is in money.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GammaGamma {
     pub p: f64,
     pub q: f64,
@@ -102,7 +102,7 @@ impl GammaGamma {
 }
 
 /// What the data does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueBoundary {
     /// A few customers spend so much that the mean over everybody hangs on them.
@@ -129,7 +129,7 @@ pub enum NoValue {
 }
 
 /// A model, and how sure its parameters are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValueFit {
     pub model: GammaGamma,
     /// Of [`PARAMETERS`], by the delta method; `None` where the data does not say.
@@ -168,14 +168,16 @@ pub fn fit(spends: &[Spend]) -> Result<ValueFit, NoValue> {
 }
 
 impl ValueFit {
-    /// [`GammaGamma::expected`] with the 95 % interval that comes from not knowing the parameters exactly.
-    pub fn expected(&self, orders: u32, mean: f64) -> Estimate {
+    /// [`GammaGamma::expected`], and between what the mean of `to_come` further orders will lie: it is not known what the customer's own mean
+    /// is (an inverse gamma of shape q + px, whose logarithm has variance ψ′), a few orders stray from it, and the parameters are estimates.
+    pub fn expected(&self, orders: u32, mean: f64, to_come: f64) -> Estimate {
         let GammaGamma { p, q, v } = self.model;
         let logs = [p.ln(), (q - Q_MIN).ln(), v.ln()];
-        let error = delta_error(&self.covariance, |by| {
+        let parameters = delta_error(&self.covariance, |by| {
             GammaGamma::of_logs(&std::array::from_fn(|i| logs[i] + by[i])).expected(orders, mean).ln()
         });
-        Estimate::by_factor(self.model.expected(orders, mean), error)
+        let own = trigamma(q + p * f64::from(orders)) + trigamma(p * to_come.max(1.0));
+        Estimate::by_factor(self.model.expected(orders, mean), (parameters * parameters + own).sqrt())
     }
 }
 
@@ -255,7 +257,7 @@ mod tests {
         let found = fit(&spends).unwrap();
         assert!(found.converged && found.boundaries == [ValueBoundary::HeavyTail], "{found:?}");
         assert!(found.model.q > 1.0);
-        let one = found.expected(2, 30.0);
+        let one = found.expected(2, 30.0, 1.0);
         assert!(one.value.is_finite() && one.value > 0.0 && one.low <= one.value && one.value <= one.high, "{one:?}");
         assert!(found.model.everybody().is_finite());
     }
@@ -266,7 +268,7 @@ mod tests {
         let found = fit(&spends).unwrap();
         assert!(found.converged && found.boundaries.contains(&ValueBoundary::FixedPrice), "{found:?}");
         close(found.model.expected(3, 25.0), 25.0, 1e-2);
-        let one = found.expected(3, 25.0);
+        let one = found.expected(3, 25.0, 2.0);
         assert!(one.low.is_finite() && one.high.is_finite(), "{one:?}");
     }
 
