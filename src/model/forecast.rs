@@ -31,8 +31,12 @@ impl CountModel {
 
     /// E[Y(t)]: orders expected within `t` weeks.
     pub fn expected_orders(&self, h: &History, t: f64) -> f64 {
-        let given_alive: f64 = self.phases(h).map(|(j, share)| share * self.orders_of_phase(h, j, t)).sum();
-        self.alive(h) * given_alive
+        self.alive(h) * self.orders_given_alive(h, t)
+    }
+
+    /// The same, given that they are still a customer.
+    pub(super) fn orders_given_alive(&self, h: &History, t: f64) -> f64 {
+        self.phases(h).map(|(j, share)| share * self.orders_of_phase(h, j, t)).sum()
     }
 
     /// P(at least one order within `t` weeks).
@@ -105,7 +109,7 @@ impl CountModel {
         (self.shape(h.repeats) + f64::from(j), t / (self.alpha + h.observed + t))
     }
 
-    fn orders_at_all_given_alive(&self, h: &History, t: f64) -> f64 {
+    pub(super) fn orders_at_all_given_alive(&self, h: &History, t: f64) -> f64 {
         self.phases(h)
             .map(|(j, share)| {
                 // P(fewer than k − j stages) = (1 − z)^R Σ_{i<k−j} (R)_i zⁱ / i!.
