@@ -71,7 +71,8 @@ fn text(of: &Customer, settings: &Settings) -> String {
     if let Some(at) = &who.erased_at {
         line(&mut out, format_args!("{bold}erased{bold:#} {at}"));
     }
-    let agreed: Vec<&str> = of.consent.iter().filter(|(_, granted)| **granted).map(|(topic, _)| topic.as_str()).collect();
+    let agreed: Vec<&str> =
+        of.consent.iter().filter(|(_, granted)| **granted).map(|(topic, _)| topic.as_str()).collect();
     let agreed = if agreed.is_empty() { "nothing".to_owned() } else { agreed.join(", ") };
     line(&mut out, format_args!("agreed to {agreed}; known since {}", day(&who.first_seen_at)));
     for suppression in &of.suppressed {
@@ -104,11 +105,14 @@ fn profile(out: &mut String, view: &View, currency: &str) {
     let rfm = view.rfm.map_or(String::new(), |rfm| format!(", {}", rfm.name().replace('_', " ")));
     line(out, format_args!("{}{rfm}", view.lifecycle.name()));
     if view.orders > 0 {
-        let average = view.average_order.map_or(String::new(), |mean| format!(", {} on average", readable(mean, currency)));
+        let average =
+            view.average_order.map_or(String::new(), |mean| format!(", {} on average", readable(mean, currency)));
         let n = if view.orders == 1 { "1 order".to_owned() } else { format!("{} orders", grouped(view.orders)) };
         line(out, format_args!("{n}, {} net of returns{average}", readable(view.revenue, currency)));
     }
-    if let (Some(first), Some(last), Some(days)) = (&view.first_order_at, &view.last_order_at, view.days_since_last_order) {
+    if let (Some(first), Some(last), Some(days)) =
+        (&view.first_order_at, &view.last_order_at, view.days_since_last_order)
+    {
         let rhythm = view.usual_gap_days.map_or(String::new(), |gap| format!("; usually {gap} days apart"));
         line(out, format_args!("first {}, last {} ({days} days ago){rhythm}", day(first), day(last)));
     }

@@ -81,7 +81,7 @@ pub enum Format {
 enum Verb {
     /// Write a small project that works at once
     Init(init::InitArgs),
-    /// Find all problems of the project's files; needs no database
+    /// Find all problems of the project's files; needs no database unless `--data` is given
     Check(check::CheckArgs),
     /// Run the tests of segment files; needs no database
     Test(test::TestArgs),

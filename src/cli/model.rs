@@ -70,7 +70,9 @@ fn as_text(card: Option<&Card>, now: Millis) -> String {
     let mut out = match (&card.refused, &card.observed) {
         (Some(_), _) | (_, None) => {
             let when = clock::readable(card.fitted_at, &jiff::tz::TimeZone::UTC);
-            return format!("{bold}No scores{bold:#}: the fit of {when} was refused, and all scores were taken back.\n");
+            return format!(
+                "{bold}No scores{bold:#}: the fit of {when} was refused, and all scores were taken back.\n"
+            );
         }
         (None, Some([first, last])) => {
             let by_season = if card.seasons.is_some() { "; time is counted by the shop's seasons" } else { "" };

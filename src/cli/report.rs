@@ -86,15 +86,18 @@ async fn shop(inv: &Invocation, settings: &Settings, db: &Db, clock: Clock, of: 
         }
         Of::Flows { from, to, who, most } => {
             let instant = |name: &str, text: &str| {
-                clock::parse_instant(text, zone)
-                    .ok_or_else(|| Failure::Usage(format!("--{name} {}: not a date\nwrite 2026-08-01", text.escape_debug())))
+                clock::parse_instant(text, zone).ok_or_else(|| {
+                    Failure::Usage(format!("--{name} {}: not a date\nwrite 2026-08-01", text.escape_debug()))
+                })
             };
             let first = instant("from", &from)?;
             let second = to.as_deref().map_or(Ok(clock.as_of()), |to| instant("to", to))?;
             let today = day::day_number(clock.as_of(), zone);
             let between = Between::of(first, second, today, zone).ok_or_else(|| {
                 let to = to.as_deref().unwrap_or("today");
-                Failure::Usage(format!("from {from} to {to}: no time passes\n--from must lie before --to, and --to not after today"))
+                Failure::Usage(format!(
+                    "from {from} to {to}: no time passes\n--from must lie before --to, and --to not after today"
+                ))
             })?;
             let named = who.map(|who| named(&who, most as usize)).transpose()?;
             let told = flows::flows(db, zone, currency, &settings.lifecycle, between, named).await?;

@@ -1,7 +1,7 @@
+use super::*;
 use crate::model::counts::{CountModel, Family, Sample, fit};
 use crate::model::fixtures::{self, Shop, day, purchases};
 use crate::model::seasons::Seasons;
-use super::*;
 
 #[track_caller]
 fn close(found: f64, wanted: f64, relative: f64) {

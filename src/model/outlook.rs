@@ -86,9 +86,23 @@ impl CountFit {
 }
 
 fn outlook(alive: f64, numbers: Corner) -> Outlook {
-    let [short, short_low, short_high, year, year_low, year_high, worth, alive_width, at_all, at_all_width, low, middle, high] =
-        numbers;
-    let orders = |given_alive: f64, low: f64, high: f64| whole(Estimate { value: alive * given_alive.exp(), low, high });
+    let [
+        short,
+        short_low,
+        short_high,
+        year,
+        year_low,
+        year_high,
+        worth,
+        alive_width,
+        at_all,
+        at_all_width,
+        low,
+        middle,
+        high,
+    ] = numbers;
+    let orders =
+        |given_alive: f64, low: f64, high: f64| whole(Estimate { value: alive * given_alive.exp(), low, high });
     let probability = |value: f64, width: f64| {
         let odds = log_odds(value);
         Estimate { value, low: logistic(odds - width).min(value), high: logistic(odds + width).max(value) }
@@ -203,9 +217,12 @@ mod tests {
                 let h = {
                     let observed = 1.0 + 150.0 * shop.uniform();
                     shop.customer(observed, 0.0)
-                }.history;
+                }
+                .history;
                 let (said, exact) = (grid.outlook(&h), fit.outlook(&h, &HORIZONS));
-                let near = |a: f64, b: f64, what: &str| assert!((a / b - 1.0).abs() < 0.01 || (a - b).abs() < 1e-3, "{what}: {a} {b} {h:?}");
+                let near = |a: f64, b: f64, what: &str| {
+                    assert!((a / b - 1.0).abs() < 0.01 || (a - b).abs() < 1e-3, "{what}: {a} {b} {h:?}")
+                };
                 near(said.orders_90d.value, exact.orders_90d.value, "90d");
                 near(said.orders_12m.value, exact.orders_12m.value, "12m");
                 near(said.worth, exact.worth, "worth");
@@ -215,8 +232,13 @@ mod tests {
                 assert!((said.orders_at_all.value - exact.orders_at_all.value).abs() < 0.01, "{said:?} {exact:?}");
                 // Where P(alive) is just a tail's probability, the high jumps.
                 let far = |a: f64, b: f64| (a - b).abs() > 1.0 + 0.05 * b;
-                off += u32::from(far(said.orders_12m.high, exact.orders_12m.high) || far(said.orders_12m.low, exact.orders_12m.low));
-                assert!(said.orders_90d.value <= said.orders_12m.value && said.orders_at_all.value <= said.alive.value + 1e-12);
+                off += u32::from(
+                    far(said.orders_12m.high, exact.orders_12m.high) || far(said.orders_12m.low, exact.orders_12m.low),
+                );
+                assert!(
+                    said.orders_90d.value <= said.orders_12m.value
+                        && said.orders_at_all.value <= said.alive.value + 1e-12
+                );
                 match (said.next_order[1], exact.next_order[1]) {
                     (Some(a), Some(b)) => near(a, b, "next"),
                     (a, b) => assert!(a.is_none() || b.is_none_or(|weeks| weeks > 1e4), "{a:?} {b:?}"),
@@ -233,13 +255,19 @@ mod tests {
             let (from, part) = repeats_place(repeats);
             let (low, high) = (f64::from(repeats_at(from)), f64::from(repeats_at(from + 1)));
             assert!((0.0..=1.0).contains(&part), "{repeats}: {part}");
-            assert!((low + part * (high - low) - f64::from(repeats)).abs() < 1e-6, "{repeats} in {low} to {high}, {part}");
+            assert!(
+                (low + part * (high - low) - f64::from(repeats)).abs() < 1e-6,
+                "{repeats} in {low} to {high}, {part}"
+            );
             assert!(f64::from(from) + part > before, "{repeats}");
             before = f64::from(from) + part;
         }
         for weeks in [0.0, 0.01, 1.0, 52.0, 5_200.0] {
             let (from, part) = time_place(weeks);
-            assert!(time_at(from) <= weeks + 1e-9 && weeks <= time_at(from + 1) && (0.0..1.0).contains(&part), "{weeks}");
+            assert!(
+                time_at(from) <= weeks + 1e-9 && weeks <= time_at(from + 1) && (0.0..1.0).contains(&part),
+                "{weeks}"
+            );
         }
     }
 
@@ -247,7 +275,9 @@ mod tests {
     fn odd_customers_have_finite_numbers() {
         let fit = fitted(MBG, 400);
         let mut grid = Grid::new(fit, HORIZONS);
-        for (repeats, recency, observed) in [(0, 0.0, 0.0), (100_000, 0.0, 0.0), (100_000, 5_000.0, 5_000.0), (1, 1e-9, 5_000.0)] {
+        for (repeats, recency, observed) in
+            [(0, 0.0, 0.0), (100_000, 0.0, 0.0), (100_000, 5_000.0, 5_000.0), (1, 1e-9, 5_000.0)]
+        {
             let said = grid.outlook(&History::new(repeats, recency, observed).unwrap());
             for e in [said.orders_90d, said.orders_12m, said.alive, said.orders_at_all] {
                 assert!(e.low.is_finite() && e.high.is_finite() && e.low <= e.value && e.value <= e.high, "{said:?}");

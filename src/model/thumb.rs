@@ -27,13 +27,8 @@ pub enum Predictor {
 }
 
 impl Predictor {
-    pub const ALL: [Predictor; 5] = [
-        Predictor::Model,
-        Predictor::BgNbd,
-        Predictor::LastPeriod,
-        Predictor::PastRate,
-        Predictor::RecencyRule,
-    ];
+    pub const ALL: [Predictor; 5] =
+        [Predictor::Model, Predictor::BgNbd, Predictor::LastPeriod, Predictor::PastRate, Predictor::RecencyRule];
 
     pub fn meaning(self) -> &'static str {
         match self {

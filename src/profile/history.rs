@@ -80,12 +80,15 @@ mod tests {
     fn orders_are_read_back_in_order() {
         let text = "1764147600000r-500 1764061200000c1999 -5c0 1764061200000c1";
         let read = entries(text);
-        assert_eq!(read.iter().map(|e| (e.at, e.total, e.is_counted)).collect::<Vec<_>>(), [
-            (-5, 0, true),
-            (1_764_061_200_000, 1, true),
-            (1_764_061_200_000, 1_999, true),
-            (1_764_147_600_000, -500, false),
-        ]);
+        assert_eq!(
+            read.iter().map(|e| (e.at, e.total, e.is_counted)).collect::<Vec<_>>(),
+            [
+                (-5, 0, true),
+                (1_764_061_200_000, 1, true),
+                (1_764_061_200_000, 1_999, true),
+                (1_764_147_600_000, -500, false),
+            ]
+        );
         let of = Bought { customer_id: "mia".into(), orders: read };
         assert_eq!(of.sums(i64::MAX), (3, 1_500));
         assert_eq!(of.sums(1_764_147_600_000), (3, 2_000));

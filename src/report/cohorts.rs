@@ -164,7 +164,10 @@ impl Cohorts {
         let Some(observed_to) = &self.observed_to else {
             return "no orders yet: start with `okaeri import orders`\n".to_owned();
         };
-        let retention = self.table(|age| format!("{:.0} %", 100.0 * age.retention), |age| format!("{}–{}", age.from_day, age.to_day - 1));
+        let retention = self.table(
+            |age| format!("{:.0} %", 100.0 * age.retention),
+            |age| format!("{}–{}", age.from_day, age.to_day - 1),
+        );
         let revenue = self.table(|age| plain(age.revenue_per_customer, &self.currency), |age| age.to_day.to_string());
         format!(
             "Customers by the {} of their first order; orders up to {observed_to}\n\n\

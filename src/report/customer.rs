@@ -228,10 +228,14 @@ async fn timeline(
     }
     let with = |sku: Option<String>| sku.map_or(String::new(), |sku| format!(" {sku}"));
     out.extend(events.into_iter().map(|(at, name, sku)| told(at, "event", format!("{name}{}", with(sku)))));
-    out.extend(messages.into_iter().map(|(at, campaign, step, slot, state)| {
-        told(at, "message", format!("{campaign}/{step} of {slot}: {state}"))
-    }));
-    out.extend(facts.into_iter().map(|(at, kind, campaign, step)| told(at, "fact", format!("{kind}, {campaign}/{step}"))));
+    out.extend(
+        messages.into_iter().map(|(at, campaign, step, slot, state)| {
+            told(at, "message", format!("{campaign}/{step} of {slot}: {state}"))
+        }),
+    );
+    out.extend(
+        facts.into_iter().map(|(at, kind, campaign, step)| told(at, "fact", format!("{kind}, {campaign}/{step}"))),
+    );
     out.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     out.truncate(most);
     let all = all.max(out.len() as u64);

@@ -165,7 +165,10 @@ impl Flows {
             return format!("nobody had ordered by {}\n", self.to);
         }
         let count = |from: Stage, to: Stage| {
-            self.flows.iter().find(|f| (f.from, f.to) == (from, to)).map_or("·".to_owned(), |f| grouped(f.customers as i64))
+            self.flows
+                .iter()
+                .find(|f| (f.from, f.to) == (from, to))
+                .map_or("·".to_owned(), |f| grouped(f.customers as i64))
         };
         let some = |stages: fn(&Flow) -> Stage| {
             Stage::ALL.into_iter().filter(move |s| self.flows.iter().any(|f| stages(f) == *s)).collect::<Vec<_>>()
@@ -173,13 +176,20 @@ impl Flows {
         let (rows, columns) = (some(|f| f.from), some(|f| f.to));
         let mut matrix = comfy_table::Table::new();
         let head = std::iter::once(format!("{} ↓  {} →", self.from, self.to));
-        matrix.load_preset(comfy_table::presets::NOTHING).set_header(head.chain(columns.iter().map(|s| s.name().to_owned())));
+        matrix
+            .load_preset(comfy_table::presets::NOTHING)
+            .set_header(head.chain(columns.iter().map(|s| s.name().to_owned())));
         for from in &rows {
             let cells = columns.iter().map(|to| count(*from, *to));
             matrix.add_row(std::iter::once(label(*from).to_owned()).chain(cells));
         }
         let mut moves = comfy_table::Table::new();
-        moves.load_preset(comfy_table::presets::NOTHING).set_header(["moved", "customers", "brought in the year before", "predicted now"]);
+        moves.load_preset(comfy_table::presets::NOTHING).set_header([
+            "moved",
+            "customers",
+            "brought in the year before",
+            "predicted now",
+        ]);
         let mut moved: Vec<&Flow> = self.flows.iter().filter(|f| f.from != f.to).collect();
         moved.sort_by_key(|f| std::cmp::Reverse((f.revenue, f.customers)));
         let money = |minor: i64| readable(minor, &self.currency);
@@ -252,7 +262,11 @@ mod tests {
         assert_eq!(moved(&[20_101]), Some((Stage::Lead, Stage::Drifting, 0)));
         assert_eq!(moved(&[20_200]), Some((Stage::Lead, Stage::New, 0)));
         assert_eq!(moved(&[20_201]), None, "nobody yet");
-        assert_eq!(moved(&[19_000, 20_150]), Some((Stage::Lost, Stage::Active, 0)), "what they brought long ago is no value of the year");
+        assert_eq!(
+            moved(&[19_000, 20_150]),
+            Some((Stage::Lost, Stage::Active, 0)),
+            "what they brought long ago is no value of the year"
+        );
     }
 
     #[test]

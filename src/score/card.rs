@@ -175,7 +175,11 @@ fn of_values(fit: &ValueFit, dear: Option<String>) -> ModelCard {
         log_likelihood: fit.log_likelihood,
         customers: fit.customers,
         confidence: if sure { Confidence::Good } else { Confidence::Low },
-        warnings: dear.into_iter().chain(fit.boundaries.iter().map(|b| b.meaning().to_owned())).chain(unsettled).collect(),
+        warnings: dear
+            .into_iter()
+            .chain(fit.boundaries.iter().map(|b| b.meaning().to_owned()))
+            .chain(unsettled)
+            .collect(),
     }
 }
 

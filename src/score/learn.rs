@@ -147,7 +147,8 @@ pub(super) fn history(calendar: &Calendar, purchase_days: i64, first: i64, last:
 
 /// Customers with more repeat orders than a cap, the busiest first, and how many orders each had.
 pub(super) async fn extreme(db: &Db, cap: u32, most: usize) -> DbResult<Vec<(String, i64)>> {
-    let sql = "SELECT customer_id, purchase_days FROM profile WHERE bucket >= $1 AND bucket <= $2 AND purchase_days > $3 + 1
+    let sql =
+        "SELECT customer_id, purchase_days FROM profile WHERE bucket >= $1 AND bucket <= $2 AND purchase_days > $3 + 1
                ORDER BY purchase_days DESC, customer_id LIMIT $4";
     let mut found: Vec<(String, i64)> = Vec::new();
     for (first, last) in bucket_ranges(BUCKETS_PER_SURVEY) {

@@ -33,7 +33,8 @@ pub(super) async fn all(
     let mut scored = 0;
     for (first, last) in bucket_ranges(SLICE_BUCKETS) {
         keep(lease, db).await?;
-        let sql = "SELECT bucket, customer_id, purchase_days, first_order_day, last_order_day, orders, revenue FROM profile
+        let sql =
+            "SELECT bucket, customer_id, purchase_days, first_order_day, last_order_day, orders, revenue FROM profile
                    WHERE bucket >= $1 AND bucket <= $2 AND purchase_days > 0 AND last_order_day <= $3";
         let buyers: Vec<Buyer> = db.fetch_all(sql, args![first, last, scorer.end()]).await?;
         let lately = lately(db, scorer, first, last).await?;

@@ -88,7 +88,10 @@ async fn every_buyer_is_scored_and_segments_follow() {
         let card = shop.json("model fit", 0).await;
         assert_eq!(card["scored"], BUYERS);
         let [counts, values, bg] = card["models"].as_array().unwrap().as_slice() else { panic!("{card}") };
-        assert_eq!((&bg["name"], &bg["role"], &counts["role"]), (&"bg_nbd".into(), &"comparison".into(), &"scores".into()));
+        assert_eq!(
+            (&bg["name"], &bg["role"], &counts["role"]),
+            (&"bg_nbd".into(), &"comparison".into(), &"scores".into())
+        );
         assert_eq!(
             (&counts["name"], &counts["time_unit"], &counts["k"]),
             (&"mbg_nbd".into(), &"week".into(), &1.into())
@@ -308,15 +311,14 @@ async fn scores_that_were_too_far_off_and_resellers_are_told() {
         let value = |id: &'static str| {
             let db = &db;
             async move {
-                let row: (i64,) = db
-                    .fetch_one("SELECT ltv_12m FROM score WHERE customer_id = $1", okaeri::args![id])
-                    .await
-                    .unwrap();
+                let row: (i64,) =
+                    db.fetch_one("SELECT ltv_12m FROM score WHERE customer_id = $1", okaeri::args![id]).await.unwrap();
                 row.0
             }
         };
         let gross = value("wholesale").await;
-        let shop = shop.settings("models: { max_error: 1%, margin: 50%, cap_repeat_orders: 1000, discount_yearly: 0% }\n");
+        let shop =
+            shop.settings("models: { max_error: 1%, margin: 50%, cap_repeat_orders: 1000, discount_yearly: 0% }\n");
         let shown = shop.okaeri("model show").await.exits(2);
         assert!(shown.stderr.contains("`models: max_error` allows 1 %"), "{}", shown.stderr);
         let card = shop.json("model fit", 2).await;
