@@ -13,7 +13,7 @@ const AGE_DAYS: f64 = 1_100.0;
 /// Rows that are written at once.
 const BATCH_ROWS: usize = 10_000;
 const ORDERS_MAX: usize = 400;
-const PRICES: [i64; 5] = [990, 1_990, 2_490, 4_990, 12_900];
+const PRICES: [i64; 5] = [990, 1_490, 1_990, 2_490, 4_990];
 const CUSTOMER: [&str; 5] = ["bucket", "customer_id", "email", "attributes", "first_seen_at"];
 const ORDER: [&str; 7] = ["bucket", "customer_id", "ordered_at", "order_id", "total", "currency", "status"];
 const KEY: [&str; 2] = ["bucket", "customer_id"];
@@ -41,7 +41,8 @@ impl Shop {
         let rate = -(1.0 - random.unit()).ln() / 80.0 - (1.0 - random.unit()).ln() / 80.0;
         // Beta(1, 12).
         let leaves = 1.0 - random.unit().powf(1.0 / 12.0);
-        let price = random.of(&PRICES);
+        // Few spend much.
+        let price = (random.of(&PRICES) as f64 / (0.05 + random.unit()).sqrt()) as i64;
         let mut day = AGE_DAYS * random.unit().powf(1.5);
         let mut orders = Vec::new();
         while day < AGE_DAYS && orders.len() < ORDERS_MAX {

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 pub use super::history::{History, REPEATS_MAX, Sample};
 use super::optimise::{Curvature, Valued, Walls, curvature, minimise};
-use super::special::{ln_gamma, logistic, softplus};
+use super::special::{ln_gamma, softplus_and_slope};
 
+/// Different histories from which a search over more of them begins.
+const SCOUTS_MAX: usize = 8_000;
 /// The regularities that [`fit_best`] tries.
 pub const REGULARITIES: [u32; 3] = [1, 2, 3];
 
@@ -51,6 +53,9 @@ struct Tables {
     rate: Vec<(f64, f64)>,
     /// Σ_{i<m} ln((b + i) / (a + b + i)), and its derivatives by a and b.
     stay: Vec<(f64, f64, f64)>,
+    /// ln a/(b + m − 1) after m chances to leave; the first is never asked for.
+    leave: Vec<f64>,
+    ln_alpha: f64,
 }
 
 impl Tables {
@@ -68,7 +73,9 @@ impl Tables {
             let (kept, all) = (b + f64::from(i), a + b + f64::from(i));
             stay.push((sum - (a / kept).ln_1p(), by_a - 1.0 / all, by_b + a / (kept * all)));
         }
-        Tables { rate, stay }
+        let leave =
+            (0..=repeats_max + 1).map(|m| a.ln() - (b + f64::from(m) - 1.0).max(f64::MIN_POSITIVE).ln()).collect();
+        Tables { rate, stay, leave, ln_alpha: model.alpha.ln() }
     }
 }
 
@@ -122,14 +129,17 @@ impl CountModel {
         let (until_end, until_last) = (alpha + h.observed, alpha + h.recency);
         let z = (h.observed - h.recency) / until_end;
         let (stages, by_shape, by_z) = stages(k, shape, z);
+        let ln_stages = if k == 1 { 0.0 } else { stages.ln() };
         let (rate, rate_by_r) = tables.rate[(k * h.repeats) as usize];
         let (stay, stay_by_a, stay_by_b) = tables.stay[chances as usize];
         let fully = f64::from(k) * f64::from(h.repeats);
+        // ln((α + T)/α): with ln α both logarithms of α + T.
+        let aged = (h.observed / alpha).ln_1p();
 
         // Still a customer at the end.
-        let here = rate - r * (h.observed / alpha).ln_1p() - fully * until_end.ln() + stages.ln() + stay;
+        let here = rate - r * aged - fully * (aged + tables.ln_alpha) + ln_stages + stay;
         let here_by = [
-            rate_by_r - (h.observed / alpha).ln_1p() + by_shape / stages,
+            rate_by_r - aged + by_shape / stages,
             r * h.observed / (alpha * until_end) - fully / until_end - by_z * z / (until_end * stages),
             stay_by_a,
             stay_by_b,
@@ -138,16 +148,16 @@ impl CountModel {
             return (here, here_by);
         }
         // Or left after the last order.
-        let odds = self.log_odds_left(h);
         let silent = ((h.observed - h.recency) / until_last).ln_1p();
+        let odds = tables.leave[chances as usize] + shape * silent - ln_stages;
         let odds_by = [
             silent - by_shape / stages,
             shape * (1.0 / until_end - 1.0 / until_last) + by_z * z / (until_end * stages),
             1.0 / a,
             -1.0 / (b + f64::from(chances - 1)),
         ];
-        let left = logistic(odds);
-        (here + softplus(odds), std::array::from_fn(|i| here_by[i] + left * odds_by[i]))
+        let (either, left) = softplus_and_slope(odds);
+        (here + either, std::array::from_fn(|i| here_by[i] + left * odds_by[i]))
     }
 
     /// ln of the likelihood of a sample. With the density of the gaps between orders, Π gapᵏ⁻¹ / Γ(k), so that different k compare.
@@ -283,12 +293,20 @@ pub struct CountFit {
 }
 
 /// The most likely parameters of a family and k. A sample without customers gives parameters that mean nothing: see
-/// [`gates`](super::gates).
+/// [`gates`](super::gates). A large sample is searched from where a part of it ended.
 pub fn fit(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>) -> CountFit {
+    match sample.thinned(SCOUTS_MAX) {
+        Some(scouts) => search(family, k, sample, prior, Some(search(family, k, &scouts, prior, None).model)),
+        None => search(family, k, sample, prior, None),
+    }
+}
+
+fn search(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>, from: Option<CountModel>) -> CountFit {
     // In units of the mean time observed, so that a shop of ten years and one of ten weeks look alike to the search.
     let scale = sample.mean(|h| h.observed).max(1e-3);
     let per_week = sample.mean(|h| f64::from(h.repeats)).max(1e-2) / scale;
-    let start = [1.0, 1.0 / (per_week * f64::from(k)), 1.0, 3.0].map(f64::ln);
+    let usual = [1.0, 1.0 / (per_week * f64::from(k)), 1.0, 3.0];
+    let start = from.map_or(usual, |model| model.parameters()).map(f64::ln);
     let walls =
         Walls { low: [1e-6, scale * 1e-6, 1e-6, 1e-6].map(f64::ln), high: [1e5, scale * 1e7, 1e5, 1e6].map(f64::ln) };
     let objective = |logs: &[f64; 4]| CountModel::of_logs(family, k, logs).objective(sample, prior);
@@ -307,12 +325,15 @@ pub fn fit(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>) -> Co
     }
 }
 
-/// The regularity that explains the sample best, with its parameters. The sample must know its gaps.
+/// The regularity that explains the sample best, with its parameters. The sample must know its gaps. Of a large sample a part decides.
 pub fn fit_best(family: Family, sample: &Sample, prior: Option<&Prior>) -> CountFit {
-    let fits = REGULARITIES.map(|k| fit(family, k, sample, prior));
-    let best =
-        fits.into_iter().reduce(|best, next| if next.log_likelihood > best.log_likelihood { next } else { best });
-    best.expect("there are regularities to try")
+    let scouts = sample.thinned(SCOUTS_MAX);
+    let fits = REGULARITIES.map(|k| search(family, k, scouts.as_ref().unwrap_or(sample), prior, None));
+    let best = fits
+        .into_iter()
+        .reduce(|best, next| if next.log_likelihood > best.log_likelihood { next } else { best })
+        .expect("there are regularities to try");
+    if scouts.is_some() { search(family, best.model.k, sample, prior, Some(best.model)) } else { best }
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 
 /// Repeat orders of one customer at most; more is no customer.
 pub const REPEATS_MAX: u32 = 100_000;
-/// Times that differ by less than this share are alike where histories are condensed.
-const ALIKE_STEP: f64 = 0.06;
 
 /// What the models need to know of a customer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,19 +63,16 @@ impl Sample {
         Sample { groups, customers, log_gaps }
     }
 
-    /// The same with histories that are nearly alike counted as one of their mean: where there are very many, the likelihood costs a
-    /// fraction and moves by less than its own uncertainty.
-    pub fn condensed(&self) -> Sample {
-        let step = |weeks: f64| (weeks.ln_1p() / ALIKE_STEP) as u64;
-        let mut cells: BTreeMap<(u32, u64, u64), (f64, f64, f64)> = BTreeMap::new();
-        for (h, n) in &self.groups {
-            let cell = cells.entry((h.repeats, step(h.recency), step(h.observed - h.recency))).or_default();
-            *cell = (cell.0 + n, cell.1 + n * h.recency, cell.2 + n * h.observed);
+    /// Every n-th history, so that there are `most` at most; `None` when there are no more anyway.
+    pub(super) fn thinned(&self, most: usize) -> Option<Sample> {
+        if self.groups.len() <= most {
+            return None;
         }
-        let groups = cells.into_iter().map(|((repeats, ..), (n, recency, observed))| {
-            (History { repeats, recency: recency / n, observed: (observed / n).max(recency / n) }, n)
-        });
-        Sample { groups: groups.collect(), ..*self }
+        let groups: Vec<_> = self.groups.iter().step_by(self.groups.len().div_ceil(most)).copied().collect();
+        let repeats = |groups: &[(History, f64)]| groups.iter().map(|(h, n)| n * f64::from(h.repeats)).sum::<f64>();
+        let share = repeats(&groups) / repeats(&self.groups).max(1.0);
+        let customers = groups.iter().map(|(_, n)| *n).sum::<f64>() as u64;
+        Some(Sample { groups, customers, log_gaps: self.log_gaps * share })
     }
 
     /// Distinct histories, fewest repeat orders first, and how many customers have each.

@@ -29,9 +29,11 @@ pub fn ln_beta(a: f64, b: f64) -> f64 {
     ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
 }
 
-/// ln(1 + eˣ), for every x.
-pub fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+/// ln(1 + eˣ) for every x, and its derivative, [`logistic`], for the price of one.
+pub fn softplus_and_slope(x: f64) -> (f64, f64) {
+    let small = (-x.abs()).exp();
+    let slope = if x >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+    (x.max(0.0) + small.ln_1p(), slope)
 }
 
 /// 1 / (1 + e⁻ˣ): the probability of log odds x. Keeps its relative precision down to the smallest double.
@@ -73,13 +75,14 @@ mod tests {
         for x in [-1e308, -800.0, -700.0, -1.0, 0.0, 1.0, 700.0, 1e308] {
             let (p, q) = (logistic(x), logistic(-x));
             assert!((0.0..=1.0).contains(&p) && (p + q - 1.0).abs() < 1e-15, "{x}");
-            assert!(softplus(x).is_finite() && softplus(x) >= x.max(0.0));
+            let (soft, slope) = softplus_and_slope(x);
+            assert!(soft.is_finite() && soft >= x.max(0.0) && (slope - p).abs() < 1e-15);
         }
         for p in [1e-300, 1e-9, 0.3, 0.999] {
             assert!((logistic(log_odds(p)) / p - 1.0).abs() < 1e-12, "{p}");
         }
         assert!(log_odds(0.0).is_finite() && log_odds(1.0).is_finite());
-        close(softplus(0.3), (1.0 + 0.3_f64.exp()).ln());
+        close(softplus_and_slope(0.3).0, (1.0 + 0.3_f64.exp()).ln());
         assert!((logistic(-600.0) / (-600.0_f64).exp() - 1.0).abs() < 1e-12);
     }
 }

@@ -20,6 +20,10 @@ const Q_HEAVY: f64 = 1.05;
 /// With `p` above this the orders of one customer differ by less than 2 %; the search stops where the last digits of ln Γ begin to matter.
 const P_LARGE: f64 = 3e3;
 const P_MAX: f64 = 1e4;
+/// Up to so many customers only equal ones are counted together …
+const SPENDERS_APART: usize = 10_000;
+/// … and beyond those whose mean value differs by less than this share.
+const ALIKE_STEP: f64 = 0.01;
 /// Customers with an order value, at least.
 pub const SPENDERS_MIN: usize = 50;
 
@@ -62,21 +66,28 @@ impl GammaGamma {
     }
 
     /// ln of the likelihood (Fader & Hardie 2013, eq. 1a), and its derivatives by p, q and v.
-    fn spend_likelihood(&self, spend: &Spend) -> Valued<3> {
+    fn likelihood(&self, grouped: &Grouped) -> Valued<3> {
         let GammaGamma { p, q, v } = *self;
-        let (x, total) = (f64::from(spend.orders), f64::from(spend.orders) * spend.mean);
-        let (shape, all) = (p * x, total + v);
-        let value = -ln_beta(shape, q) + q * (v / all).ln() + shape * (total / all).ln() - spend.mean.ln();
-        let by = [
-            x * (digamma(shape + q) - digamma(shape) + (total / all).ln()),
-            digamma(shape + q) - digamma(q) + (v / all).ln(),
-            q / v - (shape + q) / all,
-        ];
-        (value, by)
+        let (mut sum, mut by, of_q) = (0.0, [0.0; 3], digamma(q));
+        for (orders, means) in &grouped.0 {
+            // What hangs on the number of orders alone is computed once for all who have so many.
+            let (x, shape) = (f64::from(*orders), p * f64::from(*orders));
+            let (beta, of_shape, of_both) = (ln_beta(shape, q), digamma(shape), digamma(shape + q));
+            for (mean, n) in means {
+                let total = x * mean;
+                let all = total + v;
+                let (from_v, from_total) = ((v / all).ln(), (total / all).ln());
+                sum += n * (q * from_v + shape * from_total - beta - mean.ln());
+                by[0] += n * x * (of_both - of_shape + from_total);
+                by[1] += n * (of_both - of_q + from_v);
+                by[2] += n * (q / v - (shape + q) / all);
+            }
+        }
+        (sum, by)
     }
 
     pub fn log_likelihood(&self, spends: &[Spend]) -> f64 {
-        spends.iter().map(|s| self.spend_likelihood(s).0).sum()
+        self.likelihood(&Grouped::of(spends)).0
     }
 
     /// From ln p, ln(q − [`Q_MIN`]) and ln v.
@@ -85,19 +96,32 @@ impl GammaGamma {
         GammaGamma { p, q: Q_MIN + over, v }
     }
 
-    fn objective(logs: &[f64; 3], spends: &[Spend]) -> Valued<3> {
+    fn objective(logs: &[f64; 3], grouped: &Grouped, people: f64) -> Valued<3> {
         let model = GammaGamma::of_logs(logs);
         let scale = [model.p, model.q - Q_MIN, model.v];
-        let (mut sum, mut slopes) = (0.0, [0.0; 3]);
-        for spend in spends {
-            let (value, by) = model.spend_likelihood(spend);
-            sum += value;
-            for i in 0..3 {
-                slopes[i] += by[i] * scale[i];
-            }
-        }
-        let people = spends.len().max(1) as f64;
-        (-sum / people, slopes.map(|s| -s / people))
+        let (sum, by) = model.likelihood(grouped);
+        (-sum / people, std::array::from_fn(|i| -by[i] * scale[i] / people))
+    }
+}
+
+/// Customers by their number of orders; those of about the same mean value counted together where there are very many.
+struct Grouped(Vec<(u32, Vec<(f64, f64)>)>);
+
+impl Grouped {
+    fn of(spends: &[Spend]) -> Grouped {
+        let alike = |mean: f64| if spends.len() > SPENDERS_APART { (mean.ln() / ALIKE_STEP).floor() as i64 } else { 0 };
+        let mut sorted: Vec<(u32, i64, f64)> = spends.iter().map(|s| (s.orders, alike(s.mean), s.mean)).collect();
+        sorted.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
+        let apart = spends.len() <= SPENDERS_APART;
+        let of_orders = |same: &[(u32, i64, f64)]| {
+            let cells = same.chunk_by(|a, b| if apart { a.2 == b.2 } else { a.1 == b.1 });
+            let cell = |cell: &[(u32, i64, f64)]| {
+                let n = cell.len() as f64;
+                (cell.iter().map(|s| s.2).sum::<f64>() / n, n)
+            };
+            (same[0].0, cells.map(cell).collect())
+        };
+        Grouped(sorted.chunk_by(|a, b| a.0 == b.0).map(of_orders).collect())
     }
 }
 
@@ -150,9 +174,10 @@ pub fn fit(spends: &[Spend]) -> Result<ValueFit, NoValue> {
     let mean = spends.iter().map(|s| s.mean).sum::<f64>() / spends.len() as f64;
     let start = [2.0, 2.0, mean].map(f64::ln);
     let walls = Walls { low: [1e-3, 1e-4, mean * 1e-9].map(f64::ln), high: [P_MAX, 1e4, mean * 1e6].map(f64::ln) };
-    let objective = |logs: &[f64; 3]| GammaGamma::objective(logs, spends);
+    let (grouped, people) = (Grouped::of(spends), spends.len() as f64);
+    let objective = |logs: &[f64; 3]| GammaGamma::objective(logs, &grouped, people);
     let found = minimise(start, &walls, objective);
-    let known = curvature(&found, spends.len() as f64, objective);
+    let known = curvature(&found, people, objective);
     let model = GammaGamma::of_logs(&found.at);
     let scale = [model.p, model.q - Q_MIN, model.v];
     let boundaries = [(model.q < Q_HEAVY, ValueBoundary::HeavyTail), (model.p > P_LARGE, ValueBoundary::FixedPrice)];
@@ -160,7 +185,7 @@ pub fn fit(spends: &[Spend]) -> Result<ValueFit, NoValue> {
         model,
         standard_errors: std::array::from_fn(|i| known.standard_error[i].map(|se| se * scale[i])),
         covariance: known.covariance,
-        log_likelihood: model.log_likelihood(spends),
+        log_likelihood: model.likelihood(&grouped).0,
         customers: spends.len() as u64,
         converged: found.converged,
         boundaries: boundaries.into_iter().filter(|(is, _)| *is).map(|(_, b)| b).collect(),

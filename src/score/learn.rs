@@ -24,8 +24,6 @@ const SAMPLE_BUYERS: i64 = 50_000;
 const BUCKETS_PER_STATEMENT: i64 = 16;
 /// Buckets whose profiles are surveyed in one statement.
 const BUCKETS_PER_SURVEY: i64 = 256;
-/// From so many different histories on, nearly equal ones count as one.
-const HISTORIES_MAX: usize = 8_000;
 /// The days that are held out for the trial: 13 weeks.
 const HELD_OUT_DAYS: i64 = 91;
 /// What must lie before them.
@@ -108,8 +106,7 @@ impl Learnt {
             history(calendar, days.len() as i64, *first, *last, until)
         });
         let log_gaps = past().flat_map(|days| days.windows(2)).map(|gap| calendar.weeks(gap[0], gap[1]).ln()).sum();
-        let sample = Sample::new(histories, log_gaps);
-        if sample.groups().len() > HISTORIES_MAX { sample.condensed() } else { sample }
+        Sample::new(histories, log_gaps)
     }
 
     /// Fit without the last weeks and compare with what happened in them; `None` when too little lies before, or was too little to fit.

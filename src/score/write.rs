@@ -80,18 +80,19 @@ pub(super) async fn changed(
             continue;
         }
         let lately = lately(db, scorer, first, last).await?;
-        let (mut rows, mut keys) = (Vec::new(), Vec::new());
+        let (mut rows, mut keys, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for buyer in buyers {
             let days = lately.get(&buyer.1).copied().unwrap_or(0);
-            keys.extend(args![buyer.0, &buyer.1]);
-            if buyer.4 <= today {
-                scorer.row(buyer, days, fit_id, now, &mut rows);
+            let key = (buyer.0, buyer.1.clone());
+            keys.extend(args![key.0, &key.1]);
+            if buyer.4 > today || !scorer.row(buyer, days, fit_id, now, &mut rows) {
+                gone.push(key);
             }
         }
         scored += keys.len() as u64 / 2;
         retried(async || {
             let mut tx = db.begin().await?;
-            replace(&mut tx, keys.clone(), rows.clone()).await?;
+            replace(&mut tx, keys.clone(), rows.clone(), &gone).await?;
             tx.commit().await
         })
         .await?;
@@ -99,11 +100,13 @@ pub(super) async fn changed(
     Ok(scored)
 }
 
-async fn replace(tx: &mut Tx, keys: Vec<Value>, rows: Vec<Value>) -> DbResult<()> {
+async fn replace(tx: &mut Tx, keys: Vec<Value>, rows: Vec<Value>, gone: &[(i64, String)]) -> DbResult<()> {
     let names = ["bucket", "customer_id"];
-    let gone = "DELETE FROM score WHERE EXISTS (SELECT 1 FROM k WHERE k.bucket = score.bucket AND k.customer_id = score.customer_id)";
-    tx.execute_keyed(&names, keys.clone(), gone).await?;
-    tx.insert_rows("score", &COLUMNS, rows, Conflict::Keep).await?;
+    tx.insert_rows("score", &COLUMNS, rows, Conflict::Update { key: &names }).await?;
+    // Few: those whose last order was taken back.
+    for (bucket, customer_id) in gone {
+        tx.execute("DELETE FROM score WHERE bucket = $1 AND customer_id = $2", args![*bucket, customer_id]).await?;
+    }
     // A refresh of segments may have looked at them meanwhile, with their old score.
     tx.insert_rows("segment_due", &names, keys, Conflict::Keep).await.map(|_| ())
 }
