@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::history::{History, REPEATS_MAX, Sample};
-use super::optimise::{Curvature, Valued, Walls, curvature, minimise};
+use super::optimise::{Curvature, Start, Valued, Walls, curvature, minimise};
 use super::special::{ln_gamma, softplus_and_slope};
 
 /// Different histories from which a search over more of them begins.
@@ -296,17 +296,20 @@ pub struct CountFit {
 /// [`gates`](super::gates). A large sample is searched from where a part of it ended.
 pub fn fit(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>) -> CountFit {
     match sample.thinned(SCOUTS_MAX) {
-        Some(scouts) => search(family, k, sample, prior, Some(search(family, k, &scouts, prior, None).model)),
+        Some(scouts) => search(family, k, sample, prior, Some(&search(family, k, &scouts, prior, None))),
         None => search(family, k, sample, prior, None),
     }
 }
 
-fn search(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>, from: Option<CountModel>) -> CountFit {
+fn search(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>, from: Option<&CountFit>) -> CountFit {
     // In units of the mean time observed, so that a shop of ten years and one of ten weeks look alike to the search.
     let scale = sample.mean(|h| h.observed).max(1e-3);
     let per_week = sample.mean(|h| f64::from(h.repeats)).max(1e-2) / scale;
     let usual = [1.0, 1.0 / (per_week * f64::from(k)), 1.0, 3.0];
-    let start = from.map_or(usual, |model| model.parameters()).map(f64::ln);
+    let start = match from {
+        Some(fit) => Start::after(fit.model.parameters().map(f64::ln), &fit.covariance, fit.customers as f64),
+        None => Start::at(usual.map(f64::ln)),
+    };
     let walls =
         Walls { low: [1e-6, scale * 1e-6, 1e-6, 1e-6].map(f64::ln), high: [1e5, scale * 1e7, 1e5, 1e6].map(f64::ln) };
     let objective = |logs: &[f64; 4]| CountModel::of_logs(family, k, logs).objective(sample, prior);
@@ -333,7 +336,7 @@ pub fn fit_best(family: Family, sample: &Sample, prior: Option<&Prior>) -> Count
         .into_iter()
         .reduce(|best, next| if next.log_likelihood > best.log_likelihood { next } else { best })
         .expect("there are regularities to try");
-    if scouts.is_some() { search(family, best.model.k, sample, prior, Some(best.model)) } else { best }
+    if scouts.is_some() { search(family, best.model.k, sample, prior, Some(&best)) } else { best }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::interval::Estimate;
-use super::optimise::{Valued, Walls, curvature, delta_error, minimise};
+use super::optimise::{Curvature, Minimum, Start, Valued, Walls, curvature, delta_error, minimise};
 use super::special::{digamma, ln_beta, trigamma};
 
 /// The lowest `q`.
@@ -23,7 +23,7 @@ const P_MAX: f64 = 1e4;
 /// Up to so many customers only equal ones are counted together …
 const SPENDERS_APART: usize = 10_000;
 /// … and beyond those whose mean value differs by less than this share.
-const ALIKE_STEP: f64 = 0.01;
+const ALIKE_STEP: f64 = 0.02;
 /// Customers with an order value, at least.
 pub const SPENDERS_MIN: usize = 50;
 
@@ -90,17 +90,21 @@ impl GammaGamma {
         self.likelihood(&Grouped::of(spends)).0
     }
 
-    /// From ln p, ln(q − [`Q_MIN`]) and ln v.
+    /// From ln p, ln(q − [`Q_MIN`]) and ln pv: where all prices are one, p runs away and only pv is known.
     fn of_logs(logs: &[f64; 3]) -> GammaGamma {
-        let [p, over, v] = logs.map(f64::exp);
-        GammaGamma { p, q: Q_MIN + over, v }
+        let [p, over, scale] = logs.map(f64::exp);
+        GammaGamma { p, q: Q_MIN + over, v: scale / p }
+    }
+
+    fn logs(&self) -> [f64; 3] {
+        [self.p, self.q - Q_MIN, self.p * self.v].map(f64::ln)
     }
 
     fn objective(logs: &[f64; 3], grouped: &Grouped, people: f64) -> Valued<3> {
         let model = GammaGamma::of_logs(logs);
-        let scale = [model.p, model.q - Q_MIN, model.v];
-        let (sum, by) = model.likelihood(grouped);
-        (-sum / people, std::array::from_fn(|i| -by[i] * scale[i] / people))
+        let (sum, [by_p, by_q, by_v]) = model.likelihood(grouped);
+        let by = [by_p * model.p - by_v * model.v, by_q * (model.q - Q_MIN), by_v * model.v];
+        (-sum / people, by.map(|slope| -slope / people))
     }
 }
 
@@ -158,7 +162,7 @@ pub struct ValueFit {
     pub model: GammaGamma,
     /// Of [`PARAMETERS`], by the delta method; `None` where the data does not say.
     pub standard_errors: [Option<f64>; 3],
-    /// Of ln p, ln(q − Q_MIN), ln v.
+    /// Of ln p, ln(q − Q_MIN), ln pv.
     covariance: [[f64; 3]; 3],
     pub log_likelihood: f64,
     pub customers: u64,
@@ -172,32 +176,49 @@ pub fn fit(spends: &[Spend]) -> Result<ValueFit, NoValue> {
         return Err(NoValue::TooFew { found: spends.len() });
     }
     let mean = spends.iter().map(|s| s.mean).sum::<f64>() / spends.len() as f64;
-    let start = [2.0, 2.0, mean].map(f64::ln);
     let walls = Walls { low: [1e-3, 1e-4, mean * 1e-9].map(f64::ln), high: [P_MAX, 1e4, mean * 1e6].map(f64::ln) };
-    let (grouped, people) = (Grouped::of(spends), spends.len() as f64);
-    let objective = |logs: &[f64; 3]| GammaGamma::objective(logs, &grouped, people);
-    let found = minimise(start, &walls, objective);
-    let known = curvature(&found, people, objective);
+    // A large sample is searched from where a part of it ended.
+    let mut start = Start::at([2.0, 2.0, 2.0 * mean].map(f64::ln));
+    if spends.len() > SPENDERS_APART {
+        let scouts: Vec<Spend> = spends.iter().step_by(spends.len().div_ceil(SPENDERS_APART)).copied().collect();
+        let (found, known) = search(start, &walls, &scouts);
+        start = Start::after(found.at, &known.covariance, scouts.len() as f64);
+    }
+    let (found, known) = search(start, &walls, spends);
     let model = GammaGamma::of_logs(&found.at);
-    let scale = [model.p, model.q - Q_MIN, model.v];
+    let [ln_p, ln_q, ln_scale] = known.standard_error;
+    let covariance = known.covariance;
+    // ln v = ln pv − ln p.
+    let ln_v = ln_p.zip(ln_scale).map(|(p, scale)| (p * p + scale * scale - 2.0 * covariance[0][2]).max(0.0).sqrt());
     let boundaries = [(model.q < Q_HEAVY, ValueBoundary::HeavyTail), (model.p > P_LARGE, ValueBoundary::FixedPrice)];
     Ok(ValueFit {
         model,
-        standard_errors: std::array::from_fn(|i| known.standard_error[i].map(|se| se * scale[i])),
-        covariance: known.covariance,
-        log_likelihood: model.likelihood(&grouped).0,
+        standard_errors: [
+            ln_p.map(|se| se * model.p),
+            ln_q.map(|se| se * (model.q - Q_MIN)),
+            ln_v.map(|se| se * model.v),
+        ],
+        covariance,
+        log_likelihood: model.log_likelihood(spends),
         customers: spends.len() as u64,
         converged: found.converged,
         boundaries: boundaries.into_iter().filter(|(is, _)| *is).map(|(_, b)| b).collect(),
     })
 }
 
+fn search(start: Start<3>, walls: &Walls<3>, spends: &[Spend]) -> (Minimum<3>, Curvature<3>) {
+    let (grouped, people) = (Grouped::of(spends), spends.len() as f64);
+    let objective = |logs: &[f64; 3]| GammaGamma::objective(logs, &grouped, people);
+    let found = minimise(start, walls, objective);
+    (found, curvature(&found, people, objective))
+}
+
 impl ValueFit {
     /// [`GammaGamma::expected`], and between what the mean of `to_come` further orders will lie: it is not known what the customer's own mean
     /// is (an inverse gamma of shape q + px, whose logarithm has variance ψ′), a few orders stray from it, and the parameters are estimates.
     pub fn expected(&self, orders: u32, mean: f64, to_come: f64) -> Estimate {
-        let GammaGamma { p, q, v } = self.model;
-        let logs = [p.ln(), (q - Q_MIN).ln(), v.ln()];
+        let GammaGamma { p, q, .. } = self.model;
+        let logs = self.model.logs();
         let parameters = delta_error(&self.covariance, |by| {
             GammaGamma::of_logs(&std::array::from_fn(|i| logs[i] + by[i])).expected(orders, mean).ln()
         });
