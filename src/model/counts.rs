@@ -17,7 +17,7 @@ use super::optimise::{Curvature, Start, Valued, Walls, curvature, minimise};
 use super::special::{ln_gamma, softplus_and_slope};
 
 /// Different histories from which a search over more of them begins.
-const SCOUTS_MAX: usize = 8_000;
+const SCOUTS_MAX: usize = 5_000;
 /// The regularities that [`fit_best`] tries.
 pub const REGULARITIES: [u32; 3] = [1, 2, 3];
 

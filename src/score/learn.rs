@@ -10,7 +10,7 @@ use super::card::Holdout;
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{BUCKETS, Db, DbResult, bucket_ranges};
-use crate::model::backtest::{Backtest, Observed, Period, Predictor, backtest};
+use crate::model::backtest::{Observed, Period, Predictor, backtest};
 use crate::model::counts::{Family, History, Sample};
 use crate::model::gates::{fit_bg, fit_counts};
 use crate::model::seasons::{Calendar, Seasons};
@@ -115,20 +115,20 @@ impl Learnt {
         if period.cut - self.span.0 < TRIAL_DAYS_MIN {
             return None;
         }
-        let attempt = |seasons: Option<&Seasons>| {
-            let calendar = calendar(seasons, self.span);
+        let attempt = |seasons: Option<Seasons>| {
+            let calendar = calendar(seasons.as_ref(), self.span);
             let sample = self.sample(&calendar, period.cut);
             let passed = fit_counts(Family::Mbg, &sample, cap).ok()?;
-            let bg = fit_bg(&sample, passed.cap);
             let customers: Vec<Observed> = self.days.iter().filter_map(|days| period.split(days, &calendar)).collect();
-            let told = backtest(&passed.fit, Some(&bg), &customers, period, &calendar)?;
-            Some((seasons.is_some(), passed.fit.model.k, told))
+            let told = backtest(&passed.fit, None, &customers, period, &calendar)?;
+            Some((told.accuracy_of(Predictor::Model).rmse, seasons.is_some(), calendar, sample, passed, customers))
         };
-        let by_season = self.seasons(period.cut);
-        let attempts = [attempt(None), by_season.as_ref().and_then(|s| attempt(Some(s)))];
-        let error = |told: &Backtest| told.accuracy_of(Predictor::Model).rmse;
-        let best = attempts.into_iter().flatten().min_by(|a, b| error(&a.2).total_cmp(&error(&b.2)));
-        best.map(|(seasonal, k, told)| Trial { seasonal, holdout: Holdout::new(period, k, told) })
+        let attempts = [attempt(None), self.seasons(period.cut).and_then(|s| attempt(Some(s)))];
+        let best = attempts.into_iter().flatten().min_by(|a, b| a.0.total_cmp(&b.0));
+        let (_, seasonal, calendar, sample, passed, customers) = best?;
+        let bg = fit_bg(&sample, passed.cap);
+        let told = backtest(&passed.fit, Some(&bg), &customers, period, &calendar)?;
+        Some(Trial { seasonal, holdout: Holdout::new(period, passed.fit.model.k, told) })
     }
 }
 

@@ -105,8 +105,8 @@ impl Scorer {
     }
 
     /// Append the row of a customer, who had orders on `lately` days of the last period; whether there is one.
-    pub fn row(&mut self, buyer: Buyer, lately: i64, fit_id: &str, now: Millis, rows: &mut Vec<Value>) -> bool {
-        let (bucket, customer_id, days, first, last, orders, revenue) = buyer;
+    pub fn row(&mut self, buyer: &Buyer, lately: i64, fit_id: &str, now: Millis, rows: &mut Vec<Value>) -> bool {
+        let &(bucket, ref customer_id, days, first, last, orders, revenue) = buyer;
         let end = self.end().max(last);
         let is_model = self.basis.used == Predictor::Model;
         let told = if is_model {

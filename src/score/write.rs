@@ -12,6 +12,8 @@ use crate::profile::history::bought;
 
 /// Buckets in one transaction.
 const SLICE_BUCKETS: i64 = 16;
+/// Rows that are made and written at once: what fits the processor's cache.
+const ROWS_AT_ONCE: usize = 500;
 /// Buckets in which changed customers are looked for at once.
 const FOLLOWED_BUCKETS: i64 = 256;
 /// How often a slice is tried when another session gets in its way.
@@ -38,19 +40,23 @@ pub(super) async fn all(
                    WHERE bucket >= $1 AND bucket <= $2 AND purchase_days > 0 AND last_order_day <= $3";
         let buyers: Vec<Buyer> = db.fetch_all(sql, args![first, last, scorer.end()]).await?;
         let lately = lately(db, scorer, first, last).await?;
-        let mut rows = Vec::with_capacity(buyers.len() * COLUMNS.len());
-        for buyer in buyers {
-            let days = lately.get(&buyer.1).copied().unwrap_or(0);
-            scored += u64::from(scorer.row(buyer, days, fit_id, now, &mut rows));
-        }
-        retried(async || {
+        scored += retried(async || {
             let mut tx = db.begin().await?;
             // Those who are about to lose theirs, and then those who have a new one.
             tx.execute(HAND_OVER, args![first, last]).await?;
             tx.execute(EMPTY, args![first, last]).await?;
-            tx.insert_rows("score", &COLUMNS, rows.clone(), Conflict::Keep).await?;
+            let mut written = 0;
+            for part in buyers.chunks(ROWS_AT_ONCE) {
+                let mut rows = Vec::with_capacity(part.len() * COLUMNS.len());
+                for buyer in part {
+                    let days = lately.get(&buyer.1).copied().unwrap_or(0);
+                    scorer.row(buyer, days, fit_id, now, &mut rows);
+                }
+                written += tx.insert_rows("score", &COLUMNS, rows, Conflict::Keep).await?;
+            }
             tx.execute(HAND_OVER, args![first, last]).await?;
-            tx.commit().await
+            tx.commit().await?;
+            Ok(written)
         })
         .await?;
     }
@@ -83,10 +89,9 @@ pub(super) async fn changed(
         let (mut rows, mut keys, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for buyer in buyers {
             let days = lately.get(&buyer.1).copied().unwrap_or(0);
-            let key = (buyer.0, buyer.1.clone());
-            keys.extend(args![key.0, &key.1]);
-            if buyer.4 > today || !scorer.row(buyer, days, fit_id, now, &mut rows) {
-                gone.push(key);
+            keys.extend(args![buyer.0, &buyer.1]);
+            if buyer.4 > today || !scorer.row(&buyer, days, fit_id, now, &mut rows) {
+                gone.push((buyer.0, buyer.1));
             }
         }
         scored += keys.len() as u64 / 2;
