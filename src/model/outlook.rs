@@ -196,6 +196,7 @@ fn history_at([repeats, recency, silence]: [u32; 3]) -> History {
 mod tests {
     use super::super::counts::{CountModel, Family, Sample, fit};
     use super::super::fixtures::{MBG, Shop};
+    use super::super::value::{self, GammaGamma, Spend};
     use super::*;
 
     const HORIZONS: Horizons = Horizons { short: 12.86, quarters: [13.0, 26.1, 39.1, 52.1], discount: 0.974 };
@@ -283,5 +284,42 @@ mod tests {
                 assert!(e.low.is_finite() && e.high.is_finite() && e.low <= e.value && e.value <= e.high, "{said:?}");
             }
         }
+    }
+
+    #[test]
+    fn eight_of_ten_are_inside_and_so_is_what_they_bring() {
+        let spend = GammaGamma { p: 4.0, q: 5.0, v: 40.0 };
+        let mut shop = Shop::new(CountModel { r: 1.5, ..MBG }, 41);
+        let customers: Vec<(History, u32, Spend, f64)> = (0..2_000)
+            .map(|_| {
+                let seen = shop.customer(60.0, 52.0);
+                // Each customer's rate is a gamma(q, v), each order a gamma(p, rate).
+                let rate = shop.gamma(spend.q) / spend.v;
+                let mut brought = |orders: u32| (0..orders).map(|_| shop.gamma(spend.p) / rate).sum::<f64>();
+                let orders = seen.history.repeats + 1;
+                let known = Spend::new(orders, brought(orders) / f64::from(orders)).unwrap();
+                (seen.history, seen.later, known, brought(seen.later))
+            })
+            .collect();
+        let counts = fit(Family::Mbg, 1, &Sample::new(customers.iter().map(|c| c.0), 0.0), None);
+        let values = value::fit(&customers.iter().map(|c| c.2).collect::<Vec<_>>()).unwrap();
+        let year = Horizons { quarters: [13.0, 26.0, 39.0, 52.0], ..HORIZONS };
+        let mut grid = Grid::new(counts, year);
+        let (mut counted, mut paid, mut busy, mut busy_paid) = (0, 0, 0, 0);
+        for (h, later, known, brought) in &customers {
+            let orders = grid.outlook(h).orders_12m;
+            let worth = orders.times(values.expected(known.orders, known.mean, orders.high));
+            let is_paid = (worth.low..=worth.high).contains(brought);
+            counted += u32::from((orders.low..=orders.high).contains(&f64::from(*later)));
+            paid += u32::from(is_paid);
+            if orders.value >= 2.0 {
+                busy += 1;
+                busy_paid += u32::from(is_paid);
+            }
+        }
+        // Whole orders make intervals hold more than they promise, most of all where none are expected.
+        assert!((1_600..1_960).contains(&counted) && (1_600..1_960).contains(&paid), "{counted} {paid} of 2000");
+        let share = f64::from(busy_paid) / f64::from(busy);
+        assert!(busy > 100 && (0.75..0.95).contains(&share), "{busy_paid} of {busy}");
     }
 }

@@ -250,10 +250,10 @@ mod tests {
         );
         let names: Vec<_> = cohorts.iter().map(|c| (c.cohort.as_str(), c.customers)).collect();
         assert_eq!(names, [("2026-01", 2), ("2026-02", 1)], "whoever only gave back has no first order");
-        // The data ends on day first + 64: the second customer, who came 5 days later, has lived through 60 days.
+        // The data ends on day first + 64: the second customer, who came 5 days later, has lived through 60 days, and ordered on the last.
         let ages: Vec<_> = cohorts[0].ages.iter().map(|a| (a.to_day, a.active, a.revenue_per_customer)).collect();
-        assert_eq!(ages, [(30, 2, 1_750), (60, 1, 1_850)]);
-        assert_eq!(cohorts[0].ages[1].retention, 0.5);
+        assert_eq!(ages, [(30, 2, 1_750), (60, 2, 2_200)]);
+        assert_eq!(cohorts[0].ages[1].retention, 1.0);
         assert!(cohorts[1].ages.is_empty(), "25 days are no age yet");
         assert!(told(&[], 12).is_empty());
         assert_eq!(told(&[customer(&[(first, 1), (first + 500, 1)])], 3)[0].ages.len(), 3);
