@@ -14,6 +14,7 @@ mod plan;
 mod preview;
 mod profile;
 mod queue;
+mod recommend;
 mod report;
 mod schema;
 mod segment;
@@ -94,6 +95,8 @@ enum Verb {
     Schema(schema::SchemaArgs),
     /// Who is in which segment, and why
     Segment(segment::SegmentArgs),
+    /// What each customer might like: learn it, look at it, prove it on the shop's past
+    Recommend(recommend::RecommendArgs),
     /// The project's campaigns
     Campaign(campaign::CampaignArgs),
     /// Who would get a campaign, who would not, and why; sends nothing
@@ -311,6 +314,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Model(args) => model::run(&inv, args).await,
         Verb::Schema(args) => schema::run(&inv, args).await,
         Verb::Segment(args) => segment::run(&inv, args).await,
+        Verb::Recommend(args) => recommend::run(&inv, args).await,
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,
         Verb::Preview(args) => preview::run(&inv, args).await,

@@ -20,6 +20,8 @@ mod compared;
 
 mod delivery;
 
+mod recommend;
+
 mod report;
 mod web;
 
