@@ -1,4 +1,4 @@
-//! `okaeri plan CAMPAIGN`: who would get it, who would not and why; every message rendered once; nothing written.
+//! `okaeri plan CAMPAIGN`: who would get it, who would not and why; every message rendered once; no run and no message is written.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ pub async fn run(inv: &Invocation, args: PlanArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&settings.time_zone)?;
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
     let db = inv.open_db(&loaded.project).await?;
-    keep_recommendations_fresh(&db, campaign, clock.as_of()).await?;
+    keep_recommendations_fresh(&db, campaign).await?;
     let planning =
         Planning::prepare(&db, settings, &loaded.segments, campaign, set.fields_used(), clock.as_of()).await?;
     // A plan is looked at where no secret is at hand; its links and Message-IDs are never used.

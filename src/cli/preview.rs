@@ -137,7 +137,7 @@ async fn customer(
     let customer = data::load::customer(&db, id).await?.ok_or_else(|| {
         Failure::Usage(format!("there is no customer `{id}`\nleave --customer away to preview with invented people"))
     })?;
-    keep_recommendations_fresh(&db, campaign, as_of).await?;
+    keep_recommendations_fresh(&db, campaign).await?;
     let mut payload = plan::payload_of(&db, settings, &fields, campaign.recommends(), as_of, id).await?;
     if payload["recommend"].as_array().is_some_and(Vec::is_empty) && campaign.kind == Kind::Promotional {
         return Err(Failure::Usage(format!(

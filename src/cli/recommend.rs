@@ -61,7 +61,7 @@ struct BacktestArgs {
 impl From<LearnError> for Failure {
     fn from(e: LearnError) -> Failure {
         match e {
-            LearnError::Busy => Failure::Busy(e.to_string()),
+            LearnError::Busy => Failure::Busy(format!("{e}\nrun again when it has ended")),
             LearnError::Db(e) => e.into(),
         }
     }
@@ -95,9 +95,9 @@ pub async fn run(inv: &Invocation, args: RecommendArgs) -> Result<Exit, Failure>
 }
 
 /// Learn again, when a campaign needs what is learnt and that is old.
-pub async fn keep_recommendations_fresh(db: &Db, campaign: &Campaign, as_of: Millis) -> Result<(), Failure> {
+pub async fn keep_recommendations_fresh(db: &Db, campaign: &Campaign) -> Result<(), Failure> {
     if campaign.recommends().is_some_and(Asked::needs_fit) {
-        recommend::renew_if_old(db, as_of).await?;
+        recommend::renew_if_old(db).await?;
     }
     Ok(())
 }

@@ -79,7 +79,7 @@ pub async fn enlist(
     let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
     let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
-    keep_recommendations_fresh(db, campaign, as_of).await?;
+    keep_recommendations_fresh(db, campaign).await?;
     let lease = planner_lease(db).await?;
     let run = open_run(db, loaded, campaign, &slot, &snapshot, as_of, clock).await?;
     if run.state() != RunState::Enqueuing {

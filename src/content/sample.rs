@@ -60,9 +60,11 @@ pub fn sample_recommended(locale: &str, count: usize, strategies: &[&str]) -> Va
     ];
     let name = |english: &'static str, own: &'static str| if japanese { own } else { english };
     let recommended = |at: usize| {
-        let strategy = strategies[at % strategies.len()];
+        let strategy_of = |at: usize| strategies[at % strategies.len()];
+        let strategy = strategy_of(at);
         let again = strategy == "again";
-        let (sku, english, own, category, price) = if again { had[at % had.len()] } else { new[at % new.len()] };
+        let turn = (0..at).filter(|before| (strategy_of(*before) == "again") == again).count();
+        let (sku, english, own, category, price) = if again { had[turn % had.len()] } else { new[turn % new.len()] };
         let because: Vec<&str> = match strategy {
             "discover" | "together" => had.iter().map(|(_, english, own, ..)| name(english, own)).collect(),
             _ => vec![],

@@ -56,16 +56,21 @@ pub async fn fit(db: &Db, as_of: Millis) -> Result<FitCard, LearnError> {
     outcome
 }
 
-/// Learn when there is no fit, or when it is more than a day old and something was imported since. Another process at it is as good.
-pub async fn renew_if_old(db: &Db, as_of: Millis) -> DbResult<()> {
-    if let Some(card) = newest(db).await?
-        && (as_of - card.as_of < FRESH || card.seen == seen(db).await?)
+/// Learn when there is no fit, or when it was made more than a day ago and something was imported since. While another process learns, the old fit
+/// is good enough; [`LearnError::Busy`] when there is none.
+///
+/// Real time, whatever instant is planned for: a plan that was tried for next month must not stand in the way of today's mail.
+pub async fn renew_if_old(db: &Db) -> Result<(), LearnError> {
+    let now = clock::now();
+    let old = newest(db).await?;
+    if let Some(card) = &old
+        && (now - card.fitted_at < FRESH || card.seen == seen(db).await?)
     {
         return Ok(());
     }
-    match fit(db, as_of).await {
-        Ok(_) | Err(LearnError::Busy) => Ok(()),
-        Err(LearnError::Db(e)) => Err(e),
+    match fit(db, now).await {
+        Err(LearnError::Busy) if old.is_some() => Ok(()),
+        ended => ended.map(|_| ()),
     }
 }
 
