@@ -1,13 +1,18 @@
-//! `okaeri check`: every problem of the project's files at once, without a database.
+//! `okaeri check`: every problem of the project's files at once, without a database; with `--data` also whether scores hold.
 
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation};
 use crate::problem::{Problems, Severity, counted};
+use crate::score;
 
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {}
+pub struct CheckArgs {
+    /// Look into the database too: whether the scores of models hold what `models: max_error` asks
+    #[arg(long)]
+    data: bool,
+}
 
-pub async fn run(inv: &Invocation, _args: CheckArgs) -> Result<Exit, Failure> {
+pub async fn run(inv: &Invocation, args: CheckArgs) -> Result<Exit, Failure> {
     let mut problems = Problems::new();
     let loaded = Loaded::read(inv, &mut problems);
     if let Some(loaded) = &loaded {
@@ -21,6 +26,13 @@ pub async fn run(inv: &Invocation, _args: CheckArgs) -> Result<Exit, Failure> {
     }
     if problems.has_errors() {
         return Err(Failure::Problems(problems));
+    }
+    if let Some(loaded) = loaded.as_ref().filter(|_| args.data) {
+        let db = inv.open_db(&loaded.project).await?;
+        let limit = loaded.project.settings.models.max_error;
+        if let Some(fault) = score::newest(&db).await?.and_then(|card| card.fault(limit)) {
+            return Err(Failure::Usage(fault));
+        }
     }
     let checked = loaded.map_or_else(String::new, |l| {
         format!(

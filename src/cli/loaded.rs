@@ -3,7 +3,9 @@
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
 use crate::content::{Recommends, SenderValues, Snapshot, TemplateSet, Wanted};
+use crate::db::Db;
 use crate::problem::{Problems, nearest};
+use crate::score;
 use crate::segment;
 use crate::settings::Project;
 
@@ -55,6 +57,34 @@ impl Loaded {
                 other.word(),
                 campaign.place.file
             ))),
+        }
+    }
+
+    /// A campaign whose audience hangs on scores needs scores that hold: where the settings say how far off they may be, others end the
+    /// verb. Without such a limit missing scores are only told.
+    pub async fn scores_hold(&self, inv: &Invocation, db: &Db, campaign: &Campaign) -> Result<(), Failure> {
+        if !self.segments.use_scores(&campaign.segments()) {
+            return Ok(());
+        }
+        let limit = self.project.settings.models.max_error;
+        let card = score::newest(db).await?;
+        let fault = match &card {
+            Some(card) => card.fault(limit),
+            None => Some("there are no scores yet\nlearn them with `okaeri model fit`".to_owned()),
+        };
+        match fault {
+            Some(fault) if limit.is_some() => {
+                Err(Failure::Usage(format!("the audience of `{}` hangs on scores: {fault}", campaign.name)))
+            }
+            Some(fault) => {
+                inv.say(format_args!(
+                    "the audience of `{}` hangs on scores: {}",
+                    campaign.name,
+                    fault.replace('\n', "; ")
+                ));
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@
 mod campaign;
 mod catch;
 mod check;
+mod customer;
 pub mod demo;
 mod import;
 mod init;
@@ -81,7 +82,7 @@ pub enum Format {
 enum Verb {
     /// Write a small project that works at once
     Init(init::InitArgs),
-    /// Find all problems of the project's files; needs no database
+    /// Find all problems of the project's files; needs no database unless `--data` is given
     Check(check::CheckArgs),
     /// Run the tests of segment files; needs no database
     Test(test::TestArgs),
@@ -97,6 +98,8 @@ enum Verb {
     Segment(segment::SegmentArgs),
     /// What each customer might like: learn it, look at it, prove it on the shop's past
     Recommend(recommend::RecommendArgs),
+    /// One customer: their numbers, scores, segments, and what happened
+    Customer(customer::CustomerArgs),
     /// The project's campaigns
     Campaign(campaign::CampaignArgs),
     /// Who would get a campaign, who would not, and why; sends nothing
@@ -115,7 +118,7 @@ enum Verb {
     Suppress(suppress::SuppressArgs),
     /// Answer unsubscribe links and preference pages until told to stop
     Serve(serve::ServeArgs),
-    /// What a campaign did, what came back, and what it caused
+    /// What a campaign did and what it caused; or the shop's cohorts and lifecycle flows
     Report(report::ReportArgs),
     /// The whole way on a sample shop, in a fresh folder; no mail leaves this machine
     Demo(demo::DemoArgs),
@@ -315,6 +318,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Schema(args) => schema::run(&inv, args).await,
         Verb::Segment(args) => segment::run(&inv, args).await,
         Verb::Recommend(args) => recommend::run(&inv, args).await,
+        Verb::Customer(args) => customer::run(&inv, args).await,
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,
         Verb::Preview(args) => preview::run(&inv, args).await,

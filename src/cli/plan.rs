@@ -28,6 +28,7 @@ pub async fn run(inv: &Invocation, args: PlanArgs) -> Result<Exit, Failure> {
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
     let db = inv.open_db(&loaded.project).await?;
     keep_recommendations_fresh(&db, campaign).await?;
+    loaded.scores_hold(inv, &db, campaign).await?;
     let planning =
         Planning::prepare(&db, settings, &loaded.segments, campaign, set.fields_used(), clock.as_of()).await?;
     // A plan is looked at where no secret is at hand; its links and Message-IDs are never used.

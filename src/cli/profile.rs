@@ -9,6 +9,7 @@ use super::{Exit, Failure, Invocation};
 use crate::money::grouped;
 use crate::problem::counted;
 use crate::profile::{self, Moment, RefreshTotals, Rfm, Scope, Stage};
+use crate::score;
 
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
@@ -23,21 +24,22 @@ pub async fn run(inv: &Invocation, args: ProfileArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&project.settings.time_zone)?;
     let scope = if args.full { Scope::Everyone } else { Scope::Dirty };
     let totals = profile::refresh(&db, &project.settings, clock.now(), scope).await?;
+    let rescored = score::follow(&db, &project.settings, clock.now()).await?;
     let moment = Moment::at(&db, &project.settings, clock.as_of()).await?;
     let grid = profile::grid(&db, &moment).await?;
-    inv.print(|| as_json(&totals, &grid), || as_text(&totals, &grid));
+    inv.print(|| as_json(&totals, rescored, &grid), || as_text(&totals, rescored, &grid));
     Ok(Exit::Done)
 }
 
 type Grid = BTreeMap<(Option<Rfm>, Stage), i64>;
 
-fn as_json(totals: &RefreshTotals, grid: &Grid) -> serde_json::Value {
+fn as_json(totals: &RefreshTotals, rescored: u64, grid: &Grid) -> serde_json::Value {
     let cells: Vec<_> =
         grid.iter().map(|((rfm, stage), n)| json!({ "rfm": rfm, "lifecycle": stage, "people": n })).collect();
-    json!({ "refresh": totals, "people": grid.values().sum::<i64>(), "grid": cells })
+    json!({ "refresh": totals, "rescored": rescored, "people": grid.values().sum::<i64>(), "grid": cells })
 }
 
-fn as_text(totals: &RefreshTotals, grid: &Grid) -> String {
+fn as_text(totals: &RefreshTotals, rescored: u64, grid: &Grid) -> String {
     let what = if totals.everyone { "everyone" } else { "customers whose data changed" };
     let mut out = format!(
         "{} computed ({what}), {} changed",
@@ -46,6 +48,9 @@ fn as_text(totals: &RefreshTotals, grid: &Grid) -> String {
     );
     if totals.dropped > 0 {
         out.push_str(&format!(", {} dropped", grouped(totals.dropped as i64)));
+    }
+    if rescored > 0 {
+        out.push_str(&format!("; {} rescored", grouped(rescored as i64)));
     }
     out.push('\n');
     if grid.is_empty() {

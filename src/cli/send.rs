@@ -78,6 +78,9 @@ pub async fn enlist(
     let tokens = sending::tokens(&loaded.project)?;
     let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
+    if run::find(db, &campaign.name, &slot).await?.is_none() {
+        loaded.scores_hold(inv, db, campaign).await?;
+    }
     let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
     keep_recommendations_fresh(db, campaign).await?;
     let lease = planner_lease(db).await?;

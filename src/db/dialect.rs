@@ -57,6 +57,29 @@ impl Dialect {
         }
     }
 
+    /// The member of a JSON object, to be compared with texts that read neither as a number nor as `true`, `false`, a list or an object: then it
+    /// equals one of them exactly when [`Dialect::json_scalar`] does, for less.
+    pub fn json_word(self, json: &str, path: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("{json} ->> {path}"),
+            Dialect::Postgres => format!("{} ->> {path}", readable_json(json)),
+        }
+    }
+
+    /// The member of a JSON object as a number: what [`Dialect::decimal_of`] makes of its text.
+    pub fn json_decimal(self, json: &str, path: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!(
+                "CASE json_type({json}, {path}) WHEN 'integer' THEN \
+                 CASE WHEN LENGTH({json} -> {path}) <= {DECIMAL_CHARS_MAX} THEN CAST({json} ->> {path} AS DOUBLE PRECISION) END \
+                 WHEN 'real' THEN {} WHEN 'text' THEN {} END",
+                self.decimal_of(&format!("({json} -> {path})")),
+                self.decimal_of(&format!("({json} ->> {path})"))
+            ),
+            Dialect::Postgres => self.decimal_of(&format!("({})", self.json_scalar(json, path))),
+        }
+    }
+
     /// A condition: the member of a JSON object is a list that holds one of the texts `wanted` (placeholders), or a text that does when it is
     /// taken apart at `;`. Members of a list are compared by their text: strings, whole numbers, `true` and `false`.
     pub fn json_list_has(self, json: &str, path: &str, wanted: &[String]) -> String {

@@ -13,6 +13,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (2, "segments", include_str!("migrations/0002_segments.sql")),
     (3, "models", include_str!("migrations/0003_models.sql")),
     (4, "recommendations", include_str!("migrations/0004_recommendations.sql")),
+    (5, "scorers", include_str!("migrations/0005_scorers.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

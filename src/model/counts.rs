@@ -10,20 +10,19 @@
 //! Time is in weeks throughout; a *repeat order* is a day with orders after the first such day. What a fitted model says about a customer
 //! stands in [`forecast`](super::forecast); who may be fitted at all in [`gates`](super::gates).
 
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
+pub use super::history::{History, REPEATS_MAX, Sample};
+use super::optimise::{Curvature, Start, Valued, Walls, curvature, minimise};
+use super::special::{ln_gamma, softplus_and_slope};
 
-use super::optimise::{Curvature, Valued, Walls, curvature, minimise};
-use super::special::{ln_gamma, logistic, softplus};
-
-/// Repeat orders of one customer at most; more is no customer.
-pub const REPEATS_MAX: u32 = 100_000;
+/// Different histories from which a search over more of them begins.
+const SCOUTS_MAX: usize = 5_000;
 /// The regularities that [`fit_best`] tries.
 pub const REGULARITIES: [u32; 3] = [1, 2, 3];
 
 /// When a customer may leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// After every order, the first included.
@@ -32,94 +31,8 @@ pub enum Family {
     Bg,
 }
 
-/// What the models need to know of a customer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct History {
-    /// Repeat orders: days with orders, less one.
-    pub repeats: u32,
-    /// Weeks from the first order to the last; `t_x` of the papers. 0 without repeat orders.
-    pub recency: f64,
-    /// Weeks from the first order to the end of what was observed; `T` of the papers.
-    pub observed: f64,
-}
-
-impl History {
-    /// `None` when the numbers contradict each other: times not finite or negative, the last order after the end, a recency without repeat
-    /// orders, more than [`REPEATS_MAX`] of them.
-    pub fn new(repeats: u32, recency: f64, observed: f64) -> Option<History> {
-        let ordered = (0.0..=observed).contains(&recency) && observed.is_finite();
-        (ordered && repeats <= REPEATS_MAX && (repeats > 0 || recency == 0.0)).then_some(History {
-            repeats,
-            recency,
-            observed,
-        })
-    }
-}
-
-/// Customers to learn from, equal ones counted together: the likelihood costs what differs.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sample {
-    groups: Vec<(History, f64)>,
-    customers: u64,
-    /// Σ ln(weeks) over the gaps between orders of everybody; 0 for gaps nobody knows, which then must not be compared between k.
-    log_gaps: f64,
-}
-
-impl Sample {
-    /// Customers, and the sum of ln(weeks) over all gaps between their orders.
-    pub fn new(histories: impl IntoIterator<Item = History>, log_gaps: f64) -> Sample {
-        Sample::of_groups(histories.into_iter().map(|h| (h, 1)), log_gaps)
-    }
-
-    /// The same from histories that were counted already.
-    pub fn of_groups(groups: impl IntoIterator<Item = (History, u64)>, log_gaps: f64) -> Sample {
-        // The bits of times that are not negative sort as the times do.
-        let mut counted: BTreeMap<(u32, u64, u64), u64> = BTreeMap::new();
-        for (h, customers) in groups {
-            *counted.entry((h.repeats, h.recency.to_bits(), h.observed.to_bits())).or_default() += customers;
-        }
-        let customers = counted.values().sum();
-        let groups = counted
-            .into_iter()
-            .map(|((repeats, recency, observed), n)| {
-                let (recency, observed) = (f64::from_bits(recency), f64::from_bits(observed));
-                (History { repeats, recency, observed }, n as f64)
-            })
-            .collect();
-        Sample { groups, customers, log_gaps }
-    }
-
-    /// Distinct histories, fewest repeat orders first, and how many customers have each.
-    pub fn groups(&self) -> &[(History, f64)] {
-        &self.groups
-    }
-
-    /// Σ ln(weeks) over the gaps between orders of everybody.
-    pub fn log_gaps(&self) -> f64 {
-        self.log_gaps
-    }
-
-    pub fn customers(&self) -> u64 {
-        self.customers
-    }
-
-    /// How many ordered again at all.
-    pub fn repeaters(&self) -> u64 {
-        self.groups.iter().filter(|(h, _)| h.repeats > 0).map(|(_, n)| *n as u64).sum()
-    }
-
-    /// Mean over customers.
-    fn mean(&self, of: impl Fn(&History) -> f64) -> f64 {
-        self.groups.iter().map(|(h, n)| n * of(h)).sum::<f64>() / (self.customers.max(1)) as f64
-    }
-
-    fn repeats_max(&self) -> u32 {
-        self.groups.iter().map(|(h, _)| h.repeats).max().unwrap_or(0)
-    }
-}
-
 /// A model with its parameters: rates are gamma(`r`, `alpha` weeks), counted in stages; the chance of leaving is beta(`a`, `b`).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CountModel {
     pub family: Family,
     /// Stages between two orders.
@@ -140,6 +53,9 @@ struct Tables {
     rate: Vec<(f64, f64)>,
     /// Σ_{i<m} ln((b + i) / (a + b + i)), and its derivatives by a and b.
     stay: Vec<(f64, f64, f64)>,
+    /// ln a/(b + m − 1) after m chances to leave; the first is never asked for.
+    leave: Vec<f64>,
+    ln_alpha: f64,
 }
 
 impl Tables {
@@ -157,7 +73,9 @@ impl Tables {
             let (kept, all) = (b + f64::from(i), a + b + f64::from(i));
             stay.push((sum - (a / kept).ln_1p(), by_a - 1.0 / all, by_b + a / (kept * all)));
         }
-        Tables { rate, stay }
+        let leave =
+            (0..=repeats_max + 1).map(|m| a.ln() - (b + f64::from(m) - 1.0).max(f64::MIN_POSITIVE).ln()).collect();
+        Tables { rate, stay, leave, ln_alpha: model.alpha.ln() }
     }
 }
 
@@ -211,14 +129,17 @@ impl CountModel {
         let (until_end, until_last) = (alpha + h.observed, alpha + h.recency);
         let z = (h.observed - h.recency) / until_end;
         let (stages, by_shape, by_z) = stages(k, shape, z);
+        let ln_stages = if k == 1 { 0.0 } else { stages.ln() };
         let (rate, rate_by_r) = tables.rate[(k * h.repeats) as usize];
         let (stay, stay_by_a, stay_by_b) = tables.stay[chances as usize];
         let fully = f64::from(k) * f64::from(h.repeats);
+        // ln((α + T)/α): with ln α both logarithms of α + T.
+        let aged = (h.observed / alpha).ln_1p();
 
         // Still a customer at the end.
-        let here = rate - r * (h.observed / alpha).ln_1p() - fully * until_end.ln() + stages.ln() + stay;
+        let here = rate - r * aged - fully * (aged + tables.ln_alpha) + ln_stages + stay;
         let here_by = [
-            rate_by_r - (h.observed / alpha).ln_1p() + by_shape / stages,
+            rate_by_r - aged + by_shape / stages,
             r * h.observed / (alpha * until_end) - fully / until_end - by_z * z / (until_end * stages),
             stay_by_a,
             stay_by_b,
@@ -227,22 +148,22 @@ impl CountModel {
             return (here, here_by);
         }
         // Or left after the last order.
-        let odds = self.log_odds_left(h);
         let silent = ((h.observed - h.recency) / until_last).ln_1p();
+        let odds = tables.leave[chances as usize] + shape * silent - ln_stages;
         let odds_by = [
             silent - by_shape / stages,
             shape * (1.0 / until_end - 1.0 / until_last) + by_z * z / (until_end * stages),
             1.0 / a,
             -1.0 / (b + f64::from(chances - 1)),
         ];
-        let left = logistic(odds);
-        (here + softplus(odds), std::array::from_fn(|i| here_by[i] + left * odds_by[i]))
+        let (either, left) = softplus_and_slope(odds);
+        (here + either, std::array::from_fn(|i| here_by[i] + left * odds_by[i]))
     }
 
     /// ln of the likelihood of a sample. With the density of the gaps between orders, Π gapᵏ⁻¹ / Γ(k), so that different k compare.
     pub fn log_likelihood(&self, sample: &Sample) -> f64 {
         let tables = Tables::new(self, sample.repeats_max());
-        let sum: f64 = sample.groups.iter().map(|(h, n)| n * self.history_likelihood(h, &tables).0).sum();
+        let sum: f64 = sample.groups().iter().map(|(h, n)| n * self.history_likelihood(h, &tables).0).sum();
         sum + gap_density(self.k, sample)
     }
 
@@ -250,7 +171,7 @@ impl CountModel {
     fn objective(&self, sample: &Sample, prior: Option<&Prior>) -> Valued<4> {
         let tables = Tables::new(self, sample.repeats_max());
         let (mut sum, mut slopes) = (0.0, [0.0; 4]);
-        for (h, n) in &sample.groups {
+        for (h, n) in sample.groups() {
             let (value, by) = self.history_likelihood(h, &tables);
             sum += n * value;
             for (slope, by) in slopes.iter_mut().zip(by) {
@@ -268,7 +189,7 @@ impl CountModel {
                 slopes[i] -= off / prior.spread;
             }
         }
-        let customers = sample.customers.max(1) as f64;
+        let customers = sample.customers().max(1) as f64;
         (-sum / customers, slopes.map(|s| -s / customers))
     }
 }
@@ -291,8 +212,8 @@ fn gap_density(k: u32, sample: &Sample) -> f64 {
     if k == 1 {
         return 0.0;
     }
-    let repeats: f64 = sample.groups.iter().map(|(h, n)| n * f64::from(h.repeats)).sum();
-    f64::from(k - 1) * sample.log_gaps - repeats * ln_gamma(f64::from(k))
+    let repeats: f64 = sample.groups().iter().map(|(h, n)| n * f64::from(h.repeats)).sum();
+    f64::from(k - 1) * sample.log_gaps() - repeats * ln_gamma(f64::from(k))
 }
 
 /// What is believed of a shop before its data speaks: each parameter about its centre, within a factor of e^`spread` two times in three.
@@ -308,7 +229,7 @@ pub struct Prior {
 pub const POOLED: Prior = Prior { centre: [0.7, 8.0, 0.8, 2.5], spread: 1.5 };
 
 /// A parameter, or several, that ran to where the data no longer says anything: the model is simpler than it looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Boundary {
     /// Every customer orders at the same rate (r and alpha large).
@@ -356,7 +277,7 @@ impl Boundary {
 }
 
 /// A model, and how sure its parameters are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CountFit {
     pub model: CountModel,
     /// Of [`PARAMETERS`], by the delta method; `None` where the data does not say.
@@ -372,17 +293,28 @@ pub struct CountFit {
 }
 
 /// The most likely parameters of a family and k. A sample without customers gives parameters that mean nothing: see
-/// [`gates`](super::gates).
+/// [`gates`](super::gates). A large sample is searched from where a part of it ended.
 pub fn fit(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>) -> CountFit {
+    match sample.thinned(SCOUTS_MAX) {
+        Some(scouts) => search(family, k, sample, prior, Some(&search(family, k, &scouts, prior, None))),
+        None => search(family, k, sample, prior, None),
+    }
+}
+
+fn search(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>, from: Option<&CountFit>) -> CountFit {
     // In units of the mean time observed, so that a shop of ten years and one of ten weeks look alike to the search.
     let scale = sample.mean(|h| h.observed).max(1e-3);
     let per_week = sample.mean(|h| f64::from(h.repeats)).max(1e-2) / scale;
-    let start = [1.0, 1.0 / (per_week * f64::from(k)), 1.0, 3.0].map(f64::ln);
+    let usual = [1.0, 1.0 / (per_week * f64::from(k)), 1.0, 3.0];
+    let start = match from {
+        Some(fit) => Start::after(fit.model.parameters().map(f64::ln), &fit.covariance, fit.customers as f64),
+        None => Start::at(usual.map(f64::ln)),
+    };
     let walls =
         Walls { low: [1e-6, scale * 1e-6, 1e-6, 1e-6].map(f64::ln), high: [1e5, scale * 1e7, 1e5, 1e6].map(f64::ln) };
     let objective = |logs: &[f64; 4]| CountModel::of_logs(family, k, logs).objective(sample, prior);
     let found = minimise(start, &walls, objective);
-    let known: Curvature<4> = curvature(&found, sample.customers as f64, objective);
+    let known: Curvature<4> = curvature(&found, sample.customers() as f64, objective);
     let model = CountModel::of_logs(family, k, &found.at);
     let parameters = model.parameters();
     CountFit {
@@ -390,18 +322,21 @@ pub fn fit(family: Family, k: u32, sample: &Sample, prior: Option<&Prior>) -> Co
         standard_errors: std::array::from_fn(|i| known.standard_error[i].map(|se| se * parameters[i])),
         covariance: known.covariance,
         log_likelihood: model.log_likelihood(sample),
-        customers: sample.customers,
+        customers: sample.customers(),
         converged: found.converged,
         boundaries: Boundary::of(&model),
     }
 }
 
-/// The regularity that explains the sample best, with its parameters. The sample must know its gaps.
+/// The regularity that explains the sample best, with its parameters. The sample must know its gaps. Of a large sample a part decides.
 pub fn fit_best(family: Family, sample: &Sample, prior: Option<&Prior>) -> CountFit {
-    let fits = REGULARITIES.map(|k| fit(family, k, sample, prior));
-    let best =
-        fits.into_iter().reduce(|best, next| if next.log_likelihood > best.log_likelihood { next } else { best });
-    best.expect("there are regularities to try")
+    let scouts = sample.thinned(SCOUTS_MAX);
+    let fits = REGULARITIES.map(|k| search(family, k, scouts.as_ref().unwrap_or(sample), prior, None));
+    let best = fits
+        .into_iter()
+        .reduce(|best, next| if next.log_likelihood > best.log_likelihood { next } else { best })
+        .expect("there are regularities to try");
+    if scouts.is_some() { search(family, best.model.k, sample, prior, Some(&best)) } else { best }
 }
 
 #[cfg(test)]

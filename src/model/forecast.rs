@@ -9,7 +9,7 @@
 //! Time in weeks from the end of what was observed. Every number is finite for every [`History`].
 
 use super::counts::{CountFit, CountModel, History};
-use super::interval::Estimate;
+use super::interval::{Estimate, SCORE_SHARE};
 use super::optimise::delta_error;
 use super::special::{log_odds, logistic};
 
@@ -31,8 +31,12 @@ impl CountModel {
 
     /// E[Y(t)]: orders expected within `t` weeks.
     pub fn expected_orders(&self, h: &History, t: f64) -> f64 {
-        let given_alive: f64 = self.phases(h).map(|(j, share)| share * self.orders_of_phase(h, j, t)).sum();
-        self.alive(h) * given_alive
+        self.alive(h) * self.orders_given_alive(h, t)
+    }
+
+    /// The same, given that they are still a customer.
+    pub(super) fn orders_given_alive(&self, h: &History, t: f64) -> f64 {
+        self.phases(h).map(|(j, share)| share * self.orders_of_phase(h, j, t)).sum()
     }
 
     /// P(at least one order within `t` weeks).
@@ -105,7 +109,7 @@ impl CountModel {
         (self.shape(h.repeats) + f64::from(j), t / (self.alpha + h.observed + t))
     }
 
-    fn orders_at_all_given_alive(&self, h: &History, t: f64) -> f64 {
+    pub(super) fn orders_at_all_given_alive(&self, h: &History, t: f64) -> f64 {
         self.phases(h)
             .map(|(j, share)| {
                 // P(fewer than k − j stages) = (1 − z)^R Σ_{i<k−j} (R)_i zⁱ / i!.
@@ -231,8 +235,9 @@ impl Stay {
     }
 }
 
+/// All at [`SCORE_SHARE`].
 impl CountFit {
-    /// P(alive) with the 95 % interval that comes from not knowing the parameters exactly.
+    /// P(alive), and how far it is off because the parameters are estimates.
     pub fn alive(&self, h: &History) -> Estimate {
         self.probability(|model| model.alive(h))
     }
@@ -242,11 +247,20 @@ impl CountFit {
         self.probability(|model| model.orders_at_all(h, t))
     }
 
-    /// Orders expected within `t` weeks, likewise. How far a single customer strays from what is expected of them is
-    /// [`CountModel::orders_range`].
+    /// Orders expected within `t` weeks, likewise.
     pub fn expected_orders(&self, h: &History, t: f64) -> Estimate {
         let error = self.standard_error(|model| model.expected_orders(h, t).max(f64::MIN_POSITIVE).ln());
         Estimate::by_factor(self.model.expected_orders(h, t), error)
+    }
+
+    /// Orders expected within `t` weeks, and between what their number will lie: chance, what the customer's own rate is, and what the
+    /// parameters are, all count. Not yet whole numbers: see [`whole`].
+    pub fn orders(&self, h: &History, t: f64) -> Estimate {
+        let expected = self.expected_orders(h, t);
+        let (fewest, most) = self.model.orders_range(h, t, SCORE_SHARE);
+        let (low, high) = (f64::from(fewest).min(expected.value), f64::from(most).max(expected.value));
+        let chance = Estimate { low, high, ..expected };
+        if expected.value <= 0.0 { chance } else { chance.times(expected.scaled(1.0 / expected.value)) }
     }
 
     fn probability(&self, of: impl Fn(&CountModel) -> f64) -> Estimate {
@@ -256,6 +270,12 @@ impl CountFit {
     fn standard_error(&self, of: impl Fn(&CountModel) -> f64) -> f64 {
         delta_error(&self.covariance, |by| of(&self.model.scaled(by.map(f64::exp))))
     }
+}
+
+/// An interval of a number of orders in whole orders; the expected number, which is not whole, stays inside.
+pub fn whole(orders: Estimate) -> Estimate {
+    let Estimate { value, low, high } = orders;
+    Estimate { value, low: low.round().min(value), high: high.round().max(value) }
 }
 
 #[cfg(test)]

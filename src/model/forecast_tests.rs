@@ -143,6 +143,6 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
         held[1] += holds(found.alive(&quiet), truth.alive(&quiet));
         held[2] += holds(found.orders_at_all(&quiet, 13.0), truth.orders_at_all(&quiet, 13.0));
     }
-    // 95 % of 60 is 57; fewer than 51 would happen once in a hundred times.
-    assert!(held.iter().all(|n| *n >= 51), "{held:?} of {shops}");
+    // 80 % of 60 is 48; fewer than 41 or more than 55 would happen once in a hundred times.
+    assert!(held.iter().all(|n| (41..=55).contains(n)), "{held:?} of {shops}");
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{Boundary, CountFit, Family, History, POOLED, Sample, fit_best};
+use super::counts::{Boundary, CountFit, Family, History, POOLED, Prior, Sample, fit, fit_best};
+use super::value::Spend;
 
 /// Fewer buyers than this have no model.
 pub const BUYERS_MIN: u64 = 50;
@@ -60,7 +61,7 @@ impl std::fmt::Display for Warning {
             }
             Warning::Capped { customers, repeats } => write!(
                 f,
-                "{customers} customers with more than {repeats} repeat orders were fitted as if they had {repeats}; resellers, or staff?"
+                "{customers} customers with more than {repeats} repeat orders were fitted as if they had {repeats}: resellers, or staff?"
             ),
             Warning::Boundary(boundary) => f.write_str(boundary.meaning()),
             Warning::NotConverged => f.write_str("the search for the parameters did not settle"),
@@ -74,10 +75,13 @@ pub struct Passed {
     pub fit: CountFit,
     pub confidence: Confidence,
     pub warnings: Vec<Warning>,
+    /// Whoever has more repeat orders was fitted as if they had so many.
+    pub cap: u32,
 }
 
-/// Fit a family with the regularity that suits best, if there are customers enough.
-pub fn fit_counts(family: Family, sample: &Sample) -> Result<Passed, Refused> {
+/// Fit a family with the regularity that suits best, if there are customers enough. Nobody counts for more than `cap` repeat orders;
+/// without one it lies far above the busiest hundredth.
+pub fn fit_counts(family: Family, sample: &Sample, cap: Option<u32>) -> Result<Passed, Refused> {
     let buyers = sample.customers();
     if buyers < BUYERS_MIN {
         return Err(Refused::TooFewBuyers { buyers });
@@ -90,22 +94,57 @@ pub fn fit_counts(family: Family, sample: &Sample) -> Result<Passed, Refused> {
     if few {
         warnings.push(Warning::FewBuyers { buyers });
     }
-    let repeats = cap(sample);
+    let repeats = cap.unwrap_or_else(|| usual_cap(sample));
     let (capped, customers) = capped(sample, repeats);
     if customers > 0 {
         warnings.push(Warning::Capped { customers, repeats });
     }
-    let fit = fit_best(family, &capped, few.then_some(&POOLED));
+    let fit = fit_best(family, &capped, prior(sample));
     warnings.extend(fit.boundaries.iter().copied().map(Warning::Boundary));
     if !fit.converged {
         warnings.push(Warning::NotConverged);
     }
     let sure = !few && fit.converged && fit.boundaries.is_empty();
-    Ok(Passed { fit, confidence: if sure { Confidence::Good } else { Confidence::Low }, warnings })
+    Ok(Passed { fit, confidence: if sure { Confidence::Good } else { Confidence::Low }, warnings, cap: repeats })
+}
+
+/// The BG/NBD model of the same customers under the same cap, to compare with.
+pub fn fit_bg(sample: &Sample, cap: u32) -> CountFit {
+    fit(Family::Bg, 1, &capped(sample, cap).0, prior(sample))
+}
+
+/// What a small shop leans on.
+fn prior(sample: &Sample) -> Option<&'static Prior> {
+    (sample.customers() < BUYERS_SURE).then_some(&POOLED)
+}
+
+/// Order values with nobody above a cap: a reseller's four hundred orders count as `repeats + 1`, a mean value far above those of the
+/// dearest hundredth as that.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tempered {
+    pub spends: Vec<Spend>,
+    /// How many customers' mean value was capped, and at what.
+    pub dear: Option<(u64, f64)>,
+}
+
+/// Cap order values.
+pub fn temper(mut spends: Vec<Spend>, repeats: u32) -> Tempered {
+    let mut means: Vec<f64> = spends.iter().map(|s| s.mean).collect();
+    let place = means.len().saturating_sub(1 + means.len() / 100);
+    if means.is_empty() {
+        return Tempered { spends, dear: None };
+    }
+    let (_, dearest, _) = means.select_nth_unstable_by(place, f64::total_cmp);
+    let cap = *dearest * f64::from(CAP_TIMES);
+    let dear = spends.iter().filter(|s| s.mean > cap).count() as u64;
+    for spend in &mut spends {
+        *spend = Spend { orders: spend.orders.min(repeats.saturating_add(1)), mean: spend.mean.min(cap) };
+    }
+    Tempered { spends, dear: (dear > 0).then_some((dear, cap)) }
 }
 
 /// Repeat orders above which a customer is not like the others.
-fn cap(sample: &Sample) -> u32 {
+fn usual_cap(sample: &Sample) -> u32 {
     // Groups are in the order of repeat orders.
     let mut beyond = sample.customers() / 100;
     let busy = sample.groups().iter().rev().find(|(_, n)| {
@@ -138,7 +177,7 @@ mod tests {
 
     #[test]
     fn too_few_and_nobody_twice_are_refused_with_a_reason() {
-        let refused = |sample: Sample| fit_counts(Family::Mbg, &sample).unwrap_err();
+        let refused = |sample: Sample| fit_counts(Family::Mbg, &sample, None).unwrap_err();
         assert_eq!(refused(Sample::default()), Refused::TooFewBuyers { buyers: 0 });
         let few = refused(Sample::new(shop(49), 0.0));
         assert_eq!(few, Refused::TooFewBuyers { buyers: 49 });
@@ -149,10 +188,10 @@ mod tests {
 
     #[test]
     fn a_small_shop_leans_on_others_and_is_less_sure() {
-        let small = fit_counts(Family::Mbg, &Sample::new(shop(60), 0.0)).unwrap();
+        let small = fit_counts(Family::Mbg, &Sample::new(shop(60), 0.0), None).unwrap();
         assert_eq!(small.confidence, Confidence::Low);
         assert_eq!(small.warnings[0], Warning::FewBuyers { buyers: 60 });
-        let large = fit_counts(Family::Mbg, &Sample::new(shop(2_000), 0.0)).unwrap();
+        let large = fit_counts(Family::Mbg, &Sample::new(shop(2_000), 0.0), None).unwrap();
         assert_eq!((large.confidence, large.warnings.as_slice()), (Confidence::Good, [].as_slice()));
         let width = |passed: &Passed| {
             let said = passed.fit.expected_orders(&History::new(3, 20.0, 30.0).unwrap(), 13.0);
@@ -163,7 +202,7 @@ mod tests {
 
     #[test]
     fn one_reseller_does_not_bend_the_shop() {
-        let fitted = |histories: Vec<History>| fit_counts(Family::Mbg, &Sample::new(histories, 0.0)).unwrap();
+        let fitted = |histories: Vec<History>| fit_counts(Family::Mbg, &Sample::new(histories, 0.0), None).unwrap();
         let without = fitted(shop(1_000));
         let mut histories = shop(1_000);
         histories.push(History::new(4_000, 39.5, 40.0).unwrap());
@@ -175,11 +214,33 @@ mod tests {
     }
 
     #[test]
+    fn a_cap_of_ones_own_is_kept() {
+        let passed = fit_counts(Family::Mbg, &Sample::new(shop(1_000), 0.0), Some(3)).unwrap();
+        assert_eq!(passed.cap, 3);
+        assert!(matches!(passed.warnings[0], Warning::Capped { customers: 50.., repeats: 3 }), "{:?}", passed.warnings);
+    }
+
+    #[test]
+    fn one_reseller_does_not_bend_the_order_values() {
+        let usual: Vec<Spend> = (0..500).map(|n| Spend::new(1 + n % 4, 20.0 + f64::from(n % 50)).unwrap()).collect();
+        assert_eq!(temper(usual.clone(), 50), Tempered { spends: usual.clone(), dear: None });
+        let reseller = Spend::new(400, 90_000.0).unwrap();
+        let tempered = temper([usual.clone(), vec![reseller]].concat(), 50);
+        let (customers, cap) = tempered.dear.unwrap();
+        assert!(customers == 1 && (240.0..300.0).contains(&cap), "{cap}");
+        assert_eq!(tempered.spends.last(), Some(&Spend { orders: 51, mean: cap }));
+        let everybody = |spends: &[Spend]| crate::model::value::fit(spends).unwrap().model.everybody();
+        let (with, without) = (everybody(&tempered.spends), everybody(&usual));
+        assert!((with / without - 1.0).abs() < 0.05, "{with} {without}");
+        assert_eq!(temper(vec![], 50), Tempered { spends: vec![], dear: None });
+    }
+
+    #[test]
     fn a_shop_nobody_leaves_is_told_so() {
         let faithful = CountModel { a: 1e-3, b: 1e3, ..SHOP };
         let mut shop = Shop::new(faithful, 9);
         let histories = (0..800).map(|_| shop.customer(40.0, 0.0).history);
-        let passed = fit_counts(Family::Mbg, &Sample::new(histories, 0.0)).unwrap();
+        let passed = fit_counts(Family::Mbg, &Sample::new(histories, 0.0), None).unwrap();
         assert!(passed.warnings.contains(&Warning::Boundary(Boundary::NobodyLeaves)), "{passed:?}");
         assert_eq!(passed.confidence, Confidence::Low);
     }

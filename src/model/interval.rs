@@ -1,5 +1,5 @@
 //! How sure we are: intervals for rates, for the difference of two rates, for the difference of two means, and the smallest effect a
-//! comparison of this size could have seen. All intervals are two-sided at 95 %.
+//! comparison of this size could have seen. Intervals are two-sided, at 95 % unless their place says otherwise.
 //!
 //! Rates: Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209–212) and Newcombe's hybrid of two of them for a difference
 //! (Newcombe 1998, Statist. Med. 17, 873–890, method 10). They hold where shops live: small groups and rates near zero, where the
@@ -14,7 +14,12 @@ use super::special::{ln_beta, log_odds, logistic};
 const Z_975: f64 = 1.959_963_984_540_054;
 pub const Z_POWER_80: f64 = 0.841_621_233_572_914_3;
 
-/// A value with its 95 % interval.
+/// What models say of one customer comes with an interval that holds the truth for this share of customers …
+pub const SCORE_SHARE: f64 = 0.8;
+/// … and the standard normal quantile that belongs to it, two-sided.
+const Z_SCORE: f64 = 1.281_551_565_544_600_4;
+
+/// A value with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     pub value: f64,
@@ -23,24 +28,33 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// A positive value known up to a factor, by the standard error of its logarithm.
+    /// A positive value known up to a factor, by the standard error of its logarithm, at [`SCORE_SHARE`].
     pub fn by_factor(value: f64, log_error: f64) -> Estimate {
-        let factor = (Z_975 * log_error).exp();
+        let factor = (Z_SCORE * log_error).exp();
         Estimate { value, low: value / factor, high: value * factor }
     }
 
-    /// A probability, by the standard error of its log odds: stays between 0 and 1.
+    /// A probability, by the standard error of its log odds, at [`SCORE_SHARE`]: stays between 0 and 1.
     pub fn by_odds(value: f64, odds_error: f64) -> Estimate {
-        let (odds, half) = (log_odds(value), Z_975 * odds_error);
+        let (odds, half) = (log_odds(value), Z_SCORE * odds_error);
         Estimate { value, low: logistic(odds - half).min(value), high: logistic(odds + half).max(value) }
     }
 
-    /// The product of two positive values, each known up to a factor and independent of the other.
+    /// The product of two values, not negative, each known up to a factor and independent of the other. What may be nothing stays so.
     pub fn times(self, other: Estimate) -> Estimate {
         let value = self.value * other.value;
-        let factor = |e: Estimate| if e.value > 0.0 { (e.high / e.value).ln() } else { 0.0 };
-        let by = factor(self).hypot(factor(other)).exp();
-        Estimate { value, low: value / by, high: value * by }
+        if value <= 0.0 {
+            return Estimate { value, low: value, high: value };
+        }
+        let below = |e: Estimate| if e.low > 0.0 { (e.value / e.low).ln() } else { f64::INFINITY };
+        let above = |e: Estimate| (e.high / e.value).ln();
+        let (down, up) = (below(self).hypot(below(other)), above(self).hypot(above(other)));
+        Estimate { value, low: value / down.exp(), high: value * up.exp() }
+    }
+
+    /// The same in another unit.
+    pub fn scaled(self, by: f64) -> Estimate {
+        Estimate { value: self.value * by, low: self.low * by, high: self.high * by }
     }
 
     /// The same of 1 − value, for a probability.
@@ -292,7 +306,10 @@ mod tests {
         let none = Estimate { value: 0.0, low: 0.0, high: 0.0 };
         assert_eq!(none.times(two), none);
         let likely = Estimate::by_odds(0.9, 0.5);
-        close(likely.high, 9.0 * (Z_975 * 0.5).exp() / (1.0 + 9.0 * (Z_975 * 0.5).exp()), 1e-12);
+        close(likely.high, 9.0 * (Z_SCORE * 0.5).exp() / (1.0 + 9.0 * (Z_SCORE * 0.5).exp()), 1e-12);
+        let perhaps = Estimate { value: 3.0, low: 0.0, high: 5.0 }.times(two);
+        assert_eq!(perhaps.low, 0.0, "what may be nothing stays so");
+        assert!(perhaps.high > 10.0 && perhaps.high < 5.0 * two.high);
         close(likely.complement().low, 1.0 - likely.high, 1e-15);
         for p in [0.0, 1e-300, 1.0] {
             let e = Estimate::by_odds(p, 40.0);

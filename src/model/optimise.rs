@@ -81,19 +81,44 @@ impl<const N: usize> Walls<N> {
     }
 }
 
-/// The smallest value of `f` within walls, searched from `start`. Where `f` is not finite it counts as a wall too.
-pub fn minimise<const N: usize>(start: [f64; N], walls: &Walls<N>, f: impl Fn(&[f64; N]) -> Valued<N>) -> Minimum<N> {
-    let first = descend(walls.keep_inside(&start), walls, &f);
+/// Where a search begins, and the inverse of the second derivatives as far as they are known there.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<const N: usize> {
+    pub at: [f64; N],
+    pub inverse: [[f64; N]; N],
+}
+
+impl<const N: usize> Start<N> {
+    /// Nothing is known but a place.
+    pub fn at(at: [f64; N]) -> Start<N> {
+        Start { at, inverse: identity() }
+    }
+
+    /// Where a search over `observations` of the same kind ended, with the covariance found there; what it does not speak about is not known.
+    pub fn after(at: [f64; N], covariance: &[[f64; N]; N], observations: f64) -> Start<N> {
+        let mut inverse = covariance.map(|row| row.map(|c| c * observations));
+        for (i, row) in inverse.iter_mut().enumerate() {
+            if row[i] <= 0.0 {
+                row[i] = 1.0;
+            }
+        }
+        Start { at, inverse }
+    }
+}
+
+/// The smallest value of `f` within walls. Where `f` is not finite it counts as a wall too.
+pub fn minimise<const N: usize>(start: Start<N>, walls: &Walls<N>, f: impl Fn(&[f64; N]) -> Valued<N>) -> Minimum<N> {
+    let first = descend(Start { at: walls.keep_inside(&start.at), ..start }, walls, &f);
     if first.converged {
         return first;
     }
     let lower = simplex(first.at, walls, |at| f(at).0);
-    descend(lower, walls, &f)
+    descend(Start::at(lower), walls, &f)
 }
 
 /// BFGS.
-fn descend<const N: usize>(start: [f64; N], walls: &Walls<N>, f: &impl Fn(&[f64; N]) -> Valued<N>) -> Minimum<N> {
-    let (mut at, mut inverse) = (start, identity::<N>());
+fn descend<const N: usize>(start: Start<N>, walls: &Walls<N>, f: &impl Fn(&[f64; N]) -> Valued<N>) -> Minimum<N> {
+    let Start { mut at, mut inverse } = start;
     let (mut value, mut gradient) = f(&at);
     for _ in 0..STEPS_MAX {
         let free = walls.free(&at, &gradient);
@@ -321,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_banana_is_found_with_and_without_gradients() {
-        let found = minimise([-1.2, 1.0], &WIDE, banana);
+        let found = minimise(Start::at([-1.2, 1.0]), &WIDE, banana);
         assert!(found.converged && found.at.iter().all(|x| (x - 1.0).abs() < 1e-6), "{found:?}");
         let found = simplex([-1.2, 1.0], &WIDE, |at| banana(at).0);
         assert!(found.iter().all(|x| (x - 1.0).abs() < 1e-5), "{found:?}");
@@ -330,7 +355,7 @@ mod tests {
     #[test]
     fn a_wall_stops_and_is_named() {
         let walls = Walls { low: [-3.0, -3.0], high: [0.5, 3.0] };
-        let found = minimise([0.0, 0.0], &walls, banana);
+        let found = minimise(Start::at([0.0, 0.0]), &walls, banana);
         assert!(found.converged, "{found:?}");
         assert_eq!(found.at_wall, [true, false]);
         assert!((found.at[0] - 0.5).abs() < 2e-4 && (found.at[1] - found.at[0].powi(2)).abs() < 1e-6);
@@ -341,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_wrong_gradient_is_not_called_a_minimum() {
-        let found = minimise([-1.2, 1.0], &WIDE, |at| (banana(at).0, [1.0, 1.0]));
+        let found = minimise(Start::at([-1.2, 1.0]), &WIDE, |at| (banana(at).0, [1.0, 1.0]));
         assert!(!found.converged);
         // The simplex still went where it is low.
         assert!(found.value < 1e-6, "{found:?}");
@@ -349,7 +374,7 @@ mod tests {
 
     #[test]
     fn what_is_not_finite_is_a_wall() {
-        let found = minimise([1.0, 1.0], &WIDE, |at| {
+        let found = minimise(Start::at([1.0, 1.0]), &WIDE, |at| {
             let value = at[0] - at[0].ln() + at[1] * at[1];
             (value, [1.0 - 1.0 / at[0], 2.0 * at[1]])
         });
@@ -363,7 +388,7 @@ mod tests {
             let [x, y] = *at;
             (x * x + x * y + 1.5 * y * y, [2.0 * x + y, x + 3.0 * y])
         };
-        let found = minimise([3.0, -2.0], &WIDE, bowl);
+        let found = minimise(Start::at([3.0, -2.0]), &WIDE, bowl);
         let known = curvature(&found, 10.0, bowl);
         assert!((known.covariance[0][0] - 0.06).abs() < 1e-9 && (known.covariance[0][1] + 0.02).abs() < 1e-9);
         assert!((known.standard_error[1].unwrap() - 0.2).abs() < 1e-9);
@@ -372,7 +397,7 @@ mod tests {
             let sum = at[0] + at[1] - 1.0;
             (sum * sum, [2.0 * sum, 2.0 * sum])
         };
-        let found = minimise([3.0, 2.0], &WIDE, valley);
+        let found = minimise(Start::at([3.0, 2.0]), &WIDE, valley);
         let known = curvature(&found, 1.0, valley);
         assert_eq!(known.standard_error, [None, None]);
         // Their sum is: variance 1/2.

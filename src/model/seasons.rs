@@ -5,7 +5,7 @@
 //! orders per day, against the mean of the year. Fitted and forecast in that time, the models need no change.
 
 use jiff::civil::{Date, date};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Days in each month of a common year.
 const MONTH_DAYS: [f64; 12] = [31.0, 28.0, 31.0, 30.0, 31.0, 30.0, 31.0, 31.0, 30.0, 31.0, 30.0, 31.0];
@@ -17,7 +17,7 @@ const INDEX_MIN: f64 = 0.1;
 pub const CALENDAR_DAYS_MAX: i64 = 36_600;
 
 /// How much a day of each month counts, January first. The mean over the days of a year is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Seasons([f64; 12]);
 
 impl Seasons {

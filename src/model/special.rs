@@ -13,14 +13,27 @@ pub fn digamma(x: f64) -> f64 {
     statrs::function::gamma::digamma(x)
 }
 
+/// ψ′(x), for x > 0: the variance of the logarithm of a gamma variate of shape x. Abramowitz & Stegun 6.4.6 up to 6, then 6.4.12.
+pub fn trigamma(x: f64) -> f64 {
+    let (mut sum, mut x) = (0.0, x);
+    while x < 6.0 {
+        sum += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let y = 1.0 / (x * x);
+    sum + (1.0 + y * (1.0 / 6.0 - y * (1.0 / 30.0 - y * (1.0 / 42.0 - y / 30.0)))) / x + y / 2.0
+}
+
 /// ln B(a, b) for a, b > 0.
 pub fn ln_beta(a: f64, b: f64) -> f64 {
     ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
 }
 
-/// ln(1 + eˣ), for every x.
-pub fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+/// ln(1 + eˣ) for every x, and its derivative, [`logistic`], for the price of one.
+pub fn softplus_and_slope(x: f64) -> (f64, f64) {
+    let small = (-x.abs()).exp();
+    let slope = if x >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+    (x.max(0.0) + small.ln_1p(), slope)
 }
 
 /// 1 / (1 + e⁻ˣ): the probability of log odds x. Keeps its relative precision down to the smallest double.
@@ -50,6 +63,10 @@ mod tests {
         close(digamma(1.0), -0.577_215_664_901_532_9);
         close(digamma(0.5), -0.577_215_664_901_532_9 - 2.0 * 2_f64.ln());
         close(digamma(1e-3), digamma(1.001) - 1e3);
+        // 6.4.1 and 6.4.4.
+        let square = std::f64::consts::PI.powi(2);
+        assert!((trigamma(1.0) - square / 6.0).abs() < 1e-8 && (trigamma(0.5) - square / 2.0).abs() < 1e-8);
+        assert!((trigamma(50.0) - 0.020_201_333_226_697_13).abs() < 1e-10);
         close(ln_beta(2.0, 3.0), (1.0_f64 / 12.0).ln());
     }
 
@@ -58,13 +75,14 @@ mod tests {
         for x in [-1e308, -800.0, -700.0, -1.0, 0.0, 1.0, 700.0, 1e308] {
             let (p, q) = (logistic(x), logistic(-x));
             assert!((0.0..=1.0).contains(&p) && (p + q - 1.0).abs() < 1e-15, "{x}");
-            assert!(softplus(x).is_finite() && softplus(x) >= x.max(0.0));
+            let (soft, slope) = softplus_and_slope(x);
+            assert!(soft.is_finite() && soft >= x.max(0.0) && (slope - p).abs() < 1e-15);
         }
         for p in [1e-300, 1e-9, 0.3, 0.999] {
             assert!((logistic(log_odds(p)) / p - 1.0).abs() < 1e-12, "{p}");
         }
         assert!(log_odds(0.0).is_finite() && log_odds(1.0).is_finite());
-        close(softplus(0.3), (1.0 + 0.3_f64.exp()).ln());
+        close(softplus_and_slope(0.3).0, (1.0 + 0.3_f64.exp()).ln());
         assert!((logistic(-600.0) / (-600.0_f64).exp() - 1.0).abs() < 1e-12);
     }
 }

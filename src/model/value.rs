@@ -7,11 +7,11 @@
 //!
 //! Money in any unit, in and out alike. `q` is kept above 1: below, the mean of everybody would be infinite.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::interval::Estimate;
-use super::optimise::{Valued, Walls, curvature, delta_error, minimise};
-use super::special::{digamma, ln_beta};
+use super::optimise::{Curvature, Minimum, Start, Valued, Walls, curvature, delta_error, minimise};
+use super::special::{digamma, ln_beta, trigamma};
 
 /// The lowest `q`.
 const Q_MIN: f64 = 1.01;
@@ -20,6 +20,10 @@ const Q_HEAVY: f64 = 1.05;
 /// With `p` above this the orders of one customer differ by less than 2 %; the search stops where the last digits of ln Γ begin to matter.
 const P_LARGE: f64 = 3e3;
 const P_MAX: f64 = 1e4;
+/// Up to so many customers only equal ones are counted together …
+const SPENDERS_APART: usize = 10_000;
+/// … and beyond those whose mean value differs by less than this share.
+const ALIKE_STEP: f64 = 0.02;
 /// Customers with an order value, at least.
 pub const SPENDERS_MIN: usize = 50;
 
@@ -38,7 +42,7 @@ impl Spend {
 }
 
 /// A fitted model. `v` is in money.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GammaGamma {
     pub p: f64,
     pub q: f64,
@@ -62,47 +66,71 @@ impl GammaGamma {
     }
 
     /// ln of the likelihood (Fader & Hardie 2013, eq. 1a), and its derivatives by p, q and v.
-    fn spend_likelihood(&self, spend: &Spend) -> Valued<3> {
+    fn likelihood(&self, grouped: &Grouped) -> Valued<3> {
         let GammaGamma { p, q, v } = *self;
-        let (x, total) = (f64::from(spend.orders), f64::from(spend.orders) * spend.mean);
-        let (shape, all) = (p * x, total + v);
-        let value = -ln_beta(shape, q) + q * (v / all).ln() + shape * (total / all).ln() - spend.mean.ln();
-        let by = [
-            x * (digamma(shape + q) - digamma(shape) + (total / all).ln()),
-            digamma(shape + q) - digamma(q) + (v / all).ln(),
-            q / v - (shape + q) / all,
-        ];
-        (value, by)
+        let (mut sum, mut by, of_q) = (0.0, [0.0; 3], digamma(q));
+        for (orders, means) in &grouped.0 {
+            // What hangs on the number of orders alone is computed once for all who have so many.
+            let (x, shape) = (f64::from(*orders), p * f64::from(*orders));
+            let (beta, of_shape, of_both) = (ln_beta(shape, q), digamma(shape), digamma(shape + q));
+            for (mean, n) in means {
+                let total = x * mean;
+                let all = total + v;
+                let (from_v, from_total) = ((v / all).ln(), (total / all).ln());
+                sum += n * (q * from_v + shape * from_total - beta - mean.ln());
+                by[0] += n * x * (of_both - of_shape + from_total);
+                by[1] += n * (of_both - of_q + from_v);
+                by[2] += n * (q / v - (shape + q) / all);
+            }
+        }
+        (sum, by)
     }
 
     pub fn log_likelihood(&self, spends: &[Spend]) -> f64 {
-        spends.iter().map(|s| self.spend_likelihood(s).0).sum()
+        self.likelihood(&Grouped::of(spends)).0
     }
 
-    /// From ln p, ln(q − [`Q_MIN`]) and ln v.
+    /// From ln p, ln(q − [`Q_MIN`]) and ln pv: where all prices are one, p runs away and only pv is known.
     fn of_logs(logs: &[f64; 3]) -> GammaGamma {
-        let [p, over, v] = logs.map(f64::exp);
-        GammaGamma { p, q: Q_MIN + over, v }
+        let [p, over, scale] = logs.map(f64::exp);
+        GammaGamma { p, q: Q_MIN + over, v: scale / p }
     }
 
-    fn objective(logs: &[f64; 3], spends: &[Spend]) -> Valued<3> {
+    fn logs(&self) -> [f64; 3] {
+        [self.p, self.q - Q_MIN, self.p * self.v].map(f64::ln)
+    }
+
+    fn objective(logs: &[f64; 3], grouped: &Grouped, people: f64) -> Valued<3> {
         let model = GammaGamma::of_logs(logs);
-        let scale = [model.p, model.q - Q_MIN, model.v];
-        let (mut sum, mut slopes) = (0.0, [0.0; 3]);
-        for spend in spends {
-            let (value, by) = model.spend_likelihood(spend);
-            sum += value;
-            for i in 0..3 {
-                slopes[i] += by[i] * scale[i];
-            }
-        }
-        let people = spends.len().max(1) as f64;
-        (-sum / people, slopes.map(|s| -s / people))
+        let (sum, [by_p, by_q, by_v]) = model.likelihood(grouped);
+        let by = [by_p * model.p - by_v * model.v, by_q * (model.q - Q_MIN), by_v * model.v];
+        (-sum / people, by.map(|slope| -slope / people))
+    }
+}
+
+/// Customers by their number of orders; those of about the same mean value counted together where there are very many.
+struct Grouped(Vec<(u32, Vec<(f64, f64)>)>);
+
+impl Grouped {
+    fn of(spends: &[Spend]) -> Grouped {
+        let alike = |mean: f64| if spends.len() > SPENDERS_APART { (mean.ln() / ALIKE_STEP).floor() as i64 } else { 0 };
+        let mut sorted: Vec<(u32, i64, f64)> = spends.iter().map(|s| (s.orders, alike(s.mean), s.mean)).collect();
+        sorted.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
+        let apart = spends.len() <= SPENDERS_APART;
+        let of_orders = |same: &[(u32, i64, f64)]| {
+            let cells = same.chunk_by(|a, b| if apart { a.2 == b.2 } else { a.1 == b.1 });
+            let cell = |cell: &[(u32, i64, f64)]| {
+                let n = cell.len() as f64;
+                (cell.iter().map(|s| s.2).sum::<f64>() / n, n)
+            };
+            (same[0].0, cells.map(cell).collect())
+        };
+        Grouped(sorted.chunk_by(|a, b| a.0 == b.0).map(of_orders).collect())
     }
 }
 
 /// What the data does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueBoundary {
     /// A few customers spend so much that the mean over everybody hangs on them.
@@ -129,12 +157,12 @@ pub enum NoValue {
 }
 
 /// A model, and how sure its parameters are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValueFit {
     pub model: GammaGamma,
     /// Of [`PARAMETERS`], by the delta method; `None` where the data does not say.
     pub standard_errors: [Option<f64>; 3],
-    /// Of ln p, ln(q − Q_MIN), ln v.
+    /// Of ln p, ln(q − Q_MIN), ln pv.
     covariance: [[f64; 3]; 3],
     pub log_likelihood: f64,
     pub customers: u64,
@@ -148,18 +176,29 @@ pub fn fit(spends: &[Spend]) -> Result<ValueFit, NoValue> {
         return Err(NoValue::TooFew { found: spends.len() });
     }
     let mean = spends.iter().map(|s| s.mean).sum::<f64>() / spends.len() as f64;
-    let start = [2.0, 2.0, mean].map(f64::ln);
     let walls = Walls { low: [1e-3, 1e-4, mean * 1e-9].map(f64::ln), high: [P_MAX, 1e4, mean * 1e6].map(f64::ln) };
-    let objective = |logs: &[f64; 3]| GammaGamma::objective(logs, spends);
-    let found = minimise(start, &walls, objective);
-    let known = curvature(&found, spends.len() as f64, objective);
+    // A large sample is searched from where a part of it ended.
+    let mut start = Start::at([2.0, 2.0, 2.0 * mean].map(f64::ln));
+    if spends.len() > SPENDERS_APART {
+        let scouts: Vec<Spend> = spends.iter().step_by(spends.len().div_ceil(SPENDERS_APART)).copied().collect();
+        let (found, known) = search(start, &walls, &scouts);
+        start = Start::after(found.at, &known.covariance, scouts.len() as f64);
+    }
+    let (found, known) = search(start, &walls, spends);
     let model = GammaGamma::of_logs(&found.at);
-    let scale = [model.p, model.q - Q_MIN, model.v];
+    let [ln_p, ln_q, ln_scale] = known.standard_error;
+    let covariance = known.covariance;
+    // ln v = ln pv − ln p.
+    let ln_v = ln_p.zip(ln_scale).map(|(p, scale)| (p * p + scale * scale - 2.0 * covariance[0][2]).max(0.0).sqrt());
     let boundaries = [(model.q < Q_HEAVY, ValueBoundary::HeavyTail), (model.p > P_LARGE, ValueBoundary::FixedPrice)];
     Ok(ValueFit {
         model,
-        standard_errors: std::array::from_fn(|i| known.standard_error[i].map(|se| se * scale[i])),
-        covariance: known.covariance,
+        standard_errors: [
+            ln_p.map(|se| se * model.p),
+            ln_q.map(|se| se * (model.q - Q_MIN)),
+            ln_v.map(|se| se * model.v),
+        ],
+        covariance,
         log_likelihood: model.log_likelihood(spends),
         customers: spends.len() as u64,
         converged: found.converged,
@@ -167,15 +206,24 @@ pub fn fit(spends: &[Spend]) -> Result<ValueFit, NoValue> {
     })
 }
 
+fn search(start: Start<3>, walls: &Walls<3>, spends: &[Spend]) -> (Minimum<3>, Curvature<3>) {
+    let (grouped, people) = (Grouped::of(spends), spends.len() as f64);
+    let objective = |logs: &[f64; 3]| GammaGamma::objective(logs, &grouped, people);
+    let found = minimise(start, walls, objective);
+    (found, curvature(&found, people, objective))
+}
+
 impl ValueFit {
-    /// [`GammaGamma::expected`] with the 95 % interval that comes from not knowing the parameters exactly.
-    pub fn expected(&self, orders: u32, mean: f64) -> Estimate {
-        let GammaGamma { p, q, v } = self.model;
-        let logs = [p.ln(), (q - Q_MIN).ln(), v.ln()];
-        let error = delta_error(&self.covariance, |by| {
+    /// [`GammaGamma::expected`], and between what the mean of `to_come` further orders will lie: it is not known what the customer's own mean
+    /// is (an inverse gamma of shape q + px, whose logarithm has variance ψ′), a few orders stray from it, and the parameters are estimates.
+    pub fn expected(&self, orders: u32, mean: f64, to_come: f64) -> Estimate {
+        let GammaGamma { p, q, .. } = self.model;
+        let logs = self.model.logs();
+        let parameters = delta_error(&self.covariance, |by| {
             GammaGamma::of_logs(&std::array::from_fn(|i| logs[i] + by[i])).expected(orders, mean).ln()
         });
-        Estimate::by_factor(self.model.expected(orders, mean), error)
+        let own = trigamma(q + p * f64::from(orders)) + trigamma(p * to_come.max(1.0));
+        Estimate::by_factor(self.model.expected(orders, mean), (parameters * parameters + own).sqrt())
     }
 }
 
@@ -255,7 +303,7 @@ mod tests {
         let found = fit(&spends).unwrap();
         assert!(found.converged && found.boundaries == [ValueBoundary::HeavyTail], "{found:?}");
         assert!(found.model.q > 1.0);
-        let one = found.expected(2, 30.0);
+        let one = found.expected(2, 30.0, 1.0);
         assert!(one.value.is_finite() && one.value > 0.0 && one.low <= one.value && one.value <= one.high, "{one:?}");
         assert!(found.model.everybody().is_finite());
     }
@@ -266,7 +314,7 @@ mod tests {
         let found = fit(&spends).unwrap();
         assert!(found.converged && found.boundaries.contains(&ValueBoundary::FixedPrice), "{found:?}");
         close(found.model.expected(3, 25.0), 25.0, 1e-2);
-        let one = found.expected(3, 25.0);
+        let one = found.expected(3, 25.0, 2.0);
         assert!(one.low.is_finite() && one.high.is_finite(), "{one:?}");
     }
 

@@ -10,6 +10,7 @@ pub mod day;
 mod derive;
 mod facts;
 pub mod fields;
+pub mod history;
 mod lifecycle;
 pub mod quantile;
 mod refresh;

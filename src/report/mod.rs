@@ -1,4 +1,4 @@
-//! What a campaign did and what it caused.
+//! What a campaign did and what it caused; and of the shop, its [`cohorts`], its [`flows`] between stages of life, and one [`customer`].
 //!
 //! Reads only: verdicts of the plan, states of the ledger, facts that came back, and the goal reached by those mailed and those withheld.
 //!
@@ -9,6 +9,9 @@
 //!
 //! Read on: [`outcome`] for the goal, [`text()`] for the terminal, [`crate::model::interval`] for the statistics.
 
+pub mod cohorts;
+pub mod customer;
+pub mod flows;
 mod outcome;
 mod text;
 

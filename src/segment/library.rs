@@ -1,7 +1,7 @@
 //! All segments of a project, checked together: names are unique, what they name exists, no segment is made of itself, and what a rule
 //! becomes once its references are written out stays within bounds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::case::Tests;
 use super::evaluate::{CompileError, Compiled};
@@ -237,6 +237,20 @@ impl Library {
     /// All segments by name.
     pub fn iter(&self) -> impl Iterator<Item = &Segment> {
         self.segments.values()
+    }
+
+    /// Whether any of these segments hangs on what models predict, itself or by one that it refers to.
+    pub fn use_scores(&self, names: &[&str]) -> bool {
+        let (mut seen, mut open) = (BTreeSet::new(), names.to_vec());
+        while let Some(name) = open.pop() {
+            let Some(segment) = self.get(name).filter(|_| seen.insert(name)) else { continue };
+            let by_rule = segment.rule.leaves().iter().any(|leaf| leaf.fields().iter().any(|f| f.is_score()));
+            if by_rule || segment.pick.top.as_ref().is_some_and(|top| top.by.is_score()) {
+                return true;
+            }
+            open.extend(segment.rule.references().map(|r| r.name.as_str()));
+        }
+        false
     }
 
     /// Pick segments for one planning instant; the n-th name becomes bit n.

@@ -50,6 +50,7 @@ pub struct Settings {
     /// The share of all customers whom no promotional campaign reaches, 0 to 1.
     pub holdout_global: f64,
     pub lifecycle: Lifecycle,
+    pub models: Models,
     /// Loyalty tiers; `None` when there are none.
     pub loyalty: Option<Loyalty>,
     pub topics: Vec<Topic>,
@@ -155,6 +156,25 @@ impl Default for Lifecycle {
             lost_days: 365,
             returned_days: 30,
         }
+    }
+}
+
+/// How customers are scored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Models {
+    /// What a year's delay takes off the value of an order, 0 to 1.
+    pub discount_yearly: f64,
+    /// What part of an order's value counts in `ltv.12m`, 0 to 1.
+    pub margin: f64,
+    /// By how much scores may be off in the weeks held out, 0 to 1; nothing is refused when absent.
+    pub max_error: Option<f64>,
+    /// Models count nobody for more repeat orders than this; found in the data when absent.
+    pub cap_repeat_orders: Option<u32>,
+}
+
+impl Default for Models {
+    fn default() -> Models {
+        Models { discount_yearly: 0.1, margin: 1.0, max_error: None, cap_repeat_orders: None }
     }
 }
 

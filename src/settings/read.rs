@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 
 use super::contract;
 use super::{
-    Brand, Contract, EnvText, FrequencyCap, Guards, Lifecycle, Links, Loyalty, LoyaltyBy, Sender, ServiceFreeze,
-    Settings, Smtp, SmtpUrl, Source, Topic,
+    Brand, Contract, EnvText, FrequencyCap, Guards, Lifecycle, Links, Loyalty, LoyaltyBy, Models, Sender,
+    ServiceFreeze, Settings, Smtp, SmtpUrl, Source, Topic,
 };
 use crate::address::Address;
 use crate::problem::{Place, Problems};
@@ -46,12 +46,13 @@ pub(super) fn settings(
     let guards = guards(&mut m, problems);
     let holdout_global = holdout(&mut m, problems);
     let lifecycle = lifecycle(&mut m, problems);
+    let models = models(&mut m, problems);
     let loyalty = m.node("loyalty").and_then(|n| loyalty(n, currency.as_deref().unwrap_or("EUR"), problems));
     let topics = topics(&mut m, problems);
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
     let inline = m.node("contract").and_then(|n| Some((contract::read(n, problems)?, n.place.clone())));
-    m.not_supported_yet(&["dkim", "models", "utm", "tracking"], problems);
+    m.not_supported_yet(&["dkim", "utm", "tracking"], problems);
     m.finish(problems);
     let settings = Settings {
         project: project.unwrap_or_default(),
@@ -66,6 +67,7 @@ pub(super) fn settings(
         guards,
         holdout_global,
         lifecycle,
+        models,
         loyalty,
         topics,
         sources,
@@ -373,6 +375,31 @@ fn lifecycle(m: &mut MapReader, problems: &mut Problems) -> Lifecycle {
     }
     l.finish(problems);
     life
+}
+
+/// `{ discount_yearly: 10%, margin: 40%, max_error: 25%, cap_repeat_orders: 200 }`.
+fn models(m: &mut MapReader, problems: &mut Problems) -> Models {
+    let mut models = Models::default();
+    let Some(mut l) = m.map("models", "models", problems) else { return models };
+    if let Some(Share(share)) = l.get("discount_yearly", problems) {
+        models.discount_yearly = share;
+    }
+    if let Some(Share(share)) = l.get("margin", problems) {
+        models.margin = share;
+    }
+    models.max_error = l.get::<Share>("max_error", problems).map(|s| s.0);
+    models.cap_repeat_orders = l.get("cap_repeat_orders", problems);
+    let wrong = [
+        (models.discount_yearly > 0.99, "discount_yearly must be 99 % at most"),
+        (models.margin <= 0.0, "margin must be above 0 %: without any, no customer is worth anything"),
+        (models.max_error == Some(0.0), "max_error must be above 0 %: no forecast is that good"),
+        (models.cap_repeat_orders == Some(0), "cap_repeat_orders must be 1 or more"),
+    ];
+    for (_, message) in wrong.into_iter().filter(|(is, _)| *is) {
+        problems.error("out-of-range", &l.place, format!("models: {message}"));
+    }
+    l.finish(problems);
+    models
 }
 
 /// `{ by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }`.

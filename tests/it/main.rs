@@ -4,6 +4,7 @@ mod ground;
 
 mod docs;
 mod init;
+mod insight;
 mod problems;
 
 mod history;

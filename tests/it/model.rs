@@ -87,7 +87,11 @@ async fn every_buyer_is_scored_and_segments_follow() {
 
         let card = shop.json("model fit", 0).await;
         assert_eq!(card["scored"], BUYERS);
-        let [counts, values] = card["models"].as_array().unwrap().as_slice() else { panic!("{card}") };
+        let [counts, values, bg] = card["models"].as_array().unwrap().as_slice() else { panic!("{card}") };
+        assert_eq!(
+            (&bg["name"], &bg["role"], &counts["role"]),
+            (&"bg_nbd".into(), &"comparison".into(), &"scores".into())
+        );
         assert_eq!(
             (&counts["name"], &counts["time_unit"], &counts["k"]),
             (&"mbg_nbd".into(), &"week".into(), &1.into())
@@ -101,7 +105,10 @@ async fn every_buyer_is_scored_and_segments_follow() {
         let (a, b) = (counts["parameters"]["a"].as_f64().unwrap(), counts["parameters"]["b"].as_f64().unwrap());
         assert!((a / (a + b) - 0.25).abs() < 0.08, "{a} {b}");
         let holdout = &card["holdout"];
-        assert_eq!((&holdout["best"], holdout["accuracy"].as_array().unwrap().len()), (&"model".into(), 4));
+        assert_eq!((&holdout["best"], holdout["accuracy"].as_array().unwrap().len()), (&"model".into(), 5));
+        let covered = holdout["accuracy"][0]["covered"].as_f64().unwrap();
+        assert!((0.8..0.99).contains(&covered), "{holdout}");
+        assert_eq!(holdout["calibration"].as_array().unwrap().len(), 10);
         assert!(holdout["accuracy"][0]["total_error"].as_f64().unwrap().abs() < 0.25, "{holdout}");
         assert_eq!(shop.json("model show", 0).await, card, "what was printed is what is kept");
 
@@ -113,6 +120,7 @@ async fn every_buyer_is_scored_and_segments_follow() {
             assert!(0 <= *little && little <= value && value <= much, "{who}: {little} {value} {much}");
             assert!((0.0..=1.0).contains(alive) && (0.0..=1.0).contains(churn) && 1.0 - churn <= alive + 1e-9, "{who}");
             // 20 to 80, half to one and a half: no order is worth more than 120.00; and many are expected to come again.
+            assert!(few.fract() == 0.0 || few == n, "{who}: a low is a number of orders: {few}");
             assert!(
                 *value as f64 <= n * 12_000.0 && next.is_none_or(|at| at > clock::now() - 3 * DAY),
                 "{who}: {value} {n}"
@@ -140,7 +148,9 @@ async fn every_buyer_is_scored_and_segments_follow() {
             "mbg_nbd, k = 1, time in weeks",
             "gamma_gamma",
             "same as last period",
-            "closest: the model",
+            "closest to each customer: the model",
+            "bg_nbd, k = 1, time in weeks (to compare)",
+            "by tenths of the customers",
         ] {
             assert!(text.contains(wanted), "{wanted}:\n{text}");
         }
@@ -158,7 +168,6 @@ async fn a_shop_too_small_is_refused_with_a_reason_and_a_small_one_told_so() {
         assert!(refused.stderr.contains("days since the last order"), "{}", refused.stderr);
         let db = small.database().await;
         assert!(scores(&db).await.is_empty());
-        db.close().await;
 
         small.write("people.csv", people(90));
         small.write("orders.csv", orders(90));
@@ -168,6 +177,156 @@ async fn a_shop_too_small_is_refused_with_a_reason_and_a_small_one_told_so() {
         assert_eq!((&card["scored"], &card["models"][0]["confidence"]), (&90.into(), &"low".into()));
         let warning = card["models"][0]["warnings"][0].as_str().unwrap();
         assert!(warning.contains("90 buyers are few"), "{warning}");
+        assert!(small.okaeri("model show").await.exits(0).stdout.contains("low confidence"));
+
+        // Most are deleted: too few again. Their scores must not stay as if nothing had happened.
+        assert_eq!(sizes(&small).await.1, 18);
+        for table in ["customer", "customer_order"] {
+            let sql = format!("DELETE FROM {table} WHERE customer_id > $1");
+            db.execute(&sql, okaeri::args!["b3"]).await.unwrap();
+        }
+        small.okaeri("profile --full --quiet").await.exits(0);
+        let refused = small.json("model fit", 2).await;
+        assert!(refused["refused"].as_str().unwrap().contains("too few"), "{refused}");
+        assert_eq!((&refused["scored"], &refused["models"]), (&0.into(), &serde_json::json!([])));
+        assert!(scores(&db).await.is_empty());
+        assert_eq!(sizes(&small).await, (0, 0), "segments of scores are empty again");
+        let shown = small.okaeri("model show").await.exits(2);
+        assert!(shown.stdout.contains("was refused, and all scores were taken back"), "{}", shown.stdout);
+        assert!(shown.stderr.contains("too few for a model"), "{}", shown.stderr);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_orders_after_a_fit_is_scored_anew_with_its_parameters() {
+    each_database(|url| async move {
+        let shop = shop(&url, 150).await;
+        shop.okaeri("model fit --quiet").await;
+        let db = shop.database().await;
+        let before = scores(&db).await;
+        // The one most surely gone comes back today, and somebody new comes.
+        let gone = before.iter().max_by(|a, b| a.8.total_cmp(&b.8)).unwrap();
+        let today = &clock::readable(clock::now(), &jiff::tz::TimeZone::UTC)[..10];
+        let tomorrow = &clock::readable(clock::now() + 3 * DAY, &jiff::tz::TimeZone::UTC)[..10];
+        shop.write("new.csv", "customer_id,email\n美咲,misaki@example.com\nlater,later@example.com\n");
+        let csv = format!(
+            "order_id,customer_id,ordered_at,total\nback,{},{today},30.00\nfirst,美咲,{today},30.00\nnot-yet,later,{tomorrow},1.00\n",
+            gone.0
+        );
+        shop.write("more.csv", csv);
+        shop.okaeri("import customers new.csv --quiet").await.exits(0);
+        shop.okaeri("import orders more.csv --quiet").await.exits(0);
+        let told = shop.json("profile", 0).await;
+        let after = scores(&db).await;
+        assert_eq!(after.len(), before.len() + 1, "nobody is scored by an order of the future");
+        assert_eq!(told["rescored"], 2, "{told}");
+        let of = |id: &str| after.iter().find(|s| s.0 == id).unwrap().clone();
+        assert!(of(&gone.0).8 < gone.8 && of(&gone.0).7 > gone.7, "{gone:?} {:?}", of(&gone.0));
+        assert!(of("美咲").1 > 0.0);
+        let same = |id: &str| *id != gone.0 && id != "美咲";
+        let others = |scored: &[Scored]| scored.iter().filter(|s| same(&s.0)).cloned().collect::<Vec<_>>();
+        assert_eq!(others(&before), others(&after));
+        shop.okaeri("profile --quiet").await.exits(0);
+        assert_eq!(scores(&db).await, after, "nothing changed, nothing is scored");
+        // All orders are taken back: no score is left.
+        db.execute("DELETE FROM customer_order WHERE customer_id = $1", okaeri::args!["美咲"]).await.unwrap();
+        shop.okaeri("profile --full --quiet").await.exits(0);
+        assert_eq!(scores(&db).await.len(), before.len());
+        db.close().await;
+    })
+    .await;
+}
+
+/// Everybody orders once a month, and since half a year every week: nothing in a model that takes rates to be lasting foresees that.
+fn faster() -> String {
+    let mut csv = "order_id,customer_id,ordered_at,total\n".to_owned();
+    for customer in 0..BUYERS {
+        let days = (0..400).filter(|day| (day + customer) % if *day < 200 { 30 } else { 7 } == 0);
+        for day in days {
+            let at = clock::readable(clock::now() - (400 - day as i64) * DAY, &jiff::tz::TimeZone::UTC);
+            writeln!(csv, "{customer}-{day},b{customer},{},25.00", &at[..10]).unwrap();
+        }
+    }
+    csv
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_rule_of_thumb_wins_it_is_what_the_scores_say() {
+    each_database(|url| async move {
+        let shop = shop(&url, 0).await;
+        shop.write("people.csv", people(BUYERS));
+        shop.write("orders.csv", faster());
+        shop.okaeri("import customers people.csv --quiet").await.exits(0);
+        shop.okaeri("import orders orders.csv --quiet").await.exits(0);
+        let card = shop.json("model fit", 0).await;
+        let accuracy = card["holdout"]["accuracy"].as_array().unwrap();
+        let rmse = |name: &str| accuracy.iter().find(|a| a["predictor"] == name).unwrap()["rmse"].as_f64().unwrap();
+        let used = card["used"].as_str().unwrap();
+        assert_eq!(used, "last_period", "{card}");
+        assert!(rmse(used) < rmse("model"), "{card}");
+        assert_eq!(card["models"][0]["role"], "nothing");
+        let text = shop.okaeri("model show").await.exits(0).stdout;
+        assert!(text.contains("THE MODEL LOST") && text.contains("(not used)"), "{text}");
+        let db = shop.database().await;
+        let sql = "SELECT customer_id, orders_90d, alive, churn_90d FROM score";
+        let rows: Vec<(String, f64, Option<f64>, f64)> = db.fetch_all(sql, vec![]).await.unwrap();
+        assert_eq!(rows.len() as u64, BUYERS);
+        for (who, orders, alive, churn) in rows {
+            assert_eq!(alive, None, "a rule knows nothing of that");
+            // 13 weeks of the last period, told of 90 days.
+            assert!((orders - 90.0 / 7.0).abs() < 1.0, "{who}: {orders}");
+            assert!((churn - (-orders).exp()).abs() < 1e-9, "{who}");
+        }
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scores_that_were_too_far_off_and_resellers_are_told() {
+    each_database(|url| async move {
+        let shop = shop(&url, BUYERS).await;
+        let mut csv = "order_id,customer_id,ordered_at,total\n".to_owned();
+        for n in 0..400 {
+            let day = clock::readable(clock::now() - (n + 5) * DAY, &jiff::tz::TimeZone::UTC);
+            writeln!(csv, "wholesale-{n},wholesale,{},9000.00", &day[..10]).unwrap();
+        }
+        shop.write("people.csv", "customer_id,email\nwholesale,buyer@example.com\n");
+        shop.write("more.csv", csv);
+        shop.okaeri("import customers people.csv --quiet").await.exits(0);
+        shop.okaeri("import orders more.csv --quiet").await.exits(0);
+        let card = shop.json("model fit", 0).await;
+        assert_eq!(card["extreme"], serde_json::json!([{ "customer_id": "wholesale", "orders": 400 }]));
+        let warnings = card["models"][0]["warnings"].to_string();
+        assert!(warnings.contains("1 customers with more than"), "{warnings}");
+        assert!(card["models"][1]["warnings"].to_string().contains("mean order is far above"), "{card}");
+        let text = shop.okaeri("model show").await.exits(0).stdout;
+        assert!(text.contains("wholesale (400)"), "{text}");
+
+        let error = card["error"].as_f64().unwrap();
+        assert!(error > 0.01, "{error}");
+        let db = shop.database().await;
+        let value = |id: &'static str| {
+            let db = &db;
+            async move {
+                let row: (i64,) =
+                    db.fetch_one("SELECT ltv_12m FROM score WHERE customer_id = $1", okaeri::args![id]).await.unwrap();
+                row.0
+            }
+        };
+        let gross = value("wholesale").await;
+        let shop =
+            shop.settings("models: { max_error: 1%, margin: 50%, cap_repeat_orders: 1000, discount_yearly: 0% }\n");
+        let shown = shop.okaeri("model show").await.exits(2);
+        assert!(shown.stderr.contains("`models: max_error` allows 1 %"), "{}", shown.stderr);
+        let card = shop.json("model fit", 2).await;
+        assert_eq!((&card["margin"], &card["discount_yearly"]), (&0.5.into(), &0.0.into()));
+        assert_eq!(card["extreme"], serde_json::json!([]), "nobody is above a cap of 1,000");
+        let half = value("wholesale").await;
+        assert!((half as f64 / gross as f64 - 0.52).abs() < 0.1, "{half} of {gross}");
+        db.close().await;
     })
     .await;
 }

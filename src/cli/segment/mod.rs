@@ -102,7 +102,8 @@ fn unknown_segment<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Fail
     Failure::Usage(format!("there is no segment `{name}`\n{remedy}"))
 }
 
-async fn prepare(
+/// Segments by name, ready to be decided.
+pub async fn prepare(
     db: &Db,
     settings: &Settings,
     library: &Library,

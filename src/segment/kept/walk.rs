@@ -1,6 +1,6 @@
 //! The walk over all buckets that decides rules and counts what changed: slice by slice, one transaction each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,16 @@ use super::{HOLD, WORD};
 use crate::args;
 use crate::db::{BUCKETS, Conflict, Db, DbResult, Dialect, Lease, Tx, Value};
 
-/// Buckets of the first slice on SQLite; later ones grow and shrink with how long they take, because others write too.
+/// Buckets of the first slice on SQLite; later ones grow and shrink with how long they take: because others write too, and because what a
+/// slice gathers lies in memory.
 const SLICE_BUCKETS: i64 = 8;
 const SLICE_SHORT: Duration = Duration::from_millis(40);
 const SLICE_LONG: Duration = Duration::from_millis(100);
+/// The same where the time is spent reading, beside which others can write.
+const READING_SHORT: Duration = Duration::from_millis(150);
+const READING_LONG: Duration = Duration::from_millis(500);
+/// Slices that are read at once on SQLite, at most; each takes a core.
+const READERS_MAX: usize = 4;
 /// Buckets of a slice on Postgres, and how many are worked on at once.
 const SLICE_BUCKETS_POSTGRES: i64 = 64;
 const WORKERS_POSTGRES: usize = 3;
@@ -70,6 +76,9 @@ impl Work<'_> {
     pub async fn run(&self, lease: &Lease) -> DbResult<Option<Done>> {
         let next = AtomicI64::new(0);
         let workers = match self.db.dialect() {
+            Dialect::Sqlite if self.reads_apart() => {
+                std::thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX)
+            }
             Dialect::Sqlite => 1,
             Dialect::Postgres => WORKERS_POSTGRES,
         };
@@ -85,9 +94,15 @@ impl Work<'_> {
         Ok(Some(sum))
     }
 
+    /// On SQLite one connection writes while several read: what takes long is read on those, and only what changed is written.
+    fn reads_apart(&self) -> bool {
+        self.is_whole && self.db.dialect() == Dialect::Sqlite
+    }
+
     async fn worker(&self, next: &AtomicI64, lease: &Lease) -> DbResult<Option<Done>> {
         let adapts = self.db.dialect() == Dialect::Sqlite;
         let mut width = if adapts { SLICE_BUCKETS } else { SLICE_BUCKETS_POSTGRES };
+        let (short, long) = if self.reads_apart() { (READING_SHORT, READING_LONG) } else { (SLICE_SHORT, SLICE_LONG) };
         let mut done = Done::default();
         let mut renewed = Instant::now();
         loop {
@@ -105,8 +120,8 @@ impl Work<'_> {
             self.slice_with_retry(first, (first + width - 1).min(BUCKETS - 1), &mut done).await?;
             if adapts {
                 width = match begun.elapsed() {
-                    short if short < SLICE_SHORT => (width * 2).min(BUCKETS),
-                    long if long > SLICE_LONG => (width / 2).max(1),
+                    took if took < short => (width * 2).min(BUCKETS),
+                    took if took > long => (width / 2).max(1),
                     _ => width,
                 };
             }
@@ -132,59 +147,74 @@ impl Work<'_> {
         }
     }
 
-    /// One transaction. It takes its customers out of segment_due *first*: whoever changes one meanwhile waits for us, or is seen.
+    /// It takes its customers out of segment_due *first*: whoever changes one afterwards waits for us, or is seen the next time. Where reading
+    /// goes apart, that is committed before anything is read; cut off in between, all is decided anew, because no rule has an `as_of`.
     async fn slice(&self, first: i64, last: i64, done: &mut Done) -> DbResult<()> {
         let range = || args![first, last];
         let mut tx = self.db.begin().await?;
         let taken = "DELETE FROM segment_due WHERE bucket >= $1 AND bucket <= $2";
-        let mut due = 0;
+        let mut due: Vec<(i64, String)> = Vec::new();
         if self.has_due {
-            let rows: Vec<(i64, String)> =
-                tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
-            due = rows.len();
-            let rows = rows.into_iter().flat_map(|(b, c)| [Value::from(b), Value::from(c)]).collect();
-            tx.insert_rows("segment_now", &["bucket", "customer_id"], rows, Conflict::Keep).await?;
+            due = tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
         } else {
             tx.execute(taken, range()).await?;
         }
-        if due == 0 && !self.is_whole {
-            tx.rollback().await?;
-            return Ok(());
+        if due.is_empty() && !self.is_whole {
+            return tx.rollback().await;
         }
-        done.looked_at = due as u64;
-        let jobs = || self.jobs.iter().filter(|j| due > 0 || j.scope == Scope::Everyone);
+        done.looked_at = due.len() as u64;
+        let has_due = !due.is_empty();
+        let jobs = || self.jobs.iter().filter(|j| has_due || j.scope == Scope::Everyone);
+        let mut found = Vec::new();
+        if self.reads_apart() {
+            tx.commit().await?;
+            for job in jobs().filter(|j| j.scope == Scope::Everyone) {
+                found.push(Found::read(self.db, job, first, last).await?);
+            }
+            tx = self.db.begin().await?;
+        }
+        if has_due {
+            let rows = due.into_iter().flat_map(|(b, c)| [Value::from(b), Value::from(c)]).collect();
+            tx.insert_rows("segment_now", &["bucket", "customer_id"], rows, Conflict::Keep).await?;
+        }
         // What was there is counted before any job writes: those of one word share rows.
         for job in jobs().filter(|j| j.scope == Scope::Due) {
             job.count(&mut tx, first, last, -1, done).await?;
         }
-        for job in jobs() {
+        for found in found {
+            found.write(&mut tx, done).await?;
+        }
+        let in_database = || jobs().filter(|j| j.scope == Scope::Due || !self.reads_apart());
+        for job in in_database() {
             job.decide(&mut tx, first, last).await?;
         }
-        for job in jobs() {
+        for job in in_database() {
             job.count(&mut tx, first, last, 1, done).await?;
         }
-        if let Some(gone) = self.gone(due > 0) {
-            tx.execute(gone, range()).await?;
-        }
-        if due > 0 {
+        self.drop_gone(&mut tx, first, last).await?;
+        if has_due {
             tx.execute("DELETE FROM segment_now WHERE bucket >= $1 AND bucket <= $2", range()).await?;
         }
         tx.commit().await
     }
 
-    /// Drops the rows of customers who have no profile any more.
-    fn gone(&self, has_due: bool) -> Option<&'static str> {
+    /// Drop the rows of customers who have no profile any more.
+    async fn drop_gone(&self, tx: &mut Tx, first: i64, last: i64) -> DbResult<()> {
         if self.is_whole {
-            return Some(
+            let sql =
                 "DELETE FROM segment_bits WHERE bucket >= $1 AND bucket <= $2 AND NOT EXISTS (SELECT 1 FROM profile p
-                 WHERE p.bucket = segment_bits.bucket AND p.customer_id = segment_bits.customer_id)",
-            );
+                       WHERE p.bucket = segment_bits.bucket AND p.customer_id = segment_bits.customer_id)";
+            return tx.execute(sql, args![first, last]).await.map(|_| ());
         }
-        has_due.then_some(
-            "DELETE FROM segment_bits WHERE bucket >= $1 AND bucket <= $2
-             AND EXISTS (SELECT 1 FROM segment_now d WHERE d.bucket = segment_bits.bucket AND d.customer_id = segment_bits.customer_id)
-             AND NOT EXISTS (SELECT 1 FROM profile p WHERE p.bucket = segment_bits.bucket AND p.customer_id = segment_bits.customer_id)",
-        )
+        // Seldom anybody, so each is dropped by name.
+        let sql = "SELECT d.bucket, d.customer_id FROM segment_now d WHERE d.bucket >= $1 AND d.bucket <= $2
+                   AND NOT EXISTS (SELECT 1 FROM profile p WHERE p.bucket = d.bucket AND p.customer_id = d.customer_id)";
+        let gone: Vec<(i64, String)> = tx.fetch_all(sql, args![first, last]).await?;
+        for (bucket, customer_id) in gone {
+            let sql = "DELETE FROM segment_bits WHERE bucket = $1 AND customer_id = $2";
+            tx.execute(sql, args![bucket, customer_id]).await?;
+        }
+        Ok(())
     }
 }
 
@@ -223,6 +253,71 @@ impl Job {
         let rows: Vec<(i64, i64, i64)> = tx.fetch_all(&sql, args![first, last, self.mask, self.word]).await?;
         for (bits, people, revenue) in rows {
             done.add(self.word, bits, sign * people, sign * revenue);
+        }
+        Ok(())
+    }
+}
+
+/// What a job for everybody comes to in a range of buckets, read but not yet written.
+struct Found {
+    word: i64,
+    /// Whose row is to be another: bucket, customer_id, all bits of the word, revenue.
+    changed: Vec<(i64, String, i64, i64)>,
+    /// People and revenue by pattern of bits.
+    patterns: BTreeMap<i64, Size>,
+}
+
+impl Found {
+    async fn read(db: &Db, job: &Job, first: i64, last: i64) -> DbResult<Found> {
+        let mut now: HashMap<(i64, String), (i64, i64)> = HashMap::new();
+        for statement in &job.statements {
+            let sql =
+                format!("SELECT bucket, customer_id, bits, revenue FROM ({}) found WHERE bits <> 0", statement.sql);
+            let rows: Vec<(i64, String, i64, i64)> = db.fetch_all(&sql, statement.values_for(first, last)).await?;
+            for (bucket, customer_id, bits, revenue) in rows {
+                let entry = now.entry((bucket, customer_id)).or_insert((0, revenue));
+                entry.0 |= bits;
+            }
+        }
+        let mut patterns: BTreeMap<i64, Size> = BTreeMap::new();
+        for (bits, revenue) in now.values() {
+            let size = patterns.entry(*bits).or_default();
+            size.people += 1;
+            size.revenue += revenue;
+        }
+        let stored: Vec<(i64, String, i64, i64)> = db
+            .fetch_all(
+                "SELECT bucket, customer_id, bits, revenue FROM segment_bits
+                 WHERE bucket >= $1 AND bucket <= $2 AND word = $3",
+                args![first, last, job.word],
+            )
+            .await?;
+        let mut changed = Vec::new();
+        for (bucket, customer_id, bits, revenue) in stored {
+            let key = (bucket, customer_id);
+            match now.remove(&key) {
+                Some((new, earned)) if new == bits & job.mask && earned == revenue => {}
+                Some((new, earned)) => changed.push((key.0, key.1, (bits & !job.mask) | new, earned)),
+                None if bits & job.mask == 0 => {}
+                None => changed.push((key.0, key.1, bits & !job.mask, revenue)),
+            }
+        }
+        changed.extend(
+            now.into_iter().map(|((bucket, customer_id), (bits, revenue))| (bucket, customer_id, bits, revenue)),
+        );
+        changed.sort_unstable();
+        Ok(Found { word: job.word, changed, patterns })
+    }
+
+    async fn write(self, tx: &mut Tx, done: &mut Done) -> DbResult<()> {
+        let rows = self.changed.into_iter().flat_map(|(bucket, customer_id, bits, revenue)| {
+            [bucket.into(), customer_id.into(), self.word.into(), bits.into(), revenue.into()]
+        });
+        let columns = ["bucket", "customer_id", "word", "bits", "revenue"];
+        let conflict = Conflict::Update { key: &["bucket", "customer_id", "word"] };
+        tx.insert_rows("segment_bits", &columns, rows.collect(), conflict).await?;
+        for (bits, size) in self.patterns {
+            done.add(self.word, bits, size.people, size.revenue);
         }
         Ok(())
     }

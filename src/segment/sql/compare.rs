@@ -61,7 +61,10 @@ impl Writer<'_> {
 
     /// A value as a number; null when it is none.
     pub(super) fn as_number(&self, value: &Expression) -> String {
-        if value.json.is_some() { self.dialect.decimal_of(&value.sql) } else { value.sql.clone() }
+        match &value.json {
+            Some(member) => self.dialect.json_decimal(&member.column, &member.path),
+            None => value.sql.clone(),
+        }
     }
 
     /// A comparison: true or false, never null.
@@ -143,12 +146,17 @@ impl Writer<'_> {
             });
         }
         if !texts.is_empty() {
+            let word = value.json.as_ref().filter(|_| !value.is_date && texts.iter().all(|t| is_word(t)));
+            let text = match word {
+                Some(member) => format!("({})", self.dialect.json_word(&member.column, &member.path)),
+                None => value.sql.clone(),
+            };
             parts.push(if texts.len() > LIST_BINDS_MAX {
                 let list = self.binds.bind(serde_json::to_string(&texts).expect("texts serialise"));
-                self.dialect.in_json_list(&value.sql, &list, false)
+                self.dialect.in_json_list(&text, &list, false)
             } else {
                 let list: Vec<String> = texts.iter().map(|t| self.binds.bind(t)).collect();
-                format!("{} IN ({})", value.sql, list.join(", "))
+                format!("{text} IN ({})", list.join(", "))
             });
         }
         balanced(parts.into_iter().map(|p| format!("({p}) IS TRUE")).collect(), " OR ")
@@ -206,4 +214,9 @@ impl Writer<'_> {
         // The date is computed once, in a subquery of no table.
         format!("((SELECT CASE WHEN {holds} THEN 1 ELSE 0 END FROM (SELECT {number} AS ymd) q_) = 1) IS TRUE")
     }
+}
+
+/// A text that no number, flag, list or object of JSON reads as.
+fn is_word(text: &str) -> bool {
+    text.starts_with(char::is_alphabetic) && text != "true" && text != "false"
 }

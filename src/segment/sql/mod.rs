@@ -86,7 +86,7 @@ pub(super) fn statement_of(
     let bits = balanced(bits, " + ");
     let value = value.map_or(String::new(), |f| format!(", CAST({} AS DOUBLE PRECISION) AS value", f.sql));
     let profile = derived_sql(&resolved.moment, &scope.rows("profile", "p"), &mut w.binds);
-    let mut from = format!("({profile}) p\n JOIN customer c ON c.bucket = p.bucket AND c.customer_id = p.customer_id");
+    let mut from = format!("({profile}) p\n CROSS JOIN customer c");
     let mut join = |subquery: String, alias: &str| {
         from.push_str(&format!(
             "\n LEFT JOIN ({subquery}) {alias}\n   ON {alias}.bucket = p.bucket AND {alias}.customer_id = p.customer_id"
@@ -103,7 +103,7 @@ pub(super) fn statement_of(
     }
     let sql = format!(
         "SELECT p.bucket, p.customer_id, p.revenue, CAST({bits} AS BIGINT) AS bits{value}\n FROM {from}\n \
-         WHERE c.bucket >= $1 AND c.bucket <= $2"
+         WHERE c.bucket >= $1 AND c.bucket <= $2 AND c.bucket = p.bucket AND c.customer_id = p.customer_id"
     );
     let mask = rules.iter().fold(0, |mask, (bit, _)| mask | 1_i64 << bit);
     Statement { sql, values: w.binds.into_values(), mask }

@@ -2,6 +2,7 @@
 
 use super::compare::Expression;
 use super::{RECEIVED_STATES, Scope, Writer};
+use crate::clock::DAY;
 use crate::profile::day::{civil_sql, day_sql};
 use crate::profile::fields::Field;
 use crate::segment::rule::{
@@ -171,9 +172,12 @@ impl Writer<'_> {
             }
         }
         let mut parts = self.of_source(alias, &rows.source);
-        parts.push(self.inside(&table.at(alias), &rows.window));
+        let inside = self.within(&table.at(alias), &rows.window);
+        // What rules most rows out comes first: most orders are placed, but most events are of other names.
+        let at = if table == Table::Orders { 0 } else { parts.len() };
+        parts.splice(at..at, inside);
         parts.extend(self.tests(table, alias, &rows.with));
-        parts.join(" AND ")
+        if parts.is_empty() { "1 = 1".to_owned() } else { parts.join(" AND ") }
     }
 
     /// What makes a row of the table one of the source, beside what [`Writer::from`] asks of every row.
@@ -225,24 +229,44 @@ impl Writer<'_> {
 
     /// A condition: an instant lies in a window; hangs on alias `p` (and `c`) where the window is anchored.
     pub(super) fn inside(&mut self, at: &str, window: &Window) -> String {
+        let mut parts = vec![self.before_now(at)];
+        parts.extend(self.within(at, window));
+        parts.join(" AND ")
+    }
+
+    /// What lies after the planning instant does not count yet.
+    fn before_now(&mut self, at: &str) -> String {
+        format!("{at} < {}", self.binds.bind(self.resolved.moment.as_of + 1))
+    }
+
+    /// The same of instants before the planning instant.
+    fn within(&mut self, at: &str, window: &Window) -> Vec<String> {
         let (from, until) = window.bounds(&self.resolved.moment);
         let mut parts = Vec::new();
         if let Some(from) = from {
             parts.push(format!("{at} >= {}", self.binds.bind(from)));
         }
-        parts.push(format!("{at} < {}", self.binds.bind(until)));
+        if until <= self.resolved.moment.as_of {
+            parts.push(format!("{at} < {}", self.binds.bind(until)));
+        }
         if let Some(Since::Field(field)) = window.since {
             parts.push(format!("({at} >= {}) IS TRUE", field.sql));
         }
         if let Some(DaysAfter { field, from, to }) = window.days_after {
+            // Two days more on either side, to be told apart before the local day is computed.
+            let near = |day: i64| day.saturating_mul(DAY);
+            let (after, before) = (self.binds.bind(near(from - 2)), self.binds.bind(near(to + 2)));
+            let distance = format!("({at} - {})", field.sql);
             let days = format!("({} - {})", self.day_of(at), self.anchor_day(field));
             let (from, to) = (self.binds.bind(from), self.binds.bind(to));
-            parts.push(format!("({days} >= {from} AND {days} <= {to}) IS TRUE"));
+            parts.push(format!(
+                "({distance} >= {after} AND {distance} <= {before} AND {days} >= {from} AND {days} <= {to}) IS TRUE"
+            ));
         }
         if !window.weekdays.is_empty() {
             parts.push(self.on_weekdays(at, &window.weekdays));
         }
-        parts.join(" AND ")
+        parts
     }
 
     /// The local day number of an instant.
@@ -287,7 +311,7 @@ impl Writer<'_> {
     }
 
     /// FROM and WHERE of the rows of a table, and the alias whose key they are grouped by: the outermost loop, so that groups come in order.
-    fn from(&self, table: Table, alias: &str, pass: &Pass) -> (String, String) {
+    fn from(&mut self, table: Table, alias: &str, pass: &Pass) -> (String, String) {
         let mut chain: Vec<(&str, String)> = Vec::new();
         if self.scope == Scope::Due {
             chain.push(("segment_now", "d".to_owned()));
@@ -307,6 +331,7 @@ impl Writer<'_> {
         let range = |a: &str| format!("{a}.bucket >= $1 AND {a}.bucket <= $2");
         let mut conditions: Vec<String> = chain.iter().map(|(_, a)| range(a)).collect();
         conditions.extend(chain.windows(2).map(|pair| same(&pair[1].1, &pair[0].1)));
+        conditions.push(self.before_now(&table.at(alias)));
         let mut beside = String::new();
         match table {
             Table::Lines => conditions.push(format!(
@@ -314,10 +339,10 @@ impl Writer<'_> {
                 counted(&format!("{alias}o"))
             )),
             Table::Messages => {
-                beside = format!(
-                    " JOIN delivery {alias}d ON {alias}d.bucket = {alias}.bucket AND {alias}d.chunk_id = {alias}.chunk_id \
-                     AND {alias}d.seq = {alias}.seq"
-                );
+                beside = format!(" CROSS JOIN delivery {alias}d");
+                conditions.push(format!(
+                    "{alias}d.bucket = {alias}.bucket AND {alias}d.chunk_id = {alias}.chunk_id AND {alias}d.seq = {alias}.seq"
+                ));
                 let states: Vec<String> = RECEIVED_STATES.iter().map(|s| format!("'{s}'")).collect();
                 conditions.push(format!(
                     "{} AND {alias}d.state IN ({})",
