@@ -41,6 +41,9 @@ pub mod audience;
 /// Templates.
 pub mod content;
 
+/// Recommendations.
+pub mod offer;
+
 /// Campaign files.
 pub mod campaign;
 

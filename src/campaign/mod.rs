@@ -4,12 +4,15 @@
 //! this version does not carry out are problems, never ignored.
 
 mod read;
+mod recommend;
 
 use crate::clock::Millis;
+use crate::offer::recommend::Asked;
 use crate::problem::{Place, Problems};
 use crate::settings::Project;
 pub use crate::suppression::Kind;
 use crate::yaml::Span;
+pub use recommend::Recommend;
 
 /// The folder campaigns lie in, relative to the project.
 pub const FOLDER: &str = "campaigns";
@@ -76,6 +79,8 @@ pub struct Step {
     pub template: String,
     /// Where the template is named.
     pub template_place: Place,
+    /// Products for each person.
+    pub recommend: Option<Recommend>,
 }
 
 /// Who is held out, and what counts as success.
@@ -149,6 +154,11 @@ impl Campaign {
             Audience::Everyone => None,
         };
         audience.into_iter().chain(self.exclude.iter().map(String::as_str)).collect()
+    }
+
+    /// What its step recommends.
+    pub fn recommends(&self) -> Option<&Asked> {
+        self.steps.iter().find_map(|s| s.recommend.as_ref()).map(|r| &r.asked)
     }
 
     /// The names of its templates.

@@ -192,12 +192,13 @@ fn steps(m: &mut MapReader, problems: &mut Problems) -> Vec<Step> {
     let mut steps = Vec::new();
     for node in list {
         let Some(mut s) = node.map("a step", problems) else { continue };
-        s.not_supported_yet(&["after", "unless", "only_if", "recommend", "reward", "variants", "at"], problems);
+        s.not_supported_yet(&["after", "unless", "only_if", "reward", "variants", "at"], problems);
         let step = name(&mut s, "step", problems);
         let template = s.require::<String>("template", problems);
+        let recommend = s.node("recommend").and_then(|n| super::recommend::recommend(n, problems));
         if let (Some(name), Some(template)) = (step, template) {
             let template_place = s.node("template").expect("required above").place.clone();
-            steps.push(Step { name, template, template_place });
+            steps.push(Step { name, template, template_place, recommend });
         }
         s.finish(problems);
     }

@@ -38,7 +38,10 @@ fn row(c: &Campaign) -> serde_json::Value {
     json!({
         "campaign": c.name, "title": c.title, "status": c.status.word(), "kind": c.kind.word(), "topic": c.topic,
         "audience": audience(c), "exclude": c.exclude, "priority": c.priority, "file": &*c.place.file,
-        "steps": c.steps.iter().map(|s| json!({ "step": s.name, "template": s.template })).collect::<Vec<_>>(),
+        "steps": c.steps.iter().map(|s| json!({
+            "step": s.name, "template": s.template,
+            "recommend": s.recommend.as_ref().map(|r| json!({ "strategy": r.asked.strategies, "count": r.asked.count })),
+        })).collect::<Vec<_>>(),
         "holdout": c.experiment.holdout, "goal": c.experiment.goal,
     })
 }

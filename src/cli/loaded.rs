@@ -2,7 +2,7 @@
 
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
-use crate::content::{SenderValues, Snapshot, TemplateSet, Wanted};
+use crate::content::{Recommends, SenderValues, Snapshot, TemplateSet, Wanted};
 use crate::db::Db;
 use crate::problem::{Problems, nearest};
 use crate::score;
@@ -101,6 +101,12 @@ impl Loaded {
                     name: s.template.clone(),
                     place: s.template_place.clone(),
                     promotional: c.kind == campaign::Kind::Promotional,
+                    recommends: s.recommend.as_ref().map(|r| Recommends {
+                        // Service mail is owed: it goes out with an empty list too.
+                        at_least: if c.kind == campaign::Kind::Service { 0 } else { r.asked.at_least },
+                        at_most: r.asked.count,
+                        place: r.place.clone(),
+                    }),
                 })
             })
             .collect();

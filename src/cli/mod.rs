@@ -15,6 +15,7 @@ mod plan;
 mod preview;
 mod profile;
 mod queue;
+mod recommend;
 mod report;
 mod schema;
 mod segment;
@@ -95,6 +96,8 @@ enum Verb {
     Schema(schema::SchemaArgs),
     /// Who is in which segment, and why
     Segment(segment::SegmentArgs),
+    /// What each customer might like: learn it, look at it, prove it on the shop's past
+    Recommend(recommend::RecommendArgs),
     /// One customer: their numbers, scores, segments, and what happened
     Customer(customer::CustomerArgs),
     /// The project's campaigns
@@ -314,6 +317,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Model(args) => model::run(&inv, args).await,
         Verb::Schema(args) => schema::run(&inv, args).await,
         Verb::Segment(args) => segment::run(&inv, args).await,
+        Verb::Recommend(args) => recommend::run(&inv, args).await,
         Verb::Customer(args) => customer::run(&inv, args).await,
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,

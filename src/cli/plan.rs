@@ -1,8 +1,9 @@
-//! `okaeri plan CAMPAIGN`: who would get it, who would not and why; every message rendered once; nothing written.
+//! `okaeri plan CAMPAIGN`: who would get it, who would not and why; every message rendered once; no run and no message is written.
 
 use serde_json::json;
 
 use super::loaded::Loaded;
+use super::recommend::{keep_recommendations_fresh, recommendation};
 use super::send::{composer, not_rendered};
 use super::{Exit, Failure, Invocation};
 use crate::address::masked;
@@ -26,6 +27,7 @@ pub async fn run(inv: &Invocation, args: PlanArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&settings.time_zone)?;
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
     let db = inv.open_db(&loaded.project).await?;
+    keep_recommendations_fresh(&db, campaign).await?;
     loaded.scores_hold(inv, &db, campaign).await?;
     let planning =
         Planning::prepare(&db, settings, &loaded.segments, campaign, set.fields_used(), clock.as_of()).await?;
@@ -79,6 +81,7 @@ fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serd
             "customer_id": s.candidate.customer_id,
             "address": s.candidate.email.as_deref().map(masked),
             "locale": s.candidate.locale,
+            "recommend": s.payload.get("recommend"),
         })).collect::<Vec<_>>(),
     })
 }
@@ -110,6 +113,9 @@ fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, w
         let who = c.email.as_deref().map(masked).unwrap_or_default();
         let locale = c.locale.as_deref().unwrap_or("–");
         out.push_str(&format!("    {:<14} {who:<24} {locale}\n", c.customer_id));
+        for item in s.payload["recommend"].as_array().into_iter().flatten() {
+            out.push_str(&format!("      {dim}{}{dim:#}\n", recommendation(item)));
+        }
     }
     if !inv.quiet && tally.of("send") > 0 {
         let name = &campaign.name;

@@ -10,14 +10,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::loaded::Loaded;
+use super::recommend::keep_recommendations_fresh;
 use super::{Exit, Failure, Invocation, sending};
 use crate::address::Address;
 use crate::campaign::{Campaign, Kind, Step};
 use crate::clock;
-use crate::content::{Compiled, FieldSet, sample_person};
+use crate::content::{Compiled, FieldSet, sample_person, sample_recommended};
 use crate::data;
 use crate::delivery::{self, Mail};
 use crate::message::{ComposeError, Composer, MessageFacts};
+use crate::offer::recommend::Asked;
 use crate::plan;
 use crate::problem::Problems;
 use crate::settings::Project;
@@ -78,8 +80,8 @@ pub async fn run(inv: &Invocation, args: PreviewArgs) -> Result<Exit, Failure> {
     let mut previews = Vec::new();
     for step in &campaign.steps {
         let people = match &args.customer {
-            Some(id) => vec![customer(inv, project, set.fields_used(), id).await?],
-            None => invented(&compiled, &step.template, args.locale.as_deref(), project),
+            Some(id) => vec![customer(inv, project, campaign, set.fields_used(), id).await?],
+            None => invented(&compiled, step, args.locale.as_deref(), project),
         };
         for person in people {
             previews.push(preview(&composer, &compiled, project, campaign, step, &person, "")?);
@@ -101,26 +103,48 @@ pub async fn run(inv: &Invocation, args: PreviewArgs) -> Result<Exit, Failure> {
 }
 
 /// An invented person for every language the template is written in, or for the one asked for.
-fn invented(compiled: &Compiled, template: &str, only: Option<&str>, project: &Project) -> Vec<Person> {
+fn invented(compiled: &Compiled, step: &Step, only: Option<&str>, project: &Project) -> Vec<Person> {
     let locales: Vec<String> = match only {
         Some(locale) => vec![locale.to_owned()],
         None => {
             let default = &project.settings.default_locale;
-            compiled.locales(template).map(|l| l.unwrap_or(default).to_owned()).collect()
+            compiled.locales(&step.template).map(|l| l.unwrap_or(default).to_owned()).collect()
         }
     };
-    locales.into_iter().map(|locale| Person { payload: sample_person(&locale), locale }).collect()
+    let person = |locale: String| {
+        let mut payload = sample_person(&locale);
+        if let Some(recommend) = &step.recommend {
+            let Asked { count, strategies, .. } = &recommend.asked;
+            let words: Vec<&str> = strategies.iter().map(|s| s.word()).collect();
+            payload["recommend"] = sample_recommended(&locale, *count, &words);
+        }
+        Person { locale, payload }
+    };
+    locales.into_iter().map(person).collect()
 }
 
 /// A customer's data as a message of theirs would carry it.
-async fn customer(inv: &Invocation, project: &Project, fields: FieldSet, id: &str) -> Result<Person, Failure> {
+async fn customer(
+    inv: &Invocation,
+    project: &Project,
+    campaign: &Campaign,
+    fields: FieldSet,
+    id: &str,
+) -> Result<Person, Failure> {
     let settings = &project.settings;
     let as_of = inv.clock(&settings.time_zone)?.as_of();
     let db = inv.open_db(project).await?;
     let customer = data::load::customer(&db, id).await?.ok_or_else(|| {
         Failure::Usage(format!("there is no customer `{id}`\nleave --customer away to preview with invented people"))
     })?;
-    let mut payload = plan::payload_of(&db, settings, &fields, as_of, id).await?;
+    keep_recommendations_fresh(&db, campaign).await?;
+    let mut payload = plan::payload_of(&db, settings, &fields, campaign.recommends(), as_of, id).await?;
+    if payload["recommend"].as_array().is_some_and(Vec::is_empty) && campaign.kind == Kind::Promotional {
+        return Err(Failure::Usage(format!(
+            "there is nothing to recommend to `{id}`: they would be skipped (no_content)
+`okaeri recommend show --customer {id}` shows what each strategy finds"
+        )));
+    }
     let locale = customer.locale.unwrap_or_else(|| settings.default_locale.clone());
     // A preview reaches nobody: someone without an address can be looked at all the same.
     let email = customer.email.unwrap_or_else(|| "nobody@example.com".to_owned());

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::engine::{FOLDER, RenderError};
 use super::fields::{self, CATALOGUE, Field, NOT_SUPPORTED_YET};
-use super::load::TemplateSet;
-use super::sample::{sample_person, sample_stranger};
+use super::load::{TemplateSet, Wanted};
+use super::sample::{sample_few_recommended, sample_person, sample_recommended, sample_stranger};
 use super::scan;
 use super::snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot};
 use crate::problem::{Place, Problems, Severity, nearest};
@@ -34,8 +34,19 @@ impl TemplateSet {
         sender.base_url = Some(TRIAL_URL.to_owned());
         if let Some(compiled) = Snapshot::take(self, sender).compile_telling(problems) {
             for wanted in &self.wanted {
+                if let Some(recommends) = &wanted.recommends
+                    && !self.uses_recommend(&wanted.name)
+                {
+                    problems
+                        .warning(
+                            "unused-recommend",
+                            &recommends.place,
+                            format!("the template `{}` shows no recommendation", wanted.name),
+                        )
+                        .hint("show them: {% for item in recommend %} … {{ item.name }} … {% endfor %}, or remove `recommend`");
+                }
                 for locale in compiled.locales(&wanted.name).map(|l| l.unwrap_or(&settings.default_locale).to_owned()) {
-                    trial(&compiled, &wanted.name, &locale, wanted.promotional, &fillers, problems);
+                    trial(&compiled, wanted, &locale, &fillers, problems);
                 }
             }
         }
@@ -140,19 +151,17 @@ impl Names<'_> {
 const MISSING_MAX: usize = 40;
 
 /// Render one variant for both samples.
-fn trial(
-    compiled: &Compiled,
-    template: &str,
-    locale: &str,
-    promotional: bool,
-    fillers: &BTreeSet<String>,
-    problems: &mut Problems,
-) {
+fn trial(compiled: &Compiled, wanted: &Wanted, locale: &str, fillers: &BTreeSet<String>, problems: &mut Problems) {
+    let Wanted { name: template, promotional, recommends, .. } = wanted;
+    let promotional = *promotional;
     // Attributes have a type only the data knows: a text, a number or a truth must do.
     let people = [json!("12"), json!(12), json!(true)].map(|filler| {
         let mut person = sample_person(locale);
         for name in fillers {
             person["customer"][name] = filler.clone();
+        }
+        if let Some(recommends) = recommends {
+            person["recommend"] = sample_recommended(locale, recommends.at_most, &["again", "discover", "popular"]);
         }
         person
     });
@@ -160,9 +169,13 @@ fn trial(
     let person = people.iter().find(|p| rendered(p).is_ok()).unwrap_or(&people[0]);
     match rendered(person) {
         Ok(mail) => judge(&mail, &compiled.file(template, locale), promotional, problems),
+        Err(e) if recommends.is_none() && names_recommend(&e) => return tell_undeclared(&e, problems),
         Err(e) => return tell(&e, problems),
     }
     let mut stranger = sample_stranger(locale);
+    if let Some(recommends) = recommends {
+        stranger["recommend"] = sample_few_recommended(recommends.at_least);
+    }
     for _ in 0..MISSING_MAX {
         match rendered(&stranger) {
             Ok(mail) => return judge(&mail, &compiled.file(template, locale), promotional, problems),
@@ -208,6 +221,24 @@ fn render(compiled: &Compiled, template: &str, locale: &str, payload: &Value) ->
             today: payload["today"].as_str().unwrap_or_default(),
         },
     )
+}
+
+fn names_recommend(error: &RenderError) -> bool {
+    error.field.as_deref().is_some_and(|f| f == "recommend" || f.starts_with("recommend."))
+}
+
+/// A template shows recommendations, and a step that uses it has none.
+fn tell_undeclared(error: &RenderError, problems: &mut Problems) {
+    if problems.sorted().iter().any(|p| p.place == error.place && p.code == "undeclared-recommend") {
+        return;
+    }
+    problems
+        .error(
+            "undeclared-recommend",
+            &error.place,
+            "`recommend` is used here, and a step with this template does not say what to recommend",
+        )
+        .hint("in the campaign's step: recommend: { strategy: [again, popular], count: 4 }");
 }
 
 /// A failed trial as a problem; the same line fails for several samples and languages, and is told once.

@@ -18,7 +18,7 @@ const fn plain(name: &'static str) -> Field {
 }
 
 /// Everything a template may name, by its first word.
-pub(super) const CATALOGUE: [Field; 9] = [
+pub(super) const CATALOGUE: [Field; 10] = [
     Field {
         name: "customer",
         fields: &[
@@ -60,6 +60,7 @@ pub(super) const CATALOGUE: [Field; 9] = [
         name: "order",
         fields: &[plain("order_id"), plain("ordered_at"), plain("total"), plain("currency"), plain("lines")],
     },
+    plain("recommend"),
     Field { name: "campaign", fields: &[plain("name"), plain("title")] },
     Field { name: "step", fields: &[plain("name")] },
     Field { name: "links", fields: &[plain("unsubscribe"), plain("preferences")] },
@@ -72,7 +73,7 @@ pub(super) const CATALOGUE: [Field; 9] = [
 ];
 
 /// Words the design gives templates and this version does not.
-pub(super) const NOT_SUPPORTED_YET: [&str; 3] = ["recommend", "reward", "loyalty"];
+pub(super) const NOT_SUPPORTED_YET: [&str; 2] = ["reward", "loyalty"];
 
 /// The accent colour of a shop that names none.
 pub(super) const COLOUR_DEFAULT: &str = "#3b5bdb";

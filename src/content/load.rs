@@ -28,6 +28,28 @@ pub struct Wanted {
     pub promotional: bool,
     /// Where the campaign names it.
     pub place: Place,
+    /// Products in `recommend`, when every step that uses it recommends some.
+    pub recommends: Option<Recommends>,
+}
+
+/// How many products a mail can count on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recommends {
+    pub at_least: usize,
+    pub at_most: usize,
+    /// Where the campaign says so.
+    pub place: Place,
+}
+
+impl Recommends {
+    /// What holds for two steps with the same template.
+    fn of_both(self, other: Recommends) -> Recommends {
+        Recommends {
+            at_least: self.at_least.min(other.at_least),
+            at_most: self.at_most.max(other.at_most),
+            place: self.place,
+        }
+    }
 }
 
 /// One language of a mail.
@@ -58,7 +80,11 @@ impl TemplateSet {
         let mut set = TemplateSet { wanted: Vec::new(), mails: BTreeMap::new(), files: BTreeMap::new() };
         for template in wanted {
             match set.wanted.iter_mut().find(|w| w.name == template.name) {
-                Some(known) => known.promotional |= template.promotional,
+                Some(known) => {
+                    known.promotional |= template.promotional;
+                    let both = known.recommends.take().zip(template.recommends.clone());
+                    known.recommends = both.map(|(a, b)| a.of_both(b));
+                }
                 None => {
                     if let Some(variants) = loader.variants(template) {
                         set.mails.insert(template.name.clone(), variants);
@@ -86,6 +112,25 @@ impl TemplateSet {
             return None;
         }
         Some(set)
+    }
+
+    /// Whether a template, or a file it leads to, names `recommend`. A file with components leads everywhere.
+    pub(super) fn uses_recommend(&self, template: &str) -> bool {
+        let variants = self.mails.get(template).into_iter().flatten();
+        let mut queue: Vec<&str> = variants.flat_map(|v| [Some(&*v.html), v.text.as_deref()]).flatten().collect();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        while let Some(file) = queue.pop() {
+            let Some(text) = self.files.get(file).filter(|_| seen.insert(file)) else { continue };
+            let names = scan::names(text);
+            if names.values.iter().any(|v| v.path.first() == Some(&"recommend")) {
+                return true;
+            }
+            queue.extend(names.templates.iter().map(|(target, _)| *target));
+            if !names.components_used.is_empty() {
+                queue.extend(self.files.keys().map(String::as_str));
+            }
+        }
+        false
     }
 
     /// What the templates use of the data stored with each message.

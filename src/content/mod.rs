@@ -26,8 +26,8 @@ mod snapshot;
 pub use crate::money::minor_digits as exponent;
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
-pub use load::{TemplateSet, Variant, Wanted};
-pub use sample::{sample_person, sample_stranger};
+pub use load::{Recommends, TemplateSet, Variant, Wanted};
+pub use sample::{sample_person, sample_recommended, sample_stranger};
 pub use snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot, SnapshotError};
 
 #[cfg(test)]

@@ -46,6 +46,47 @@ pub fn sample_stranger(locale: &str) -> Value {
     })
 }
 
+/// So many products recommended to the person of whom everything is known, by these strategies in turn.
+pub fn sample_recommended(locale: &str, count: usize, strategies: &[&str]) -> Value {
+    let japanese = locale.to_ascii_lowercase().starts_with("ja");
+    let had = [
+        ("rec-7", "Piano for rainy days", "雨の日のピアノ", "music", 1_900),
+        ("lamp-2", "Paper lamp", "和紙のランプ", "light", 5_400),
+    ];
+    let new = [
+        ("tea-1", "Roasted tea", "ほうじ茶", "tea", 1_250),
+        ("rec-9", "Strings at night", "夜の弦楽", "music", 2_100),
+        ("cup-4", "Small cup", "小さな湯呑", "tea", 1_790),
+    ];
+    let name = |english: &'static str, own: &'static str| if japanese { own } else { english };
+    let recommended = |at: usize| {
+        let strategy_of = |at: usize| strategies[at % strategies.len()];
+        let strategy = strategy_of(at);
+        let again = strategy == "again";
+        let turn = (0..at).filter(|before| (strategy_of(*before) == "again") == again).count();
+        let (sku, english, own, category, price) = if again { had[turn % had.len()] } else { new[turn % new.len()] };
+        let because: Vec<&str> = match strategy {
+            "discover" | "together" => had.iter().map(|(_, english, own, ..)| name(english, own)).collect(),
+            _ => vec![],
+        };
+        json!({
+            "sku": sku, "name": name(english, own), "category": category, "price": price,
+            "url": format!("https://www.example.com/{sku}"), "image": format!("https://www.example.com/{sku}.jpg"),
+            "strategy": strategy, "because": because, "bought": if again { 3 } else { 0 },
+        })
+    };
+    (0..count).map(recommended).collect()
+}
+
+/// So many of which only what every product has is known.
+pub(super) fn sample_few_recommended(count: usize) -> Value {
+    let few = |at: usize| {
+        let sku = format!("sku-{}", at + 1);
+        json!({ "sku": sku, "name": sku, "strategy": "popular", "because": [], "bought": 0 })
+    };
+    (0..count).map(few).collect()
+}
+
 /// The day samples are rendered on.
 const TODAY: &str = "2026-11-24";
 

@@ -27,14 +27,19 @@ fn wanted(name: &str) -> Wanted {
         name: name.into(),
         promotional: true,
         place: Place { file: "campaigns/a.yaml".into(), line: 9, column: 15 },
+        recommends: None,
     }
 }
 
 /// All problems of loading and checking one template.
 fn problems(files: &[(&str, &str)], name: &str) -> String {
+    problems_of(files, &[wanted(name)])
+}
+
+fn problems_of(files: &[(&str, &str)], wanted: &[Wanted]) -> String {
     let (dir, settings) = project(files);
     let mut problems = Problems::new();
-    if let Some(set) = TemplateSet::load(dir.path(), &[wanted(name)], &settings, &mut problems) {
+    if let Some(set) = TemplateSet::load(dir.path(), wanted, &settings, &mut problems) {
         set.check(&settings, None, &mut problems);
     }
     anstream::adapter::strip_str(&problems.to_text()).to_string()
@@ -295,4 +300,48 @@ fn the_sample_shops_mails_have_no_problem_and_render_in_every_language() {
             );
         }
     }
+}
+
+const RECOMMENDING: &str = "Subject: For you\n\n<p>{% for item in recommend %}<a href=\"{{ item.url | default(value=\"https://shop.example.com\") }}\">\
+    {{ item.name }}</a>{% if item.because %} because of {{ item.because | join(sep=\", \") }}{% endif %}{% endfor %}\
+    <a href=\"{{ links.unsubscribe }}\">stop</a> {{ brand.organisation }}</p>";
+
+fn recommending(name: &str, at_least: usize, at_most: usize) -> Wanted {
+    let place = Place { file: "campaigns/a.yaml".into(), line: 10, column: 16 };
+    Wanted { recommends: Some(Recommends { at_least, at_most, place }), ..wanted(name) }
+}
+
+#[test]
+fn recommendations_are_shown_where_they_are_asked_for_and_only_there() {
+    let files = [("templates/a.html", RECOMMENDING)];
+    assert_eq!(problems_of(&files, &[recommending("a", 1, 4)]), "");
+    insta::assert_snapshot!(problems_of(&files, &[wanted("a")]), @r#"
+    templates/a.html:3:19: error: `recommend` is used here, and a step with this template does not say what to recommend [undeclared-recommend]
+        in the campaign's step: recommend: { strategy: [again, popular], count: 4 }
+    1 error and 0 warnings
+    "#);
+    // One of two campaigns with the same template asks for none.
+    assert!(problems_of(&files, &[recommending("a", 1, 4), wanted("a")]).contains("undeclared-recommend"));
+    let plain = "Subject: Hello\n\n<p><a href=\"{{ links.unsubscribe }}\">stop</a></p>";
+    insta::assert_snapshot!(problems_of(&[("templates/a.html", plain)], &[recommending("a", 1, 4)]), @r#"
+    campaigns/a.yaml:10:16: warning: the template `a` shows no recommendation [unused-recommend]
+        show them: {% for item in recommend %} … {{ item.name }} … {% endfor %}, or remove `recommend`
+    0 errors and 1 warning
+    "#);
+}
+
+#[test]
+fn what_a_product_may_lack_and_a_list_may_be_short_of_is_told() {
+    let bare =
+        RECOMMENDING.replace(" | default(value=\"https://shop.example.com\")", "").replace("item.name", "item.nmae");
+    assert!(problems_of(&[("templates/a.html", &bare)], &[recommending("a", 1, 4)]).contains("nmae"));
+    let bare = bare.replace("item.nmae", "item.name");
+    insta::assert_snapshot!(problems_of(&[("templates/a.html", &bare)], &[recommending("a", 1, 4)]), @r#"
+    templates/a.html:3:48: error: `item.url` may be missing [template-fails]
+        give it a default: item.url | default(value="…"), or ask first: {% if item.url %}
+    1 error and 0 warnings
+    "#);
+    let second = RECOMMENDING.replace("<p>", "<p>{{ recommend[1].name }}");
+    assert!(problems_of(&[("templates/a.html", &second)], &[recommending("a", 1, 4)]).contains("template-fails"));
+    assert_eq!(problems_of(&[("templates/a.html", &second)], &[recommending("a", 2, 4)]), "");
 }

@@ -12,6 +12,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("migrations/0001_foundation.sql")),
     (2, "segments", include_str!("migrations/0002_segments.sql")),
     (3, "models", include_str!("migrations/0003_models.sql")),
+    (4, "recommendations", include_str!("migrations/0004_recommendations.sql")),
     (5, "scorers", include_str!("migrations/0005_scorers.sql")),
 ];
 

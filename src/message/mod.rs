@@ -56,7 +56,7 @@ pub struct MessageFacts<'a> {
     /// Left side of the Message-ID.
     pub message_id: &'a str,
     pub address: &'a str,
-    /// `customer`, `profile`, `order`, `today`: the fields its templates use.
+    /// `customer`, `profile`, `order`, `recommend`, `today`: the fields its templates use.
     pub payload: &'a serde_json::Value,
 }
 

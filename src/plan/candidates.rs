@@ -36,6 +36,8 @@ pub struct Candidate {
     pub last_rating_at: Option<Millis>,
     /// Promotional messages in the window of each cap, in the order of the caps.
     pub recent_messages: Vec<i64>,
+    /// The campaign recommends products, and none was found for them.
+    pub nothing_to_recommend: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -153,6 +155,7 @@ fn candidate(row: Row) -> Candidate {
         last_rating: row.last_rating,
         last_rating_at: row.last_rating_at,
         recent_messages: Vec::new(),
+        nothing_to_recommend: false,
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Reason {
     NoConsent,
     ServiceFreeze,
     FrequencyCap,
+    /// Nothing to recommend.
+    NoContent,
     Limit,
     HoldoutGlobal,
     Holdout,
@@ -33,7 +35,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the guards.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::Erased,
         Reason::Suppressed,
         Reason::InvalidAddress,
@@ -42,6 +44,7 @@ impl Reason {
         Reason::NoConsent,
         Reason::ServiceFreeze,
         Reason::FrequencyCap,
+        Reason::NoContent,
         Reason::Limit,
         Reason::HoldoutGlobal,
         Reason::Holdout,
@@ -58,6 +61,7 @@ impl Reason {
             Reason::NoConsent => "no_consent",
             Reason::ServiceFreeze => "service_freeze",
             Reason::FrequencyCap => "frequency_cap",
+            Reason::NoContent => "no_content",
             Reason::Limit => "limit",
             Reason::HoldoutGlobal => "holdout_global",
             Reason::Holdout => "holdout",
@@ -80,6 +84,7 @@ impl Reason {
             Reason::NoConsent => "has not agreed to this topic",
             Reason::ServiceFreeze => "waits for help or was let down lately",
             Reason::FrequencyCap => "had enough mail lately",
+            Reason::NoContent => "there is nothing to recommend to them",
             Reason::Limit => "the run's limit was reached",
             Reason::HoldoutGlobal => "held out of all campaigns, to measure what they cause",
             Reason::Holdout => "held out of this campaign, to measure what it causes",
@@ -169,20 +174,10 @@ fn window_start(span: Span, as_of: Millis, zone: &TimeZone) -> Millis {
 
 /// The verdict for one person. `passed` counts those the limit let through so far, mailed and withheld alike.
 pub fn verdict(rules: &Rules, person: &Candidate, passed: &mut u64) -> Verdict {
-    let impossible = [
-        (person.erased, Reason::Erased),
-        (person.suppressed, Reason::Suppressed),
-        (person.address_key.is_none(), Reason::InvalidAddress),
-        (!person.primary, Reason::DuplicateAddress),
-        (person.already_received, Reason::AlreadyReceived),
-    ];
-    if let Some((_, reason)) = impossible.into_iter().find(|(hit, _)| *hit) {
+    if let Some(reason) = barred(rules, person) {
         return Verdict::Skip(reason);
     }
     let promotional = rules.kind == Kind::Promotional;
-    if promotional && let Some(reason) = unwelcome(rules, person) {
-        return Verdict::Skip(reason);
-    }
     if rules.per_run.is_some_and(|most| *passed >= u64::from(most)) {
         return Verdict::Skip(Reason::Limit);
     }
@@ -195,6 +190,19 @@ pub fn verdict(rules: &Rules, person: &Candidate, passed: &mut u64) -> Verdict {
         return Verdict::Withheld(Reason::Holdout);
     }
     Verdict::Send
+}
+
+/// What bars a person before anything is counted: asked once before there are recommendations, to know whom to look for any.
+pub fn barred(rules: &Rules, person: &Candidate) -> Option<Reason> {
+    let impossible = [
+        (person.erased, Reason::Erased),
+        (person.suppressed, Reason::Suppressed),
+        (person.address_key.is_none(), Reason::InvalidAddress),
+        (!person.primary, Reason::DuplicateAddress),
+        (person.already_received, Reason::AlreadyReceived),
+    ];
+    let hit = impossible.into_iter().find(|(hit, _)| *hit).map(|(_, reason)| reason);
+    hit.or_else(|| if rules.kind == Kind::Promotional { unwelcome(rules, person) } else { None })
 }
 
 /// The guards that only promotions meet.
@@ -211,7 +219,10 @@ fn unwelcome(rules: &Rules, person: &Candidate) -> Option<Reason> {
         return Some(Reason::ServiceFreeze);
     }
     let capped = rules.caps.iter().zip(&person.recent_messages).any(|((most, ..), had)| *had >= i64::from(*most));
-    capped.then_some(Reason::FrequencyCap)
+    if capped {
+        return Some(Reason::FrequencyCap);
+    }
+    person.nothing_to_recommend.then_some(Reason::NoContent)
 }
 
 #[cfg(test)]
@@ -248,7 +259,7 @@ mod tests {
 
     /// Each change makes one guard hit, in their order.
     type Change = fn(&mut Candidate);
-    const CHANGES: [(Reason, Change); 8] = [
+    const CHANGES: [(Reason, Change); 9] = [
         (Reason::Erased, |p| p.erased = true),
         (Reason::Suppressed, |p| p.suppressed = true),
         (Reason::InvalidAddress, |p| p.address_key = None),
@@ -257,6 +268,7 @@ mod tests {
         (Reason::NoConsent, |p| p.consents = false),
         (Reason::ServiceFreeze, |p| p.open_tickets = 1),
         (Reason::FrequencyCap, |p| p.recent_messages = vec![2]),
+        (Reason::NoContent, |p| p.nothing_to_recommend = true),
     ];
 
     #[test]

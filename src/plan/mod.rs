@@ -10,10 +10,13 @@ pub mod guard;
 mod payload;
 mod share;
 
+use std::collections::HashMap;
+
 use crate::campaign::{Audience, Campaign};
 use crate::clock::Millis;
 use crate::content::FieldSet;
 use crate::db::{BUCKETS, Db, DbResult, bucket_of};
+use crate::offer::recommend::{Asked, Recommended, Recommender};
 use crate::profile::Moment;
 use crate::segment::kept::Kept;
 use crate::segment::{self, Prepared};
@@ -35,6 +38,8 @@ pub struct Planning<'a> {
     moment: Moment,
     /// The segments of audience and exclusions, evaluated together; `None` when everyone is meant and nobody excluded.
     segments: Option<Members>,
+    /// When the campaign's step recommends products.
+    recommender: Option<Recommender>,
     fields: FieldSet,
     buckets_per_range: i64,
 }
@@ -66,6 +71,8 @@ impl Members {
 pub struct Decided {
     pub candidate: Candidate,
     pub verdict: Verdict,
+    /// Products for them, when the campaign recommends any.
+    pub recommended: Vec<Recommended>,
 }
 
 impl<'a> Planning<'a> {
@@ -90,6 +97,10 @@ impl<'a> Planning<'a> {
             let excluded = campaign.exclude.iter().fold(0, |mask, name| mask | prepared.mask_of(name));
             Some(Members { prepared, kept: None, audience, excluded })
         };
+        let recommender = match campaign.recommends() {
+            Some(asked) => Some(Recommender::prepare(db, asked.clone(), as_of).await?),
+            None => None,
+        };
         let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await?;
         let buckets_per_range = (RANGE_CUSTOMERS * BUCKETS / customers.max(1)).clamp(1, BUCKETS);
         Ok(Planning {
@@ -99,6 +110,7 @@ impl<'a> Planning<'a> {
             rules: Rules::of(campaign, settings, as_of),
             moment: Moment::at(db, settings, as_of).await?,
             segments,
+            recommender,
             fields,
             buckets_per_range,
         })
@@ -152,32 +164,67 @@ impl<'a> Planning<'a> {
                 )
             }
         };
-        let candidates = candidates::load(db, &self.rules, (first, last), members.as_deref(), this_run).await?;
+        let mut candidates = candidates::load(db, &self.rules, (first, last), members.as_deref(), this_run).await?;
+        let mut recommended = self.recommend(db, &mut candidates).await?;
         Ok(candidates
             .into_iter()
-            .map(|candidate| Decided { verdict: guard::verdict(&self.rules, &candidate, passed), candidate })
+            .enumerate()
+            .map(|(at, candidate)| Decided {
+                verdict: guard::verdict(&self.rules, &candidate, passed),
+                recommended: recommended.remove(&at).unwrap_or_default(),
+                candidate,
+            })
             .collect())
     }
 
+    /// Products for those whom no guard bars so far, by their place; whoever gets none is marked.
+    async fn recommend(&self, db: &Db, candidates: &mut [Candidate]) -> DbResult<HashMap<usize, Vec<Recommended>>> {
+        let Some(recommender) = &self.recommender else { return Ok(HashMap::new()) };
+        let open: Vec<usize> =
+            (0..candidates.len()).filter(|at| guard::barred(&self.rules, &candidates[*at]).is_none()).collect();
+        let people: Vec<(i64, &str)> =
+            open.iter().map(|at| (candidates[*at].bucket, &*candidates[*at].customer_id)).collect();
+        let found = recommender.of_people(db, &people).await?;
+        for (at, found) in open.iter().zip(&found) {
+            candidates[*at].nothing_to_recommend = found.is_empty();
+        }
+        Ok(open.into_iter().zip(found).collect())
+    }
+
     /// What the messages of these people carry: JSON with the fields the templates use, in the order asked.
-    pub async fn payloads(&self, db: &Db, people: &[&Candidate]) -> DbResult<Vec<serde_json::Value>> {
-        payload::build(db, &self.fields, &self.moment, people).await
+    pub async fn payloads(&self, db: &Db, people: &[&Decided]) -> DbResult<Vec<serde_json::Value>> {
+        let candidates: Vec<&Candidate> = people.iter().map(|d| &d.candidate).collect();
+        let mut payloads = payload::build(db, &self.fields, &self.moment, &candidates).await?;
+        if self.recommender.is_some() {
+            for (payload, decided) in payloads.iter_mut().zip(people) {
+                payload::add_recommended(payload, &decided.recommended);
+            }
+        }
+        Ok(payloads)
     }
 }
 
-/// What a message to one customer would carry at an instant: for previews.
+/// What a message to one customer would carry at an instant: for previews. With products `asked` for, `recommend` is among it, and empty when
+/// there is nothing.
 pub async fn payload_of(
     db: &Db,
     settings: &Settings,
     fields: &FieldSet,
+    asked: Option<&Asked>,
     as_of: Millis,
     customer_id: &str,
 ) -> DbResult<serde_json::Value> {
     let moment = Moment::at(db, settings, as_of).await?;
-    let person =
-        Candidate { bucket: bucket_of(customer_id), customer_id: customer_id.to_owned(), ..Candidate::default() };
+    let bucket = bucket_of(customer_id);
+    let person = Candidate { bucket, customer_id: customer_id.to_owned(), ..Candidate::default() };
     let mut payloads = payload::build(db, fields, &moment, &[&person]).await?;
-    Ok(payloads.pop().expect("one payload for one person"))
+    let mut payload = payloads.pop().expect("one payload for one person");
+    if let Some(asked) = asked {
+        let recommender = Recommender::prepare(db, asked.clone(), as_of).await?;
+        let found = recommender.of_people(db, &[(bucket, customer_id)]).await?;
+        payload::add_recommended(&mut payload, &found[0]);
+    }
+    Ok(payload)
 }
 
 /// Why a campaign could not be planned.

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::content::{FieldSet, Used};
 use crate::data::load as data;
 use crate::db::{Db, DbResult};
+use crate::offer::recommend::Recommended;
 use crate::profile::{self, Moment};
 
 /// Fields the message row itself holds; a payload does not repeat them.
@@ -53,6 +54,11 @@ pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &
         }
     }
     Ok(out)
+}
+
+/// Products recommended to the person; an empty list where there are none.
+pub(super) fn add_recommended(payload: &mut Json, recommended: &[Recommended]) {
+    payload["recommend"] = json_of(&recommended);
 }
 
 fn json_of(value: &impl serde::Serialize) -> Json {

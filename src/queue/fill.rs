@@ -147,8 +147,7 @@ impl Filling<'_> {
             }
         }
         let going: Vec<&Decided> = decided.iter().filter(|d| !matches!(d.verdict, Verdict::Skip(_))).collect();
-        let people: Vec<&Candidate> = going.iter().map(|d| &d.candidate).collect();
-        let payloads = self.planning.payloads(db, &people).await?;
+        let payloads = self.planning.payloads(db, &going).await?;
         let mut filled = Filled::default();
         let mut drafts = Vec::with_capacity(going.len());
         for (d, payload) in going.iter().zip(payloads) {

@@ -21,6 +21,8 @@ mod compared;
 
 mod delivery;
 
+mod recommend;
+
 mod report;
 mod web;
 

@@ -39,7 +39,7 @@ async fn statements_of_random_segments_keep_the_rules() {
 }
 
 /// Writes that the whole way cannot do without: what begins the statement, and its table.
-const SEEN: [(&str, &str); 39] = [
+const SEEN: [(&str, &str); 42] = [
     ("INSERT INTO", "customer"),
     ("INSERT INTO", "address"),
     ("DELETE FROM", "address"),
@@ -63,6 +63,9 @@ const SEEN: [(&str, &str); 39] = [
     ("INSERT INTO", "segment_bits"),
     ("INSERT INTO", "segment_due"),
     ("INSERT INTO", "segment_size"),
+    ("INSERT INTO", "recommend_fit"),
+    ("INSERT INTO", "product_sold"),
+    ("INSERT INTO", "product_pair"),
     ("INSERT INTO", "suppression"),
     ("DELETE FROM", "suppression"),
     ("INSERT INTO", "lease"),
@@ -160,7 +163,8 @@ async fn data_comes_in(shop: &Scenario) {
             "order_id,customer_id,ordered_at,total\n{orders}oh,hard,2026-01-02,5.00\nog,greylist,2026-01-02,5.00\n"
         ),
     );
-    let lines: String = (0..12).map(|n| format!("o{n},lamp,1,{}.00\n", 10 + n)).collect();
+    let line = |n: usize| format!("o{n},lamp,1,{}.00\no{n},vase,1,0.00\n", 10 + n);
+    let lines: String = (0..12).map(line).collect();
     shop.write("lines.csv", format!("order_id,sku,quantity,amount\n{lines}"));
     let event = |n: usize, name: &str| {
         format!(
@@ -190,6 +194,9 @@ async fn people_are_looked_at(shop: &Scenario) {
     for line in [
         "profile",
         "profile --full",
+        "recommend fit",
+        "recommend show --customer c03",
+        "recommend backtest --as-of 2026-01-06",
         "segment list",
         "segment show lookers",
         "segment explain lookers --customer c03",

@@ -1,0 +1,176 @@
+//! What was learnt, kept: fitting anew, and reading the newest fit back.
+//!
+//! Cost: a fit reads order lines bucket range by bucket range and stops after [`ROWS_MAX`](super::learn::ROWS_MAX) pairs of a customer and a
+//! product. Buckets are drawn by a hash, so the first so many of them are a fair sample of a shop that is larger. [`renew_if_old`] fits at
+//! most once a day, and not when nothing was imported since.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::bought;
+use super::learn::{Learner, Learnt, Neighbour, Owned, Sold};
+use crate::args;
+use crate::clock::{self, DAY, MINUTE, Millis};
+use crate::db::{BUCKETS, Conflict, Db, DbError, DbResult, Lease, Value};
+use crate::token::random_token;
+
+/// How long the right to fit holds unless it is renewed.
+const HOLD: Millis = 10 * MINUTE;
+/// A fit older than this is renewed when a campaign needs it.
+const FRESH: Millis = DAY;
+/// Products whose neighbours are turned into rows at once.
+const PRODUCTS_AT_ONCE: usize = 500;
+
+/// What a fit learnt from, and how much.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct FitCard {
+    pub fit_id: String,
+    pub fitted_at: Millis,
+    /// Orders until then.
+    pub as_of: Millis,
+    #[serde(skip)]
+    seen: String,
+    /// Learnt from the customers of so many buckets out of 1024; fewer than all only in a very large shop.
+    pub buckets: i64,
+    /// Customers who had bought something.
+    pub customers: i64,
+    pub products: i64,
+    pub pairs: i64,
+}
+
+/// Why nothing was learnt.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError {
+    #[error("another process is learning recommendations")]
+    Busy,
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Learn from all orders until `as_of`, and keep it in place of what was there.
+pub async fn fit(db: &Db, as_of: Millis) -> Result<FitCard, LearnError> {
+    let lease = Lease::take(db, "recommend_fit", HOLD, clock::now()).await?.ok_or(LearnError::Busy)?;
+    let outcome = fit_alone(db, as_of, &lease).await;
+    lease.release(db).await?;
+    outcome
+}
+
+/// Learn when there is no fit, or when it was made more than a day ago and something was imported since. While another process learns, the old fit
+/// is good enough; [`LearnError::Busy`] when there is none.
+///
+/// Real time, whatever instant is planned for: a plan that was tried for next month must not stand in the way of today's mail.
+pub async fn renew_if_old(db: &Db) -> Result<(), LearnError> {
+    let now = clock::now();
+    let old = newest(db).await?;
+    if let Some(card) = &old
+        && (now - card.fitted_at < FRESH || card.seen == seen(db).await?)
+    {
+        return Ok(());
+    }
+    match fit(db, now).await {
+        Err(LearnError::Busy) if old.is_some() => Ok(()),
+        ended => ended.map(|_| ()),
+    }
+}
+
+async fn fit_alone(db: &Db, as_of: Millis, lease: &Lease) -> Result<FitCard, LearnError> {
+    let seen = seen(db).await?;
+    let mut learner = Learner::new(as_of);
+    let mut buckets = 0;
+    for (first, last) in bought::ranges(db).await? {
+        // Real time: the lease must outlive a long read.
+        if !lease.renew(db, clock::now()).await? {
+            return Err(LearnError::Busy);
+        }
+        for rows in bought::by_customer(&bought::of_range(db, (first, last), as_of + 1).await?) {
+            let owned: Vec<Owned> = rows.iter().map(|r| r.owned(learner.id(&r.sku))).collect();
+            learner.take(&owned);
+        }
+        buckets = last + 1;
+        if learner.is_full() {
+            break;
+        }
+    }
+    let customers = learner.customers() as i64;
+    let learnt = learner.finish();
+    let card = FitCard {
+        fit_id: random_token(),
+        fitted_at: clock::now(),
+        as_of,
+        seen,
+        buckets: buckets.min(BUCKETS),
+        customers,
+        products: learnt.sold.len() as i64,
+        pairs: learnt.neighbours.iter().map(|n| n.len() as i64).sum(),
+    };
+    write(db, &learnt, &card).await?;
+    Ok(card)
+}
+
+/// The card of the newest fit; `None` before the first.
+pub async fn newest(db: &Db) -> DbResult<Option<FitCard>> {
+    let sql = "SELECT fit_id, fitted_at, as_of, seen, buckets, customers, products, pairs FROM recommend_fit
+               ORDER BY fitted_at DESC, fit_id LIMIT 1";
+    db.fetch_optional(sql, vec![]).await
+}
+
+/// What the newest fit learnt; nothing before the first.
+pub(super) async fn load(db: &Db) -> DbResult<Learnt> {
+    let sql = "SELECT sku, buyers, recent_buyers, orders FROM product_sold";
+    let sold: Vec<(String, i64, i64, i64)> = db.fetch_all(sql, vec![]).await?;
+    let small = |n: i64| u32::try_from(n).unwrap_or(0);
+    let mut sold: Vec<Sold> = sold
+        .into_iter()
+        .map(|(sku, buyers, recent, orders)| Sold {
+            sku,
+            buyers: small(buyers),
+            recent_buyers: small(recent),
+            orders: small(orders),
+        })
+        .collect();
+    // The order they were learnt in, whatever the engine takes for alphabetical.
+    sold.sort_by(|a, b| b.buyers.cmp(&a.buyers).then_with(|| a.sku.cmp(&b.sku)));
+    let mut neighbours: Vec<Vec<Neighbour>> = vec![Vec::new(); sold.len()];
+    let place: HashMap<&str, u32> = sold.iter().zip(0..).map(|(s, at)| (&*s.sku, at)).collect();
+    let sql = "SELECT sku, other_sku, customers, cosine FROM product_pair";
+    let pairs: Vec<(String, String, i64, f64)> = db.fetch_all(sql, vec![]).await?;
+    for (sku, other, support, cosine) in pairs {
+        // Read beside a fit that has just begun to replace them, a pair may name a product that is no longer there.
+        let (Some(sku), Some(product)) = (place.get(&*sku), place.get(&*other)) else { continue };
+        neighbours[*sku as usize].push(Neighbour { product: *product, support: small(support), cosine });
+    }
+    for near in &mut neighbours {
+        near.sort_by(|a, b| b.cosine.total_cmp(&a.cosine).then(a.product.cmp(&b.product)));
+    }
+    Ok(Learnt { sold, neighbours })
+}
+
+async fn write(db: &Db, learnt: &Learnt, card: &FitCard) -> DbResult<()> {
+    let mut tx = db.begin().await?;
+    for table in ["recommend_fit", "product_sold", "product_pair"] {
+        tx.execute(&format!("DELETE FROM {table}"), vec![]).await?;
+    }
+    let rows: Vec<Value> =
+        learnt.sold.iter().flat_map(|s| args![&s.sku, s.buyers, s.recent_buyers, s.orders]).collect();
+    tx.insert_rows("product_sold", &["sku", "buyers", "recent_buyers", "orders"], rows, Conflict::Keep).await?;
+    for (sold, near) in learnt.sold.chunks(PRODUCTS_AT_ONCE).zip(learnt.neighbours.chunks(PRODUCTS_AT_ONCE)) {
+        let pairs = sold.iter().zip(near).flat_map(|(s, near)| near.iter().map(move |n| (s, n)));
+        let rows: Vec<Value> =
+            pairs.flat_map(|(s, n)| args![&s.sku, &learnt.sold[n.product as usize].sku, n.support, n.cosine]).collect();
+        tx.insert_rows("product_pair", &["sku", "other_sku", "customers", "cosine"], rows, Conflict::Keep).await?;
+    }
+    let columns = ["fit_id", "fitted_at", "as_of", "seen", "buckets", "customers", "products", "pairs"];
+    let c = card;
+    let row = args![&c.fit_id, c.fitted_at, c.as_of, &c.seen, c.buckets, c.customers, c.products, c.pairs];
+    tx.insert_rows("recommend_fit", &columns, row, Conflict::Keep).await?;
+    tx.commit().await
+}
+
+/// What imports had brought: while it is the same, a fit would learn the same. An import that was broken off has brought something too.
+async fn seen(db: &Db) -> DbResult<String> {
+    let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(written_rows), 0) AS BIGINT) FROM import_batch
+               WHERE kind IN ('orders', 'lines') AND (written_rows > 0 OR finished_at IS NULL)";
+    let (batches, rows): (i64, i64) = db.fetch_one(sql, vec![]).await?;
+    Ok(format!("{batches} imports, {rows} rows"))
+}
