@@ -42,6 +42,8 @@ pub const BUCKETS: i64 = 1024;
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections that read a SQLite file beside the one that writes.
 const SQLITE_READERS: u32 = 4;
+/// How often [`retried`] runs a transaction.
+const TRANSACTION_TRIES_MAX: u32 = 5;
 /// Rows that a connection's thread reads ahead of who asked. With the usual 50 a large read wakes one of the two for nearly every row.
 const SQLITE_ROWS_AHEAD: usize = 1_000;
 /// Page cache of the writing connection, in KiB as SQLite wants it (negative). The 2 MB it would take by itself spill in the middle of
@@ -308,6 +310,17 @@ impl Tx {
             Tx::Postgres(tx) => tx.rollback().await?,
         }
         Ok(())
+    }
+}
+
+/// Run what is one transaction, and again when another session got in its way: a few times, since whoever was first is done by then.
+pub async fn retried<T>(mut run: impl AsyncFnMut() -> DbResult<T>) -> DbResult<T> {
+    let mut tries = 1;
+    loop {
+        match run().await {
+            Err(e) if e.is_retryable() && tries < TRANSACTION_TRIES_MAX => tries += 1,
+            ended => return ended,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::refresh_sql::{self, EventNames};
 use super::{Cuts, set_meta};
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{BUCKETS, Conflict, Db, DbResult, Value};
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Value, retried};
 use crate::settings::Settings;
 
 /// Buckets in the first slice; later ones grow and shrink with how long they take.
@@ -21,8 +21,6 @@ const FIRST_SLICE_BUCKETS: i64 = 8;
 const SLICE_SHORT: Duration = Duration::from_millis(30);
 /// … and one longer than this by a narrower one.
 const SLICE_LONG: Duration = Duration::from_millis(80);
-/// How often a slice is tried when another session gets in its way.
-const SLICE_TRIES: u32 = 5;
 /// The entry of table `meta` that says in which zone the stored local days were counted.
 const META_ZONE: &str = "profile_zone";
 
@@ -77,7 +75,7 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
     while let Some(first) = next {
         let last = (first + width - 1).min(BUCKETS - 1);
         let begun = Instant::now();
-        let slice = slice_with_retry(db, scope, &statement, first, last, now).await?;
+        let slice = retried(async || slice(db, scope, &statement, first, last, now).await).await?;
         totals.computed += slice.computed;
         totals.changed += slice.changed;
         totals.dropped += slice.dropped;
@@ -104,24 +102,6 @@ async fn first_bucket(db: &Db, scope: Scope) -> DbResult<Option<i64>> {
         Scope::Dirty => {
             let (first,): (Option<i64>,) = db.fetch_one("SELECT MIN(bucket) FROM dirty", vec![]).await?;
             Ok(first)
-        }
-    }
-}
-
-async fn slice_with_retry(
-    db: &Db,
-    scope: Scope,
-    statement: &str,
-    first: i64,
-    last: i64,
-    now: Millis,
-) -> DbResult<RefreshTotals> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match slice(db, scope, statement, first, last, now).await {
-            Err(e) if e.is_retryable() && tries < SLICE_TRIES => {}
-            ended => return ended,
         }
     }
 }

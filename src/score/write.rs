@@ -7,7 +7,7 @@ use super::ScoreError;
 use super::scorer::{Buyer, COLUMNS, Scorer};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{BUCKETS, Conflict, Db, DbResult, Lease, Tx, Value, bucket_ranges};
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Lease, Tx, Value, bucket_ranges, retried};
 use crate::profile::history::bought;
 
 /// Buckets in one transaction.
@@ -16,8 +16,6 @@ const SLICE_BUCKETS: i64 = 16;
 const ROWS_AT_ONCE: usize = 500;
 /// Buckets in which changed customers are looked for at once.
 const FOLLOWED_BUCKETS: i64 = 256;
-/// How often a slice is tried when another session gets in its way.
-const SLICE_TRIES: u32 = 5;
 
 /// Whoever has a score in the buckets `$1` to `$2` is looked at by the segments again.
 const HAND_OVER: &str = "INSERT INTO segment_due (bucket, customer_id) SELECT bucket, customer_id FROM score
@@ -145,15 +143,4 @@ async fn lately(db: &Db, scorer: &Scorer, first: i64, last: i64) -> DbResult<Has
 /// Hold the right to fit a while longer. Real time: the lease must outlive a long run.
 async fn keep(lease: &Lease, db: &Db) -> Result<(), ScoreError> {
     if lease.renew(db, clock::now()).await? { Ok(()) } else { Err(ScoreError::Busy) }
-}
-
-/// A transaction, tried again when another session got in its way.
-async fn retried<T>(mut run: impl AsyncFnMut() -> DbResult<T>) -> DbResult<T> {
-    let mut tries = 1;
-    loop {
-        match run().await {
-            Err(e) if e.is_retryable() && tries < SLICE_TRIES => tries += 1,
-            ended => return ended,
-        }
-    }
 }

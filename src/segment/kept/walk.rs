@@ -1,4 +1,4 @@
-//! The walk over all buckets that decides rules and counts what changed: slice by slice, one transaction each.
+//! The walk over all buckets that decides rules and counts what changed: slice by slice, written in one transaction each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +10,7 @@ use super::super::evaluate::Size;
 use super::super::sql::{Scope, Statement};
 use super::{HOLD, WORD};
 use crate::args;
-use crate::db::{BUCKETS, Conflict, Db, DbResult, Dialect, Lease, Tx, Value};
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Dialect, Lease, Tx, Value, retried};
 
 /// Buckets of the first slice on SQLite; later ones grow and shrink with how long they take: because others write too, and because what a
 /// slice gathers lies in memory.
@@ -25,8 +25,6 @@ const READERS_MAX: usize = 4;
 /// Buckets of a slice on Postgres, and how many are worked on at once.
 const SLICE_BUCKETS_POSTGRES: i64 = 64;
 const WORKERS_POSTGRES: usize = 3;
-/// How often a slice is tried when another session gets in its way.
-const SLICE_TRIES: u32 = 5;
 
 /// One word's statements and the bits they decide.
 pub(super) struct Job {
@@ -60,6 +58,13 @@ impl Done {
         size.revenue += revenue;
     }
 
+    fn merge(&mut self, part: Done) {
+        self.looked_at += part.looked_at;
+        for ((word, bits), size) in part.patterns {
+            self.add(word, bits, size.people, size.revenue);
+        }
+    }
+
     /// By how much the size of a bit's segment changed.
     pub fn change(&self, bit: i64) -> Size {
         let with =
@@ -86,10 +91,7 @@ impl Work<'_> {
         let mut sum = Done::default();
         for part in parts {
             let Some(part) = part else { return Ok(None) };
-            sum.looked_at += part.looked_at;
-            for ((word, bits), size) in part.patterns {
-                sum.add(word, bits, size.people, size.revenue);
-            }
+            sum.merge(part);
         }
         Ok(Some(sum))
     }
@@ -117,7 +119,10 @@ impl Work<'_> {
                 }
             }
             let begun = Instant::now();
-            self.slice_with_retry(first, (first + width - 1).min(BUCKETS - 1), &mut done).await?;
+            let last = (first + width - 1).min(BUCKETS - 1);
+            // Taken out of segment_due for good, and to be decided however often the slice is tried.
+            let mut taken = Vec::new();
+            done.merge(retried(async || self.slice(first, last, &mut taken).await).await?);
             if adapts {
                 width = match begun.elapsed() {
                     took if took < short => (width * 2).min(BUCKETS),
@@ -128,39 +133,27 @@ impl Work<'_> {
         }
     }
 
-    async fn slice_with_retry(&self, first: i64, last: i64, done: &mut Done) -> DbResult<()> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let mut slice = Done::default();
-            match self.slice(first, last, &mut slice).await {
-                Err(e) if e.is_retryable() && tries < SLICE_TRIES => continue,
-                Err(e) => return Err(e),
-                Ok(()) => {
-                    done.looked_at += slice.looked_at;
-                    for ((word, bits), size) in slice.patterns {
-                        done.add(word, bits, size.people, size.revenue);
-                    }
-                    return Ok(());
-                }
-            }
-        }
-    }
-
     /// It takes its customers out of segment_due *first*: whoever changes one afterwards waits for us, or is seen the next time. Where reading
-    /// goes apart, that is committed before anything is read; cut off in between, all is decided anew, because no rule has an `as_of`.
-    async fn slice(&self, first: i64, last: i64, done: &mut Done) -> DbResult<()> {
+    /// goes apart, that is committed before anything is read, and they are kept in `taken` should the rest fail; cut off in between, all is
+    /// decided anew, because no rule has an `as_of`.
+    async fn slice(&self, first: i64, last: i64, taken: &mut Vec<(i64, String)>) -> DbResult<Done> {
         let range = || args![first, last];
+        let mut done = Done::default();
         let mut tx = self.db.begin().await?;
-        let taken = "DELETE FROM segment_due WHERE bucket >= $1 AND bucket <= $2";
-        let mut due: Vec<(i64, String)> = Vec::new();
+        let take = "DELETE FROM segment_due WHERE bucket >= $1 AND bucket <= $2";
+        let mut due = taken.clone();
         if self.has_due {
-            due = tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
+            let rows: Vec<(i64, String)> =
+                tx.fetch_all(&format!("{take} RETURNING bucket, customer_id"), range()).await?;
+            due.extend(rows);
+            due.sort_unstable();
+            due.dedup();
         } else {
-            tx.execute(taken, range()).await?;
+            tx.execute(take, range()).await?;
         }
         if due.is_empty() && !self.is_whole {
-            return tx.rollback().await;
+            tx.rollback().await?;
+            return Ok(done);
         }
         done.looked_at = due.len() as u64;
         let has_due = !due.is_empty();
@@ -168,6 +161,7 @@ impl Work<'_> {
         let mut found = Vec::new();
         if self.reads_apart() {
             tx.commit().await?;
+            taken.clone_from(&due);
             for job in jobs().filter(|j| j.scope == Scope::Everyone) {
                 found.push(Found::read(self.db, job, first, last).await?);
             }
@@ -179,23 +173,24 @@ impl Work<'_> {
         }
         // What was there is counted before any job writes: those of one word share rows.
         for job in jobs().filter(|j| j.scope == Scope::Due) {
-            job.count(&mut tx, first, last, -1, done).await?;
+            job.count(&mut tx, first, last, -1, &mut done).await?;
         }
         for found in found {
-            found.write(&mut tx, done).await?;
+            found.write(&mut tx, &mut done).await?;
         }
         let in_database = || jobs().filter(|j| j.scope == Scope::Due || !self.reads_apart());
         for job in in_database() {
             job.decide(&mut tx, first, last).await?;
         }
         for job in in_database() {
-            job.count(&mut tx, first, last, 1, done).await?;
+            job.count(&mut tx, first, last, 1, &mut done).await?;
         }
         self.drop_gone(&mut tx, first, last).await?;
         if has_due {
             tx.execute("DELETE FROM segment_now WHERE bucket >= $1 AND bucket <= $2", range()).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(done)
     }
 
     /// Drop the rows of customers who have no profile any more.
@@ -320,5 +315,45 @@ impl Found {
             done.add(self.word, bits, size.people, size.revenue);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::bucket_of;
+
+    #[tokio::test]
+    async fn whoever_was_taken_is_decided_when_the_rest_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("shop.db").display())).await.unwrap();
+        let run = async |sql: &str, args: Vec<Value>| db.execute(sql, args).await.unwrap();
+        for id in ["mia", "jo"] {
+            let sql =
+                "INSERT INTO profile (bucket, customer_id, orders, purchase_days, revenue, open_tickets, computed_at)
+                       VALUES ($1, $2, 1, 1, 500, 0, 0)";
+            run(sql, args![bucket_of(id), id]).await;
+        }
+        run("INSERT INTO segment_due (bucket, customer_id) VALUES ($1, $2)", args![bucket_of("mia"), "mia"]).await;
+        let job = |scope: Scope, mask: i64| {
+            let from = scope.rows("profile", "p");
+            let sql = format!("SELECT p.bucket, p.customer_id, p.revenue, {mask} AS bits FROM {from}");
+            Job { word: 0, scope, mask, statements: vec![Statement { sql, values: args![0_i64, 0_i64], mask }] }
+        };
+        let jobs = [job(Scope::Everyone, 1), job(Scope::Due, 2)];
+        let work = Work { db: &db, jobs: &jobs, is_whole: true, has_due: true };
+        let mut taken = Vec::new();
+
+        run("ALTER TABLE segment_bits RENAME TO elsewhere", vec![]).await;
+        work.slice(0, BUCKETS - 1, &mut taken).await.unwrap_err();
+        run("ALTER TABLE elsewhere RENAME TO segment_bits", vec![]).await;
+        let (due,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM segment_due", vec![]).await.unwrap();
+        assert_eq!(due, 0, "what was taken stays taken");
+
+        let done = work.slice(0, BUCKETS - 1, &mut taken).await.unwrap();
+        let bits: Vec<(String, i64)> =
+            db.fetch_all("SELECT customer_id, bits FROM segment_bits ORDER BY customer_id", vec![]).await.unwrap();
+        assert_eq!(bits, [("jo".to_owned(), 1), ("mia".to_owned(), 3)]);
+        assert_eq!((done.looked_at, done.change(0).people, done.change(1).people), (1, 2, 1));
     }
 }
