@@ -24,8 +24,6 @@ use measure::Verbs;
 use orders::Shop;
 use place::Place;
 
-const SQLITE: &str = "sqlite";
-const ENGINES: [&str; 2] = [SQLITE, "postgres"];
 const CUSTOMERS: usize = 1_000_000;
 /// How many customers order before the last lines.
 const AGAIN: usize = 10_000;
@@ -35,24 +33,7 @@ const NO_SMTP: &str = "smtp://127.0.0.1:1";
 fn main() -> ExitCode {
     let customers = measure::customers(CUSTOMERS);
     let runtime = Runtime::new().expect("a runtime");
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    if let Some(unknown) = words.iter().find(|word| !ENGINES.contains(&word.as_str())) {
-        eprintln!("no engine is called `{unknown}`; name some of: {}", ENGINES.join(", "));
-        return ExitCode::FAILURE;
-    }
-    let mut succeeded = true;
-    for engine in ENGINES.into_iter().filter(|e| words.is_empty() || words.iter().any(|word| word == e)) {
-        let place = match (engine, std::env::var("OKAERI_TEST_POSTGRES")) {
-            (SQLITE, _) => Place::sqlite(),
-            (_, Ok(server)) => Place::postgres(&server),
-            (_, Err(_)) => {
-                println!("\nPostgres is left out: OKAERI_TEST_POSTGRES names no server");
-                continue;
-            }
-        };
-        succeeded &= on(&place, customers, &runtime);
-    }
-    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    place::on_each_engine(|place| on(place, customers, &runtime))
 }
 
 /// Measure on one engine; whether every verb succeeded.

@@ -3,12 +3,38 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use okaeri::db::Db;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+const SQLITE: &str = "sqlite";
+const ENGINES: [&str; 2] = [SQLITE, "postgres"];
+
+/// Measure on the engines that the command line names, or on all; `measure` says whether every verb succeeded. Postgres is left out unless
+/// `OKAERI_TEST_POSTGRES` names a server.
+pub fn on_each_engine(measure: impl Fn(&Place) -> bool) -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let Some(unknown) = words.iter().find(|word| !ENGINES.contains(&word.as_str())) {
+        eprintln!("no engine is called `{unknown}`; name some of: {}", ENGINES.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let mut succeeded = true;
+    for engine in ENGINES.into_iter().filter(|e| words.is_empty() || words.iter().any(|word| word == e)) {
+        let place = match (engine, std::env::var("OKAERI_TEST_POSTGRES")) {
+            (SQLITE, _) => Place::sqlite(),
+            (_, Ok(server)) => Place::postgres(&server),
+            (_, Err(_)) => {
+                println!("\nPostgres is left out: OKAERI_TEST_POSTGRES names no server");
+                continue;
+            }
+        };
+        succeeded &= measure(&place);
+    }
+    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
 
 pub struct Place {
     /// The engine, for people.
