@@ -171,9 +171,8 @@ pub const LIFETIME_VALUES: &[f64] = &[
     9.441679057332887,
 ];
 
-/// Days with orders (counted from 1970-01-01) and what was spent on them, for each customer of a file of the reference data; `None`, with a
-/// line that says so, where the file is not.
-pub fn purchases(file: &str) -> Option<Vec<BTreeMap<i64, f64>>> {
+/// The text of a packed file of the reference data; `None`, with a line that says so, where the file is not.
+pub fn reference_text(file: &str) -> Option<String> {
     let folder = std::env::var("OKAERI_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
     let Ok(opened) = std::fs::File::open(format!("{folder}/{file}")) else {
         eprintln!("not run: {folder}/{file} is not there (OKAERI_DATA names the folder)");
@@ -181,6 +180,13 @@ pub fn purchases(file: &str) -> Option<Vec<BTreeMap<i64, f64>>> {
     };
     let mut text = String::new();
     flate2::read::GzDecoder::new(opened).read_to_string(&mut text).unwrap();
+    Some(text)
+}
+
+/// Days with orders (counted from 1970-01-01) and what was spent on them, for each customer of a file of the reference data; `None`, with a
+/// line that says so, where the file is not.
+pub fn purchases(file: &str) -> Option<Vec<BTreeMap<i64, f64>>> {
+    let text = reference_text(file)?;
     let mut rows = csv::Reader::from_reader(text.as_bytes());
     let head = rows.headers().unwrap().clone();
     let place = |name: &str| head.iter().position(|h| h == name);

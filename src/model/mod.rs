@@ -3,7 +3,7 @@
 pub mod backtest;
 pub mod counts;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod forecast;
 pub mod gates;
 pub mod history;

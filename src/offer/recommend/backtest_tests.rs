@@ -1,10 +1,10 @@
 //! What the backtest measures, by hand and on a real shop.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Read as _;
 
 use super::*;
 use crate::clock::{self, DAY};
+use crate::model::fixtures::reference_text;
 
 #[test]
 fn measures_are_as_computed_by_hand() {
@@ -84,17 +84,7 @@ struct GiftShop {
 
 impl GiftShop {
     fn load() -> Option<GiftShop> {
-        let folder = std::env::var("OKAERI_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
-        let read = |name: &str| {
-            let file = std::fs::File::open(format!("{folder}/{name}")).ok()?;
-            let mut text = String::new();
-            flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-            Some(text)
-        };
-        let (Some(orders), Some(lines)) = (read("ukretail_orders.csv.gz"), read("ukretail_lines.csv.gz")) else {
-            eprintln!("not run: {folder}/ukretail_lines.csv.gz is not there (OKAERI_DATA names the folder)");
-            return None;
-        };
+        let (orders, lines) = (reference_text("ukretail_orders.csv.gz")?, reference_text("ukretail_lines.csv.gz")?);
         let rows = |text: &str| -> Vec<Vec<String>> {
             text.lines().skip(1).map(|l| l.split(',').map(str::to_owned).collect()).collect()
         };
