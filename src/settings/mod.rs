@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod env;
+mod people;
 mod read;
 mod smtp;
 
