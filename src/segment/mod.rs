@@ -11,6 +11,7 @@
 pub mod case;
 mod check;
 pub mod compare;
+mod comparison;
 mod decide;
 pub mod draw;
 mod edges;
