@@ -22,8 +22,8 @@ const READING_SHORT: Duration = Duration::from_millis(150);
 const READING_LONG: Duration = Duration::from_millis(500);
 /// Slices that are read at once on SQLite, at most; each takes a core.
 const READERS_MAX: usize = 4;
-/// Buckets of a slice on Postgres, and how many are worked on at once.
-const SLICE_BUCKETS_POSTGRES: i64 = 64;
+/// Buckets of a slice on Postgres, and how many are worked on at once. The lease is renewed between slices, so none may take long.
+const SLICE_BUCKETS_POSTGRES: i64 = 16;
 const WORKERS_POSTGRES: usize = 3;
 
 /// One word's statements and the bits they decide.
@@ -179,6 +179,9 @@ impl Work<'_> {
             found.write(&mut tx, &mut done).await?;
         }
         let in_database = || jobs().filter(|j| j.scope == Scope::Due || !self.reads_apart());
+        if self.is_whole {
+            tx.expect_many_rows().await?;
+        }
         for job in in_database() {
             job.decide(&mut tx, first, last).await?;
         }
