@@ -13,7 +13,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## run every test, on SQLite and on a private PostgreSQL (installed when missing)
-	@.ci/install-missing compiler postgres
+	@.ci/install-missing compiler postgres dkim
 	.ci/with-postgres $(CARGO) test $(CARGO_FLAGS) $(TESTS)
 
 check: ## formatting and lints

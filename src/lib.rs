@@ -3,9 +3,10 @@
 //! The rooms, in the order the data walks; a room imports only rooms above it.
 //! `docs/flow.md` tells the same as a story.
 
-// The ground: time, mistakes, names, files.
+// The ground: time, mistakes, names, keys, files.
 pub mod address;
 pub mod clock;
+pub mod dkim;
 pub mod money;
 pub mod problem;
 pub mod token;
@@ -67,6 +68,9 @@ pub mod report;
 
 /// Unsubscribe and preferences.
 pub mod web;
+
+/// What stands between a project and the inbox.
+pub mod doctor;
 
 /// The outside world for demo, previews and tests: imports no other room, and only `cli` and tests import it.
 pub mod catcher;

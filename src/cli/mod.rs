@@ -7,6 +7,8 @@ mod catch;
 mod check;
 mod customer;
 pub mod demo;
+mod dkim;
+mod doctor;
 mod import;
 mod init;
 mod loaded;
@@ -108,6 +110,10 @@ enum Verb {
     Preview(preview::PreviewArgs),
     /// Keep mail on this machine instead of delivering it, to try a campaign out
     Catch(catch::CatchArgs),
+    /// Look for whatever keeps mail from going out or from arriving: settings, database, mail server, DNS
+    Doctor(doctor::DoctorArgs),
+    /// Make keys that sign mail, and the DNS records that publish them
+    Dkim(dkim::DkimArgs),
     /// Plan a campaign and deliver it
     Send(send::SendArgs),
     /// Deliver everything that is due
@@ -135,6 +141,8 @@ pub enum Exit {
     Unknown,
     /// 4: stopped by the breaker.
     Breaker,
+    /// 5: what was asked about could not be reached.
+    Unavailable,
     /// 75: work remains (EX_TEMPFAIL); run again later.
     WorkRemains,
 }
@@ -159,6 +167,7 @@ impl Exit {
             Exit::Problems => 2,
             Exit::Unknown => 3,
             Exit::Breaker => 4,
+            Exit::Unavailable => 5,
             Exit::WorkRemains => 75,
         }
     }
@@ -323,6 +332,8 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Plan(args) => plan::run(&inv, args).await,
         Verb::Preview(args) => preview::run(&inv, args).await,
         Verb::Catch(args) => catch::run(&inv, args).await,
+        Verb::Doctor(args) => doctor::run(&inv, args).await,
+        Verb::Dkim(args) => dkim::run(&inv, args).await,
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,

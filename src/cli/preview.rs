@@ -248,8 +248,11 @@ async fn send_test(
     let marked = preview(&composer, compiled, project, campaign, step, &person, "[Test] ")?;
     let server = sending::server(project)?;
     sending::refuse_moved_clock(inv.clock(&project.settings.time_zone)?, &server)?;
-    let from = compiled.sender.from.clone();
-    let mail = Mail { envelope_from: from, envelope_to: to.to_string(), bytes: marked.message };
+    let bytes = match sending::signer(project)? {
+        Some(signer) => signer.sign(&marked.message, clock::now()).map_err(|e| Failure::Environment(e.to_string()))?,
+        None => marked.message,
+    };
+    let mail = Mail { envelope_from: compiled.sender.from.clone(), envelope_to: to.to_string(), bytes };
     let reply = delivery::send_copy(&server, &mail).await;
     reply.map(|r| r.line()).map_err(|why| Failure::Environment(format!("{}: {why}", server.url())))
 }

@@ -41,13 +41,15 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&loaded.project.settings.time_zone)?;
     let server = sending::server(&loaded.project)?;
     sending::refuse_moved_clock(clock, &server)?;
+    let signer = sending::signer(&loaded.project)?;
     let db = inv.open_db(&loaded.project).await?;
     let enlisted = enlist(inv, &loaded, &db, campaign, args.slot, clock).await?;
     let sent = match enlisted.run.state() {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
             let drained =
-                sending::drain(inv, &loaded.project, &db, server, Some(enlisted.run.run_id.clone()), waiting).await?;
+                sending::drain(inv, &loaded.project, &db, (server, signer), Some(enlisted.run.run_id.clone()), waiting)
+                    .await?;
             Some(drained)
         }
         _ => None,

@@ -15,11 +15,13 @@ use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
 use crate::delivery::{self, Compose, DeliveryLock, Ended, Mail, OpenComposer, Options, Server, Totals};
+use crate::dkim::{Identity, PrivateKey, Signer};
 use crate::message::{Composer, MessageFacts};
 use crate::money::grouped;
+use crate::problem::Problems;
 use crate::queue::lease::Queued;
 use crate::queue::{run, status};
-use crate::settings::{Project, SmtpUrl};
+use crate::settings::{Dkim, DkimKey, Project, SmtpUrl};
 use crate::suppression::Kind;
 use crate::token::Tokens;
 
@@ -34,6 +36,41 @@ pub fn server(project: &Project) -> Result<Server, Failure> {
     let hello = settings.sender.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
     let ca_file = settings.smtp.ca_file.as_ref().map(|f| project.dir.join(f));
     Server::new(url, ca_file.as_deref(), hello).map_err(Failure::Usage)
+}
+
+/// What signs the project's mail, with every key read and tried; `None` when the settings name none.
+pub fn signer(project: &Project) -> Result<Option<Arc<Signer>>, Failure> {
+    let mut problems = Problems::new();
+    let mut keys = Vec::new();
+    for entry in &project.settings.dkim {
+        match private_key(project, entry) {
+            Ok(key) => {
+                let identity = Identity { domain: entry.domain.clone(), selector: entry.selector.clone() };
+                keys.push((identity, key));
+            }
+            Err(why) => {
+                problems
+                    .error("no-dkim-key", &entry.place, format!("the DKIM key of selector `{}` {why}", entry.selector))
+                    .hint("bring the key here, or take the entry away; nothing leaves half-signed");
+            }
+        }
+    }
+    if problems.has_errors() {
+        return Err(Failure::Problems(problems));
+    }
+    Ok(Signer::new(keys).map(Arc::new))
+}
+
+/// The private key of an entry of `dkim:`; else the end of the sentence "the key …".
+pub fn private_key(project: &Project, entry: &Dkim) -> Result<PrivateKey, String> {
+    let text = match &entry.key {
+        DkimKey::Environment(text) => {
+            text.require("DKIM").map_err(|e| format!("is not there: {} is not set", e.variable))?.to_owned()
+        }
+        DkimKey::File(path) => std::fs::read_to_string(project.dir.join(path))
+            .map_err(|e| format!("cannot be read from {}: {e}", path.display()))?,
+    };
+    PrivateKey::parse(&text).map_err(|e| e.to_string())
 }
 
 /// Refuse to send at a moved time, except to this machine itself.
@@ -173,7 +210,7 @@ pub async fn drain(
     inv: &Invocation,
     project: &Project,
     db: &Db,
-    server: Server,
+    (server, signer): (Server, Option<Arc<Signer>>),
     run_id: Option<String>,
     expected: u64,
 ) -> Result<Drained, Failure> {
@@ -184,6 +221,7 @@ pub async fn drain(
         server: Arc::new(server),
         connections: project.settings.smtp.connections,
         open_composer: composers(db.clone(), tokens(project)?),
+        signer,
         stop: stop_signal(),
         progress: bar.clone().map(|bar| {
             let told: delivery::Progress =

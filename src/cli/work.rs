@@ -11,8 +11,9 @@ pub async fn run(inv: &Invocation, _args: WorkArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&project.settings.time_zone)?;
     let server = sending::server(&project)?;
     sending::refuse_moved_clock(clock, &server)?;
+    let signer = sending::signer(&project)?;
     let db = inv.open_db(&project).await?;
-    let drained = sending::drain(inv, &project, &db, server, None, 0).await?;
+    let drained = sending::drain(inv, &project, &db, (server, signer), None, 0).await?;
     inv.print(|| drained.json(), || drained.text(&project.settings.time_zone));
     drained.exit()
 }

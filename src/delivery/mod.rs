@@ -10,6 +10,7 @@ pub mod conversation;
 mod feed;
 mod lock;
 pub mod replies;
+mod signing;
 mod tls;
 mod wire;
 mod worker;
@@ -21,15 +22,18 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-pub use conversation::{Conversation, Server};
+pub use conversation::{Conversation, OpenError, Server};
 pub use lock::DeliveryLock;
+pub use replies::Stage;
 
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbError};
+use crate::dkim::Signer;
 use crate::queue::lease::Queued;
 use crate::queue::ledger::{Ledger, Stopped};
 use crate::queue::rescue;
 use crate::suppression::Kind;
+use signing::Signing;
 
 /// Attempts to reach the server before the work is given up for this invocation.
 const CONNECT_FAILURES_MAX: u64 = 5;
@@ -69,6 +73,8 @@ pub struct Options {
     pub server: Arc<Server>,
     pub connections: u32,
     pub open_composer: OpenComposer,
+    /// Signs every mail with DKIM; without it mail leaves unsigned.
+    pub signer: Option<Arc<Signer>>,
     /// Turns true when the process is asked to stop.
     pub stop: watch::Receiver<bool>,
     /// Called now and then with the totals so far.
@@ -137,6 +143,7 @@ struct Shared {
     db: Db,
     ledger: Ledger,
     server: Arc<Server>,
+    signing: Option<Signing>,
     counters: Counters,
     stop: watch::Receiver<bool>,
     /// Set once, by whoever finds that the drain cannot go on.
@@ -171,6 +178,7 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
         db: db.clone(),
         ledger: Ledger::start(db.clone()),
         server: options.server,
+        signing: options.signer.map(Signing::new),
         counters: Counters::default(),
         stop: options.stop,
         ended,

@@ -58,7 +58,7 @@ impl Worker {
             return self.settle(work, None, attempt_no, outcome).await;
         }
         let date_at = work.queued.date_at.unwrap_or(now);
-        let mail = match work.composer.compose(&work.queued, date_at) {
+        let mail = match self.prepare(&work, date_at).await {
             Ok(mail) => mail,
             Err(why) => return self.cannot_compose(&work, why).await,
         };
@@ -83,6 +83,15 @@ impl Worker {
                     replies::broken(stage, &why, attempt_no, clock::now(), work.composer.expires_at(), spread());
                 self.settle(work, None, attempt_no, outcome).await;
             }
+        }
+    }
+
+    /// The mail as it will leave. Composing takes microseconds and is done here; signing takes longer and is done elsewhere.
+    async fn prepare(&self, work: &Work, date_at: clock::Millis) -> Result<Mail, String> {
+        let mail = work.composer.compose(&work.queued, date_at)?;
+        match &self.shared.signing {
+            Some(signing) => signing.sign(mail, date_at).await,
+            None => Ok(mail),
         }
     }
 

@@ -21,7 +21,7 @@ mod header;
 mod mime;
 mod wire;
 
-pub use wire::WireFault;
+pub use wire::{WireFault, check as check_wire};
 
 use std::sync::Arc;
 

@@ -4,12 +4,14 @@
 //! used, so that `okaeri check` works where no secret is at hand.
 
 pub mod contract;
+mod dkim;
 pub mod env;
 mod people;
 mod read;
 mod smtp;
 
 pub use contract::{Contract, PropertyType};
+pub use dkim::{Dkim, DkimKey};
 pub use env::{EnvText, NotSet};
 pub use smtp::{SmtpUrl, Tls};
 
@@ -46,6 +48,8 @@ pub struct Settings {
     pub sender: Sender,
     pub brand: Brand,
     pub smtp: Smtp,
+    /// The keys that sign all mail; empty when it leaves unsigned.
+    pub dkim: Vec<Dkim>,
     pub links: Links,
     pub guards: Guards,
     /// The share of all customers whom no promotional campaign reaches, 0 to 1.
@@ -295,6 +299,18 @@ impl Settings {
     /// The display name of the sender, or the project's name.
     pub fn sender_name(&self) -> &str {
         self.sender.name.as_deref().unwrap_or(&self.project)
+    }
+
+    /// The domain of the From header, as the DNS has it.
+    pub fn from_domain(&self) -> String {
+        let domain = self.sender.from.rsplit_once('@').map_or("", |(_, domain)| domain);
+        idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_owned())
+    }
+
+    /// The domain of return paths, as the DNS has it: what SPF is asked of, and where bounces go.
+    pub fn envelope_domain(&self) -> String {
+        let domain = self.sender.bounce_domain.as_deref();
+        domain.and_then(|d| idna::domain_to_ascii(d).ok()).unwrap_or_else(|| self.from_domain())
     }
 
     /// Whether a topic of this name exists.

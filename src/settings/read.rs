@@ -4,6 +4,7 @@
 use jiff::tz::TimeZone;
 
 use super::contract;
+use super::dkim::dkim;
 use super::people::{check_caps, guards, holdout, lifecycle, loyalty, models};
 use super::{Brand, Contract, EnvText, Links, Sender, Settings, Smtp, SmtpUrl, Source, Topic};
 use crate::address::Address;
@@ -19,7 +20,7 @@ const COMPLIANCE: [&str; 4] = ["eu", "us", "ca", "jp"];
 /// The kinds of data a source can bring.
 const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
 
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The settings as far as they can be read; what is wrong is among `problems`, and a plain value stands in for it. An inline data
 /// contract comes with its place, because there may be a file that says the same.
@@ -39,6 +40,7 @@ pub(super) fn settings(
     let sender = sender(&mut m, problems);
     let brand = brand(&mut m, problems);
     let smtp = smtp(&mut m, lookup, problems);
+    let dkim = dkim(&mut m, sender.as_ref().map(|s| s.from.as_str()), lookup, problems);
     let links = links(&mut m, lookup, problems);
     compliance(&mut m, problems);
     let guards = guards(&mut m, problems);
@@ -50,7 +52,7 @@ pub(super) fn settings(
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
     let inline = m.node("contract").and_then(|n| Some((contract::read(n, problems)?, n.place.clone())));
-    m.not_supported_yet(&["dkim", "utm", "tracking"], problems);
+    m.not_supported_yet(&["utm", "tracking"], problems);
     m.finish(problems);
     let settings = Settings {
         project: project.unwrap_or_default(),
@@ -61,6 +63,7 @@ pub(super) fn settings(
         sender: sender.unwrap_or_default(),
         brand,
         smtp,
+        dkim,
         links,
         guards,
         holdout_global,
@@ -74,7 +77,12 @@ pub(super) fn settings(
     Some((settings, inline))
 }
 
-fn env_text(m: &mut MapReader, key: &'static str, lookup: Lookup, problems: &mut Problems) -> Option<(EnvText, Place)> {
+pub(super) fn env_text(
+    m: &mut MapReader,
+    key: &'static str,
+    lookup: Lookup,
+    problems: &mut Problems,
+) -> Option<(EnvText, Place)> {
     let node = m.node(key)?;
     filled(node, key, lookup, problems).map(|t| (t, node.place.clone()))
 }
@@ -390,12 +398,54 @@ mod tests {
             RFC 8058 §3.1
         okaeri.yaml:11:11: error: a secret in the settings file [literal-secret]
             keep it in the environment: secret: ${OKAERI_SECRET}
-        okaeri.yaml:12:1: error: `dkim` is not supported yet [not-supported-yet]
-            remove it for now; nothing is ignored in silence
+        okaeri.yaml:12:7: error: a DKIM key needs `key: ${NAME}` or `key_file: PATH` [missing-key]
+            make one with `okaeri dkim key FILE`
+        okaeri.yaml:12:7: error: a DKIM key needs `selector`: text [missing-key]
         okaeri.yaml:13:20: error: `global` must be a share such as 10%, not the text "200%" [wrong-type]
         okaeri.yaml:15:13: error: `import` cannot be `costumers` [unknown-word]
             one of: customers, consents, products, orders, lines, events, suppressions
-        11 errors and 0 warnings
+        12 errors and 0 warnings
+        "#);
+    }
+
+    #[test]
+    fn dkim_keys_come_from_elsewhere() {
+        let key = "MC4CAQAwBQYDK2VwBCIEICvSrIllVpVqYHlHJCkxO3kbRmbrJ6fSojjnkAlVveHX";
+        let entry = |text: &str, env: &[(&str, &str)]| load(&format!("{SMALL}dkim: {text}\n"), env);
+        let one = entry("{ selector: s1, key: \"${KEY}\" }", &[("KEY", key)]).0.unwrap();
+        assert_eq!((one.dkim[0].selector.as_str(), one.dkim[0].domain.as_str()), ("s1", "example.com"));
+        let two = entry(
+            "[{ selector: s1, key: \"${KEY}\" }, { selector: s2, domain: Bücher.example, key_file: a.pem }]",
+            &[],
+        );
+        let two = two.0.unwrap_or_else(|| panic!("{}", two.1)).dkim;
+        assert_eq!(two[1].domain, "xn--bcher-kva.example");
+        let (settings, problems) = load(
+            &format!(
+                "{SMALL}dkim:\n  - {{ selector: s1, key: {key} }}\n  - {{ selector: s1, key: \"${{BAD}}\" }}\n  - {{ selector: a b, key_file: a.pem }}\n  \
+                 - {{ selector: s2, domain: a;b, key_file: a.pem, key: \"${{KEY}}\" }}\n  - {{ selector: s3 }}\n  \
+                 - {{ selector: s4, key_file: a.pem }}\n  - {{ selector: s4, key_file: b.pem }}\n"
+            ),
+            &[("KEY", key), ("BAD", "hunter2")],
+        );
+        assert!(settings.is_none());
+        insta::assert_snapshot!(problems, @r#"
+        okaeri.yaml:4:3: error: `dkim` has 7 keys; at most 4 [out-of-range]
+        okaeri.yaml:4:26: error: a private key in the settings file [literal-secret]
+            keep it in the environment (key: ${DKIM_KEY}) or in a file outside git (key_file: PATH)
+        okaeri.yaml:5:26: error: the DKIM key is not a private key: neither PEM nor base64 of PKCS #8 or PKCS #1 [bad-key]
+            make one with `okaeri dkim key FILE`
+        okaeri.yaml:6:17: error: `selector` cannot be `a b` [bad-name]
+            letters, digits and `-`, with dots between: mail2026, shop.example.com
+        okaeri.yaml:7:29: error: `domain` cannot be `a;b` [bad-name]
+            letters, digits and `-`, with dots between: mail2026, shop.example.com
+        okaeri.yaml:7:56: error: `key` and `key_file` both stand here [two-keys]
+            keep one of them
+        okaeri.yaml:8:5: error: a DKIM key needs `key: ${NAME}` or `key_file: PATH` [missing-key]
+            make one with `okaeri dkim key FILE`
+        okaeri.yaml:10:5: error: the selector `s4` stands on line 9 already [duplicate-name]
+            each key has a selector of its own
+        8 errors and 0 warnings
         "#);
     }
 

@@ -104,8 +104,15 @@ async fn drained_as(db: &Db, url: &str, kind: Kind, expires_at: Millis) -> (Tota
         Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { kind, expires_at }) as Arc<dyn Compose>) }));
     let (_keep, stop) = watch::channel(false);
     let server = Server::new(SmtpUrl::parse(url).unwrap(), None, "example.com").unwrap();
-    let options =
-        Options { run_id: None, server: Arc::new(server), connections: 3, open_composer, stop, progress: None };
+    let options = Options {
+        run_id: None,
+        server: Arc::new(server),
+        connections: 3,
+        open_composer,
+        signer: None,
+        stop,
+        progress: None,
+    };
     drain(db, options).await.unwrap()
 }
 

@@ -20,6 +20,9 @@ mod audience;
 mod compared;
 
 mod delivery;
+mod dkim;
+mod doctor;
+mod hostile;
 
 mod recommend;
 

@@ -5,7 +5,7 @@ mod explain;
 mod export;
 mod list;
 mod overlap;
-mod revision;
+pub(super) mod revision;
 mod sample;
 mod show;
 

@@ -172,7 +172,7 @@ fn entry(line: &str) -> Option<Entry> {
 }
 
 /// Run git in a folder: what it prints, or what it says when it fails.
-async fn git(dir: &Path, args: &[&str]) -> Result<Result<Vec<u8>, String>, Failure> {
+pub async fn git(dir: &Path, args: &[&str]) -> Result<Result<Vec<u8>, String>, Failure> {
     let mut command = Command::new("git");
     // Set by git around its hooks; here the repository is the one that holds the folder.
     for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {

@@ -4,6 +4,7 @@
 //! (`postgres.rs`), shared by the run when `make test` started one. `scenario.rs` runs the binary on a project of its own;
 //! `emitted.rs` has `sql_lint` judge every statement it runs.
 
+pub mod dns;
 pub mod emitted;
 pub mod postgres;
 pub mod scenario;

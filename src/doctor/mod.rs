@@ -1,0 +1,134 @@
+//! Doctor: what stands between a project and the inbox.
+//!
+//! Each check looks at one thing and tells it as [`Finding`]s: how it is, what that means, what to do. Here are the checks of the DNS,
+//! which ask through a [`Resolver`]; what else `okaeri doctor` looks at needs no more than the rooms that use it (`cli/doctor.rs`).
+//! Nothing is changed and no mail is sent.
+//!
+//! | file | |
+//! |---|---|
+//! | `resolver.rs` | the seam to the DNS |
+//! | `spf.rs` | who may send for the envelope's domain (RFC 7208) |
+//! | `keys.rs` | whether our public keys are where receivers look (RFC 6376) |
+//! | `dmarc.rs` | the policy of the From domain, and alignment (RFC 7489) |
+//! | `mx.rs` | whether bounces find their way back (RFC 5321) |
+
+mod dmarc;
+mod keys;
+mod mx;
+mod resolver;
+mod spf;
+
+pub use resolver::{Dns, Kind, Record, Resolver, Unanswered};
+
+use crate::dkim::{Identity, PublicKey};
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// Mail goes out, and something makes it go worse than it could.
+    Warn,
+    /// Mail does not go out, or is refused or thrown away.
+    Problem,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Area {
+    Settings,
+    Secrets,
+    Database,
+    MailServer,
+    Dns,
+}
+
+impl Area {
+    /// Its heading.
+    pub fn word(self) -> &'static str {
+        match self {
+            Area::Settings => "settings",
+            Area::Secrets => "secrets",
+            Area::Database => "database",
+            Area::MailServer => "mail server",
+            Area::Dns => "DNS",
+        }
+    }
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    pub area: Area,
+    pub status: Status,
+    /// How it is, in one line.
+    pub finding: String,
+    /// What follows from that.
+    pub meaning: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// A problem of the moment, not of the project: something did not answer, and may when asked again.
+    pub unavailable: bool,
+}
+
+impl Finding {
+    /// All is well.
+    pub fn ok(area: Area, finding: impl Into<String>) -> Finding {
+        Finding { area, status: Status::Ok, finding: finding.into(), meaning: None, remedy: None, unavailable: false }
+    }
+
+    /// It could be better.
+    pub fn warn(area: Area, finding: impl Into<String>, meaning: &str, remedy: impl Into<String>) -> Finding {
+        Finding { status: Status::Warn, ..Finding::problem(area, finding, meaning, remedy) }
+    }
+
+    /// It must be mended.
+    pub fn problem(area: Area, finding: impl Into<String>, meaning: &str, remedy: impl Into<String>) -> Finding {
+        let (meaning, remedy) = (Some(meaning.to_owned()), Some(remedy.into()));
+        Finding { status: Status::Problem, meaning, remedy, ..Finding::ok(area, finding) }
+    }
+
+    /// It could not be looked at.
+    pub fn unavailable(area: Area, finding: impl Into<String>, meaning: &str, remedy: impl Into<String>) -> Finding {
+        Finding { unavailable: true, ..Finding::problem(area, finding, meaning, remedy) }
+    }
+}
+
+/// The names that mail of a project goes out under.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The domain of the From header, in ASCII.
+    pub from: String,
+    /// The domain of the return path: what SPF is asked of, and where bounces go.
+    pub envelope: String,
+    /// Who signs, and with what.
+    pub keys: Vec<(Identity, PublicKey)>,
+}
+
+/// What the DNS says of these names.
+pub async fn dns(resolver: &dyn Resolver, names: &Names) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut take = |looked: Result<Vec<Finding>, Unanswered>| {
+        let told = looked.unwrap_or_else(|e| {
+            let meaning = "whether what stands there is right is not known";
+            let remedy = "run again later; --dns ADDRESS asks another name server";
+            vec![Finding::unavailable(Area::Dns, e.to_string(), meaning, remedy)]
+        });
+        findings.extend(told);
+    };
+    take(spf::look(resolver, &names.envelope).await);
+    for (identity, key) in &names.keys {
+        take(keys::look(resolver, identity, key).await);
+    }
+    if names.keys.is_empty() {
+        take(Ok(vec![keys::none()]));
+    }
+    take(dmarc::look(resolver, names).await);
+    take(mx::look(resolver, &names.envelope).await);
+    findings
+}
+
+#[cfg(test)]
+mod tests;

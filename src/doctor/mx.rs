@@ -1,0 +1,44 @@
+//! Where bounces go: the mail exchangers of the return path's domain (RFC 5321 §5.1).
+
+use super::resolver::{Kind, Record, Resolver, Unanswered};
+use super::{Area, Finding};
+
+const LOST: &str = "bounces do not come back, and many receivers refuse mail from a domain that takes none";
+
+/// The exchangers of the domain, and whether they have addresses.
+pub(super) async fn look(resolver: &dyn Resolver, domain: &str) -> Result<Vec<Finding>, Unanswered> {
+    let records = resolver.ask(domain, Kind::Mx).await?.into_iter();
+    let mut hosts: Vec<(u16, String)> = records
+        .filter_map(|r| if let Record::Mx { preference, host } = r { Some((preference, host)) } else { None })
+        .collect();
+    hosts.sort();
+    let publish = format!("publish an MX record at {domain} that names the server of your bounce mailbox");
+    if hosts.iter().any(|(_, host)| host.is_empty()) {
+        let finding = format!("{domain}, where bounces go, says that it takes no mail (null MX, RFC 7505)");
+        return Ok(vec![Finding::problem(Area::Dns, finding, LOST, publish)]);
+    }
+    if hosts.is_empty() {
+        let implicit = !resolver.ask(domain, Kind::Address).await?.is_empty();
+        let finding = format!("{domain}, where bounces go, has no MX record");
+        return Ok(vec![if implicit {
+            let meaning = "bounces are tried at the address of the name itself, which seldom takes mail";
+            Finding::warn(Area::Dns, finding, meaning, publish)
+        } else {
+            Finding::problem(Area::Dns, finding, LOST, publish)
+        }]);
+    }
+    let mut findings = Vec::new();
+    for (_, host) in &hosts {
+        if resolver.ask(host, Kind::Address).await?.is_empty() {
+            let finding = format!("the MX {host} of {domain} has no address");
+            let meaning = "whoever tries it first waits, or gives up";
+            let remedy = "mend the name in the MX record, or give it an A or AAAA record";
+            findings.push(Finding::problem(Area::Dns, finding, meaning, remedy));
+        }
+    }
+    if findings.is_empty() {
+        let names: Vec<&str> = hosts.iter().map(|(_, host)| host.as_str()).collect();
+        findings.push(Finding::ok(Area::Dns, format!("MX of {domain}, where bounces go: {}", names.join(", "))));
+    }
+    Ok(findings)
+}

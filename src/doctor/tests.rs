@@ -1,0 +1,255 @@
+//! The checks of the DNS, on a table.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::dkim::{PrivateKey, text};
+
+/// A DNS that knows what it was told. A name that begins with `broken` is not answered.
+#[derive(Default)]
+struct Table(HashMap<String, Vec<Record>>);
+
+impl Table {
+    fn with(mut self, name: &str, record: Record) -> Table {
+        self.0.entry(name.to_owned()).or_default().push(record);
+        self
+    }
+
+    fn txt(self, name: &str, text: &str) -> Table {
+        self.with(name, Record::Txt(text.to_owned()))
+    }
+
+    fn mx(self, name: &str, host: &str) -> Table {
+        self.with(name, Record::Mx { preference: 10, host: host.to_owned() })
+    }
+
+    fn address(self, name: &str) -> Table {
+        self.with(name, Record::Address(Ipv4Addr::new(192, 0, 2, 1).into()))
+    }
+}
+
+impl Resolver for Table {
+    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Vec<Record>, Unanswered>> {
+        let is_kind = move |r: &&Record| {
+            matches!(
+                (r, kind),
+                (Record::Txt(_), Kind::Txt) | (Record::Mx { .. }, Kind::Mx) | (Record::Address(_), Kind::Address)
+            )
+        };
+        let found = self.0.get(name).into_iter().flatten().filter(is_kind).cloned().collect();
+        let broken = name.starts_with("broken");
+        let unanswered = Unanswered { name: name.to_owned(), why: "no answer in time".to_owned() };
+        Box::pin(async move { if broken { Err(unanswered) } else { Ok(found) } })
+    }
+}
+
+fn lines(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|f| format!("{:?}: {}", f.status, f.finding)).collect()
+}
+
+async fn spf(table: Table) -> Vec<String> {
+    lines(&spf::look(&table, "example.com").await.unwrap())
+}
+
+fn spf_record(text: &str) -> Table {
+    Table::default().txt("example.com", text).txt("example.com", "google-site-verification=x")
+}
+
+#[tokio::test]
+async fn spf_counts_every_lookup_of_every_record() {
+    let table = spf_record("v=spf1 include:a.example include:b.example a mx:mail.example.com ip4:192.0.2.0/24 -all")
+        .txt("a.example", "v=spf1 include:b.example exists:%{i}.a.example ?all")
+        .txt("b.example", "v=spf1 ip6:2001:db8::/32 -all")
+        .address("example.com")
+        .mx("mail.example.com", "mx.example.com");
+    assert_eq!(
+        spf(table).await,
+        [
+            "Ok: SPF of example.com: 6 of 10 lookups, ends in -all; that it names your mail server's addresses is not checked"
+        ]
+    );
+    let mut table = spf_record("v=spf1 include:s1.example include:s2.example ~all");
+    for n in 1..=2 {
+        table = table.txt(&format!("s{n}.example"), &format!("v=spf1 {} -all", "exists:%{i}.x.example ".repeat(4)));
+    }
+    assert_eq!(spf(table).await.len(), 1, "ten are allowed");
+    let eleven = spf_record(&format!("v=spf1 {}~all", "exists:%{i}.x.example ".repeat(11)));
+    assert_eq!(spf(eleven).await, ["Problem: SPF of example.com takes 11 lookups; 10 are allowed"]);
+}
+
+#[tokio::test]
+async fn spf_redirects_stand_in_and_includes_do_not() {
+    let table = spf_record("v=spf1 redirect=_spf.example.net").txt("_spf.example.net", "v=spf1 ip4:192.0.2.1 ~all");
+    assert!(spf(table).await[0].contains("1 of 10 lookups, ends in ~all"));
+    let table = spf_record("v=spf1 include:a.example").txt("a.example", "v=spf1 -all");
+    assert_eq!(spf(table).await, ["Warn: SPF of example.com does not say what to do with other senders"]);
+    let table = spf_record("v=spf1 -all redirect=nowhere.example");
+    assert!(spf(table).await[0].contains("0 of 10 lookups, ends in -all"), "redirect counts only without all");
+}
+
+#[tokio::test]
+async fn spf_faults_are_named() {
+    for (record, told) in [
+        ("v=spf1 include:none.example -all", "example.com points to none.example, which has no SPF record"),
+        ("v=spf1 include:example.com -all", "example.com includes itself again: example.com"),
+        ("v=spf1 redirect=example.com", "example.com includes itself again: example.com"),
+        ("v=spf1 include: -all", "example.com names no domain to go on with"),
+        ("v=spf1 ip4:mail.example.com -all", "`ip4:mail.example.com` of example.com is not an address"),
+        ("v=spf1 ip6:192.0.2.1 -all", "`ip6:192.0.2.1` of example.com is not an address"),
+        ("v=spf1 includes:a.example -all", "`includes:a.example` of example.com is no mechanism that SPF knows"),
+    ] {
+        assert_eq!(spf(spf_record(record)).await, [format!("Problem: SPF of example.com: {told}")], "{record}");
+    }
+    assert_eq!(spf(Table::default()).await, ["Problem: example.com has no SPF record"]);
+    assert_eq!(spf(spf_record("v=spf10 -all")).await, ["Problem: example.com has no SPF record"]);
+    let twice = spf_record("v=spf1 -all").txt("example.com", "V=SPF1 ~all");
+    assert_eq!(spf(twice).await, ["Problem: example.com has 2 SPF records, where one belongs"]);
+    assert_eq!(
+        spf(spf_record("v=spf1 +all")).await,
+        ["Problem: SPF of example.com lets everybody send in its name (+all)"]
+    );
+    let voids = spf_record("v=spf1 a:a.example mx:b.example a:c.example/24 moved=yes ptr -all");
+    assert_eq!(
+        spf(voids).await,
+        [
+            "Warn: SPF of example.com asks for names that do not exist: `a:a.example` of example.com, `mx:b.example` of example.com, `a:c.example/24` of example.com",
+            "Warn: SPF of example.com uses `ptr`"
+        ]
+    );
+    // Records that lead to each other without end are walked for a while only.
+    let mut endless = spf_record("v=spf1 include:n0.example -all");
+    for n in 0..200 {
+        endless = endless.txt(&format!("n{n}.example"), &format!("v=spf1 include:n{}.example -all", n + 1));
+    }
+    assert_eq!(spf(endless).await, ["Problem: SPF of example.com takes 41 lookups; 10 are allowed"]);
+}
+
+fn key() -> (Identity, PublicKey) {
+    let key = PrivateKey::parse(include_str!("../dkim/tests/rsa.pem")).unwrap();
+    (Identity { domain: "example.com".into(), selector: "s1".into() }, key.public().clone())
+}
+
+#[tokio::test]
+async fn keys_are_compared_with_what_is_published() {
+    let (identity, key) = key();
+    let published = text(&key);
+    let host = "s1._domainkey.example.com";
+    let look = async |texts: &[&str]| {
+        let table = texts.iter().fold(Table::default(), |t, text| t.txt(host, text));
+        lines(&keys::look(&table, &identity, &key).await.unwrap()).remove(0)
+    };
+    assert_eq!(look(&[&published]).await, format!("Ok: DKIM of {host}: the rsa key is ours"));
+    assert_eq!(look(&[]).await, format!("Problem: no DKIM key at {host}"));
+    assert_eq!(look(&[&published, "x"]).await, format!("Problem: 2 TXT records at {host}, where one belongs"));
+    assert_eq!(look(&["v=DKIM1"]).await, format!("Problem: the record at {host} has no `p=`"));
+    assert!(look(&["v=DKIM1; p="]).await.ends_with("is withdrawn (its `p=` is empty)"));
+    assert!(look(&["v=DKIM1; p=AAAA"]).await.ends_with("is not the one that signs here"));
+    assert!(look(&[&format!("{published}; t=y")]).await.starts_with("Warn"));
+    let told = keys::look(&Table::default(), &identity, &key).await.unwrap().remove(0);
+    let remedy = told.remedy.unwrap();
+    assert!(
+        remedy.starts_with("publish this TXT record at s1._domainkey.example.com: \"v=DKIM1; k=rsa; p=MII"),
+        "{remedy}"
+    );
+    assert_eq!(remedy.matches('"').count(), 4, "two strings of at most 255 bytes: {remedy}");
+}
+
+fn names(from: &str, envelope: &str, keys: &[&str]) -> Names {
+    let keys = keys.iter().map(|d| (Identity { domain: (*d).to_owned(), selector: "s1".into() }, key().1)).collect();
+    Names { from: from.into(), envelope: envelope.into(), keys }
+}
+
+async fn dmarc(table: Table, names: Names) -> Vec<String> {
+    lines(&dmarc::look(&table, &names).await.unwrap())
+}
+
+#[tokio::test]
+async fn dmarc_policy_is_found_and_read() {
+    let ours = || names("shop.example.com", "shop.example.com", &["shop.example.com"]);
+    let at = |domain: &str, text: &str| Table::default().txt(&format!("_dmarc.{domain}"), text);
+    let reporting = "v=DMARC1; p=reject; rua=mailto:d@example.com";
+    assert_eq!(
+        dmarc(at("example.com", reporting), ours()).await,
+        [
+            "Ok: DMARC of example.com: policy reject",
+            "Ok: the signature of shop.example.com (relaxed) and the return path (relaxed) align with From (shop.example.com)"
+        ]
+    );
+    assert_eq!(dmarc(Table::default(), ours()).await, ["Problem: shop.example.com has no DMARC record"]);
+    let silent = dmarc(at("shop.example.com", "v=DMARC1;p=none"), ours()).await;
+    assert!(silent[0].starts_with("Warn: DMARC of shop.example.com: policy none, and its reports go to nobody"));
+    for (text, told) in [
+        ("v=DMARC1", "has no `p=`"),
+        ("v=DMARC1; p=rejct", "has `p=rejct`; known: none, quarantine, reject"),
+        ("v=DMARC1; p", "has `p`"),
+    ] {
+        let told = format!("Problem: the DMARC record at _dmarc.example.com {told}");
+        assert_eq!(dmarc(at("example.com", text), ours()).await, [told]);
+    }
+    assert_eq!(
+        dmarc(at("example.com", "v=spf1 -all"), ours()).await,
+        ["Problem: shop.example.com has no DMARC record"],
+        "another kind of record does not count"
+    );
+    let twice = at("example.com", reporting).txt("_dmarc.example.com", reporting);
+    assert!(dmarc(twice, ours()).await[0].contains("2 DMARC records"));
+}
+
+#[tokio::test]
+async fn alignment_follows_the_policy() {
+    let with = |tags: &str| {
+        Table::default().txt("_dmarc.example.com", &format!("v=DMARC1; p=reject; rua=mailto:d@example.com; {tags}"))
+    };
+    let aligned = async |table: Table, envelope: &str, keys: &[&str]| {
+        dmarc(table, names("shop.example.com", envelope, keys)).await.pop().unwrap()
+    };
+    let relaxed = aligned(with(""), "bounce.example.com", &["example.com"]).await;
+    assert!(relaxed.starts_with("Ok: the signature of example.com (relaxed) and the return path"), "{relaxed}");
+    let neither = aligned(with("adkim=s; aspf=s"), "bounce.example.com", &["example.com"]).await;
+    assert_eq!(
+        neither,
+        "Problem: neither the signatures (example.com) nor the return path (bounce.example.com) align with From (shop.example.com)"
+    );
+    let strict = aligned(with("adkim=s"), "esp.example.net", &["example.com", "shop.example.com"]).await;
+    assert_eq!(strict, "Ok: the signature of shop.example.com (strict) aligns with From (shop.example.com)");
+    let path = aligned(with(""), "shop.example.com", &["badexample.com"]).await;
+    assert_eq!(
+        path,
+        "Warn: only the return path (shop.example.com) aligns with From (shop.example.com), no signature does"
+    );
+    assert!(aligned(with(""), "esp.example.net", &[]).await.contains("signatures (none)"));
+    // A registry's own policy makes nobody's neighbours one organisation.
+    let suffix = Table::default()
+        .txt("_dmarc.shop.example.com", "v=DMARC1; p=none; rua=mailto:d@example.com")
+        .txt("_dmarc.example.com", "v=DMARC1; p=none; psd=y");
+    assert!(aligned(suffix, "other.example.com", &["other.example.com"]).await.starts_with("Problem: neither"));
+}
+
+#[tokio::test]
+async fn bounces_need_somebody_who_takes_them() {
+    let mx = async |table: Table| lines(&mx::look(&table, "example.com").await.unwrap());
+    let good = Table::default().mx("example.com", "mx1.example.com").address("mx1.example.com");
+    assert_eq!(mx(good).await, ["Ok: MX of example.com, where bounces go: mx1.example.com"]);
+    let dangling = Table::default().mx("example.com", "old.example.com");
+    assert_eq!(mx(dangling).await, ["Problem: the MX old.example.com of example.com has no address"]);
+    assert_eq!(mx(Table::default()).await, ["Problem: example.com, where bounces go, has no MX record"]);
+    assert_eq!(
+        mx(Table::default().address("example.com")).await,
+        ["Warn: example.com, where bounces go, has no MX record"]
+    );
+    let null = Table::default().mx("example.com", "").address("example.com");
+    assert!(mx(null).await[0].contains("takes no mail (null MX"));
+}
+
+#[tokio::test]
+async fn silence_is_not_taken_for_an_answer() {
+    let names = names("broken.example.com", "broken.example.com", &["broken.example.com"]);
+    let findings = dns(&Table::default(), &names).await;
+    let silent: Vec<bool> = findings.iter().map(|f| f.unavailable).collect();
+    // SPF, MX; the key's and the policy's names begin otherwise, and are answered: there is nothing.
+    assert_eq!(silent, [true, false, false, true], "{findings:?}");
+    assert_eq!(findings[0].finding, "the DNS does not answer for broken.example.com: no answer in time");
+}
