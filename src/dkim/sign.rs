@@ -36,6 +36,9 @@ pub const SIGNED: [&str; 17] = [
     "Content-Transfer-Encoding",
 ];
 
+/// How a field ends whose value filled its last line.
+const FOLDED_END: &[u8] = b"\r\n\t;\r\n";
+
 /// Under whose name a key signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -101,6 +104,12 @@ impl Signer {
             let made = key.inner().sign(Signed { fields: &signed, signature: &signature });
             signature.b = made.map_err(|e| SignError { domain: template.d.clone(), why: e.to_string() })?;
             signature.write(&mut out, true);
+            // When the value fills its last line, mail-auth folds before the `;`. RFC 6376 §3.7 counts that white space to the value, which
+            // is not signed; some verifiers (dkimpy) do not, and find the signature broken.
+            if out.ends_with(FOLDED_END) {
+                out.truncate(out.len() - FOLDED_END.len());
+                out.extend_from_slice(b";\r\n");
+            }
         }
         out.extend_from_slice(message);
         Ok(out)

@@ -112,6 +112,23 @@ fn the_same_message_signed_again_has_the_same_bytes() {
     assert!(signed.split("\r\n").all(|line| line.len() <= 100), "{signed}");
 }
 
+/// Every set of further fields shifts where the lines of the signature break.
+#[test]
+fn no_signature_ends_in_a_line_of_its_own() {
+    let further = ["Reply-To", "Cc", "List-Id", "Feedback-ID", "Auto-Submitted", "References"];
+    for set in 0..1_u32 << further.len() {
+        let fields =
+            further.iter().enumerate().filter(|(i, _)| set & (1 << i) != 0).map(|(_, f)| format!("{f}: x\r\n"));
+        let message = fields.collect::<String>() + MESSAGE;
+        let signed = String::from_utf8(signer().sign(message.as_bytes(), AT).unwrap()).unwrap();
+        assert!(!signed.contains("\r\n\t;"), "{signed}");
+        assert_eq!(
+            signed.matches(";\r\nDKIM-Signature: ").count() + signed.matches(&format!(";\r\n{message}")).count(),
+            2
+        );
+    }
+}
+
 #[test]
 fn records_are_what_openssl_says_of_the_key() {
     let record = text(PrivateKey::parse(RSA).unwrap().public());

@@ -20,6 +20,11 @@ mod spf;
 
 pub use resolver::{Dns, Kind, Record, Resolver, Unanswered};
 
+use std::future::ready;
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+
 use crate::dkim::{Identity, PublicKey};
 
 /// How something is.
@@ -107,27 +112,22 @@ pub struct Names {
     pub keys: Vec<(Identity, PublicKey)>,
 }
 
-/// What the DNS says of these names.
+/// What the DNS says of these names. All is asked side by side, so that a name server that is silent costs its timeout once.
 pub async fn dns(resolver: &dyn Resolver, names: &Names) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut take = |looked: Result<Vec<Finding>, Unanswered>| {
-        let told = looked.unwrap_or_else(|e| {
-            let meaning = "whether what stands there is right is not known";
-            let remedy = "run again later; --dns ADDRESS asks another name server";
-            vec![Finding::unavailable(Area::Dns, e.to_string(), meaning, remedy)]
-        });
-        findings.extend(told);
-    };
-    take(spf::look(resolver, &names.envelope).await);
-    for (identity, key) in &names.keys {
-        take(keys::look(resolver, identity, key).await);
-    }
+    let mut checks = vec![spf::look(resolver, &names.envelope).boxed()];
+    checks.extend(names.keys.iter().map(|(identity, key)| keys::look(resolver, identity, key).boxed()));
     if names.keys.is_empty() {
-        take(Ok(vec![keys::none()]));
+        checks.push(ready(Ok(vec![keys::none()])).boxed());
     }
-    take(dmarc::look(resolver, names).await);
-    take(mx::look(resolver, &names.envelope).await);
-    findings
+    checks.push(dmarc::look(resolver, names).boxed());
+    checks.push(mx::look(resolver, &names.envelope).boxed());
+    join_all(checks).await.into_iter().flat_map(|looked| looked.unwrap_or_else(|e| vec![silent(&e)])).collect()
+}
+
+/// A name that the DNS did not answer for.
+fn silent(e: &Unanswered) -> Finding {
+    let meaning = "whether what stands there is right is not known";
+    Finding::unavailable(Area::Dns, e.to_string(), meaning, "run again later; --dns ADDRESS asks another name server")
 }
 
 #[cfg(test)]

@@ -97,13 +97,11 @@ async fn what_is_wrong_is_told_with_what_to_do() {
         let found = lines(&told);
         let wrong: Vec<&str> = found.iter().map(String::as_str).filter(|l| !l.contains(" ok ")).collect();
         assert_eq!(wrong[0], "secrets warn others than its owner may read or change rsa.pem");
-        assert!(
-            wrong[1].contains("mail_server problem") && wrong[1].contains("refuses our login: 535"),
-            "{}",
-            wrong[1]
-        );
+        assert_eq!(wrong[1], "secrets problem the key rsa.pem is in git");
+        let login = wrong[2];
+        assert!(login.contains("mail_server problem") && login.contains("refuses our login: 535"), "{login}");
         assert_eq!(
-            wrong[2..],
+            wrong[3..],
             [
                 "dns problem example.com has no SPF record",
                 "dns problem no DKIM key at ed._domainkey.example.com",

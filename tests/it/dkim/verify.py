@@ -18,18 +18,18 @@ def txt(name, timeout=5):
     return asked["records"].get(name.decode().rstrip("."), "").encode()
 
 
+def passes(mail, index):
+    try:
+        return bool(dkim.DKIM(mail).verify(idx=index, dnsfunc=txt))
+    except dkim.DKIMException as refused:
+        print(f"signature {index}: {refused}", file=sys.stderr)
+        return False
+
+
 def verified(mail):
-    signed = dkim.DKIM(mail)
-    count = sum(1 for name, _ in signed.headers if name.lower() == b"dkim-signature")
-
-    def passes(index):
-        try:
-            return bool(signed.verify(idx=index, dnsfunc=txt))
-        except dkim.DKIMException as refused:
-            print(f"signature {index}: {refused}", file=sys.stderr)
-            return False
-
-    return [passes(index) for index in range(count)]
+    fields = dkim.DKIM(mail).headers
+    count = sum(1 for name, _ in fields if name.lower() == b"dkim-signature")
+    return [passes(mail, index) for index in range(count)]
 
 
 json.dump([verified(base64.b64decode(mail)) for mail in asked["mails"]], sys.stdout)
