@@ -16,7 +16,7 @@ use super::{Exit, Failure, Invocation, sending};
 use crate::clock::{self, MINUTE};
 use crate::db::{Db, DbError, Lease};
 use crate::delivery::{Conversation, OpenError, Server, Stage};
-use crate::dkim::{Identity, PrivateKey};
+use crate::dkim::{Identity, PublicKey};
 use crate::doctor::{self, Area, Dns, Finding, Names, Status};
 use crate::problem::{Problem, Problems, Severity, counted};
 use crate::settings::{DkimKey, Project, Tls};
@@ -112,13 +112,12 @@ fn secrets(project: &Project) -> Vec<Finding> {
 }
 
 /// The keys that sign, and what was found about each.
-async fn keys(project: &Project) -> (Vec<(Identity, crate::dkim::PublicKey)>, Vec<Finding>) {
+async fn keys(project: &Project) -> (Vec<(Identity, PublicKey)>, Vec<Finding>) {
     let mut keys = Vec::new();
     let mut findings = Vec::new();
     for entry in &project.settings.dkim {
         let name = format!("the DKIM key of selector {}", entry.selector);
-        let key: Result<PrivateKey, String> = sending::private_key(project, entry);
-        match key {
+        match sending::private_key(project, entry) {
             Ok(key) => {
                 let from = match &entry.key {
                     DkimKey::Environment(_) => "the environment".to_owned(),

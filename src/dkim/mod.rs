@@ -11,7 +11,7 @@ mod sign;
 
 pub use key::{Algorithm, KeyError, PrivateKey, PublicKey, RSA_BITS};
 pub use record::{Record, RecordFault, host, pieces, quoted, text};
-pub use sign::{Identity, SIGNED, SignError, Signer};
+pub use sign::{Identity, SIGNED, SIGNED_AS_PRESENT, SignError, Signer};
 
 /// Whether a text can be a selector or a domain (RFC 6376 §3.1): dotted labels of ASCII letters, digits, `-` and `_`, each up to 63
 /// characters, none with a `-` at an end.

@@ -14,9 +14,10 @@ use mail_auth::dkim::{Canonicalization, Signature};
 use super::PrivateKey;
 use crate::clock::{Millis, SECOND};
 
-/// The fields that are signed, whether present or not. RFC 6376 §5.4.1 advises on the choice; RFC 8058 §4 wants List-Unsubscribe and
-/// List-Unsubscribe-Post among them. Sender and the trace fields are left out: systems on the way may add those.
-pub const SIGNED: [&str; 17] = [
+/// The fields that are signed once more than they are present, and once when they are not. RFC 6376 §5.4.1 advises on the choice; RFC
+/// 8058 §4 wants List-Unsubscribe and List-Unsubscribe-Post among them. Sender and the trace fields are left out: systems on the way may
+/// add those.
+pub const SIGNED: [&str; 15] = [
     "From",
     "Reply-To",
     "To",
@@ -29,12 +30,13 @@ pub const SIGNED: [&str; 17] = [
     "List-Unsubscribe",
     "List-Unsubscribe-Post",
     "List-Id",
-    "Feedback-ID",
-    "Auto-Submitted",
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",
 ];
+
+/// The fields that are signed as often as they are present: relays may add one of their own beside ours, and no reader sees them.
+pub const SIGNED_AS_PRESENT: [&str; 2] = ["Feedback-ID", "Auto-Submitted"];
 
 /// How a field ends whose value filled its last line.
 const FOLDED_END: &[u8] = b"\r\n\t;\r\n";
@@ -82,7 +84,8 @@ impl Signer {
     /// The message with its DKIM-Signature fields in front. `at` is when it was first about to leave: it becomes `t=`.
     pub fn sign(&self, message: &[u8], at: Millis) -> Result<Vec<u8>, SignError> {
         let (mut present, body) = taken_apart(message);
-        present.retain(|(name, _)| SIGNED.iter().any(|s| name.eq_ignore_ascii_case(s.as_bytes())));
+        let signed_names = || SIGNED.iter().chain(&SIGNED_AS_PRESENT);
+        present.retain(|(name, _)| signed_names().any(|s| name.eq_ignore_ascii_case(s.as_bytes())));
         // §5.4.2: of fields with one name the last comes first. What is named beyond those present stands for nothing.
         let fields = || present.iter().rev().copied();
         let mut names: Vec<String> = fields().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();

@@ -80,6 +80,12 @@ async fn both_signatures_verify_and_survive_what_systems_on_the_way_may_do() {
     assert_ne!(folded, signed);
     assert_eq!(verified(&folded).await, [true, true]);
     assert_eq!(verified(&format!("Received: by a relay\r\nSender: a@b.example\r\n{signed}")).await, [true, true]);
+    for name in SIGNED_AS_PRESENT {
+        let message = format!("{name}: ours\r\n{MESSAGE}");
+        let signed = String::from_utf8(signer().sign(message.as_bytes(), AT).unwrap()).unwrap();
+        assert_eq!(verified(&format!("{name}: a relay's\r\n{signed}")).await, [true, true], "{name} of a relay");
+        assert_eq!(verified(&signed.replace(": ours", ": other")).await, [false, false], "ours, altered");
+    }
     let one = signed.find("DKIM-Signature: v=1; a=rsa").unwrap();
     assert_eq!(verified(&signed[one..]).await, [true], "a signature stands alone");
 }

@@ -44,6 +44,6 @@ pub(super) async fn look(
 /// Nothing signs.
 pub(super) fn none() -> Finding {
     let meaning = "unless your mail provider signs for the From domain, Gmail and Yahoo refuse bulk mail, and forwarded mail fails DMARC";
-    let remedy = "make keys with `okaeri dkim key FILE` and name them under `dkim:` in okaeri.yaml";
+    let remedy = "make keys with `okaeri dkim key FILE` and name them under `dkim:` in okaeri.yaml, or see that your provider signs";
     Finding::warn(Area::Dns, "mail leaves here without a DKIM signature", meaning, remedy)
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
@@ -85,7 +84,7 @@ impl Dns {
         // With a dot at the end no search list of this machine is tried.
         match self.0.lookup(format!("{name}."), kind).await {
             Ok(lookup) => Ok(lookup.answers().iter().filter_map(|r| record(&r.data)).collect()),
-            Err(NetError::Dns(e)) if NetError::Dns(e.clone()).is_no_records_found() => Ok(Vec::new()),
+            Err(e) if e.is_no_records_found() => Ok(Vec::new()),
             Err(e) => Err(Unanswered { name: name.to_owned(), why: e.to_string() }),
         }
     }

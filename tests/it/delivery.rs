@@ -324,7 +324,7 @@ async fn a_refused_login_pauses_at_once() {
 }
 
 /// A certificate for `localhost`, signed by itself, as the server uses it and as a file to trust.
-fn certificate(dir: &std::path::Path) -> (Arc<rustls::ServerConfig>, std::path::PathBuf) {
+pub fn certificate(dir: &std::path::Path) -> (Arc<rustls::ServerConfig>, std::path::PathBuf) {
     let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let ca_file = dir.join("ca.pem");
     std::fs::write(&ca_file, signed.cert.pem()).unwrap();

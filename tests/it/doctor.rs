@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use okaeri::catcher::{Catcher, CatcherOptions};
+use okaeri::catcher::{Catcher, CatcherOptions, Tls};
 use serde_json::Value;
 
+use crate::delivery::certificate;
 use crate::dkim::signing_shop;
 use crate::ground::dns::{Data, NameServer, Zone};
 use crate::ground::each_database;
@@ -125,6 +126,32 @@ async fn what_is_wrong_is_told_with_what_to_do() {
         assert!(text.contains("  → chmod 600 rsa.pem\n"), "{text}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_connection_is_private_or_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, ca_file) = certificate(folder.path());
+    let dns = NameServer::start(zone()).await;
+    let doctor = format!("doctor --dns {}", dns.addr);
+    for (tls, told) in [(Tls::Implicit(config.clone()), "over TLS, "), (Tls::StartTls(config), "over TLS (STARTTLS), ")]
+    {
+        let options = CatcherOptions { tls: Some(tls), ..CatcherOptions::default() };
+        let catcher = Catcher::start(options).await.unwrap();
+        let shop = Scenario::new(&format!("sqlite:{}/a.db", folder.path().display()));
+        let shop = shop.smtp(&catcher.url().replace("127.0.0.1", "localhost"));
+        let untrusted = lines(&shop.json(&doctor, 5).await);
+        assert!(
+            untrusted.iter().any(|l| l.contains("mail_server problem") && l.contains("certificate")),
+            "{untrusted:?}"
+        );
+        let settings = std::fs::read_to_string(shop.path("okaeri.yaml")).unwrap();
+        let trusting = format!("  ca_file: {}\n  connections: 4\n", ca_file.display());
+        shop.write("okaeri.yaml", settings.replace("  connections: 4\n", &trusting));
+        // What is left is the missing DKIM key, a warning.
+        let trusted = lines(&shop.json(&doctor, 0).await);
+        assert!(trusted.iter().any(|l| l.starts_with("mail_server ok") && l.contains(told)), "{trusted:?}");
+    }
 }
 
 #[tokio::test]
