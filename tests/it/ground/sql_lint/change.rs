@@ -1,9 +1,9 @@
 //! Statements: what writes rows, and what makes the schema.
 
 use sqlparser::ast::{
-    AlterTableOperation, Assignment, AssignmentTarget, ColumnOption, ConflictTarget, ContextModifier, CreateIndex, CreateTable, Delete,
-    Expr, FromTable, Insert, ObjectName, ObjectType, OnConflict, OnConflictAction, OnInsert, Query, SelectItem, Set,
-    SetExpr, Statement, TableConstraint, TableFactor, TableObject, Update, UpdateTableFromKind,
+    AlterTableOperation, Assignment, AssignmentTarget, ColumnOption, ConflictTarget, ContextModifier, CreateIndex,
+    CreateTable, Delete, Expr, FromTable, Insert, ObjectName, ObjectType, OnConflict, OnConflictAction, OnInsert,
+    Query, SelectItem, Set, SetExpr, Statement, TableConstraint, TableFactor, TableObject, Update, UpdateTableFromKind,
 };
 
 use super::block::{Block, Place};
