@@ -199,9 +199,7 @@ async fn written_to(url: &str) -> Result<&'static str, DbError> {
     if let Some(lease) = Lease::take(&db, "doctor", MINUTE, clock::now()).await? {
         lease.release(&db).await?;
     }
-    let engine = if let Db::Sqlite { .. } = db { "SQLite" } else { "PostgreSQL" };
-    db.close().await;
-    Ok(engine)
+    Ok(if let Db::Sqlite { .. } = db { "SQLite" } else { "PostgreSQL" })
 }
 
 /// A conversation with the mail server up to the point where mail would begin.

@@ -60,6 +60,11 @@ const POSTGRES_CONNECTIONS: u32 = 10;
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Connections are kept as long as the process: with any limit sqlx starts a task that counts idle connections. The count goes below zero for
+/// a moment when one is given back and taken at once, and for good when the pool is closed meanwhile; the task then counts to 2^64 and the
+/// process never ends. A connection that a server or a firewall dropped is noticed and replaced when it is next taken.
+const CONNECTION_LIFETIME: Option<Duration> = None;
+
 /// The bucket of a customer: FNV-1a over the id's UTF-8 bytes, finished with the 64-bit mix of MurmurHash3, modulo [`BUCKETS`].
 ///
 /// Computed here and never in SQL, so that every engine and every version agrees.
@@ -181,6 +186,8 @@ impl Db {
             let options = options.application_name("okaeri").statement_cache_capacity(256).options([("jit", "off")]);
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS)
+                .idle_timeout(CONNECTION_LIFETIME)
+                .max_lifetime(CONNECTION_LIFETIME)
                 .acquire_timeout(CONNECT_TIMEOUT)
                 .connect_with(options)
                 .await
@@ -338,7 +345,12 @@ pub async fn retried<T>(mut run: impl AsyncFnMut() -> DbResult<T>) -> DbResult<T
 async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     let mut tries = 1;
     loop {
-        let opened = SqlitePoolOptions::new().max_connections(connections).connect_with(options.clone()).await;
+        let opened = SqlitePoolOptions::new()
+            .max_connections(connections)
+            .idle_timeout(CONNECTION_LIFETIME)
+            .max_lifetime(CONNECTION_LIFETIME)
+            .connect_with(options.clone())
+            .await;
         match opened {
             Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("5") && tries < SQLITE_OPEN_TRIES_MAX => {
                 tokio::time::sleep(SQLITE_OPEN_WAIT).await;
