@@ -7,7 +7,7 @@
 
 use crate::db::{BUCKETS, Db, DbResult, Value};
 
-/// Up to so many values are fetched and counted here.
+/// About so many values at most are fetched and counted here.
 const FETCHED_MAX: i64 = 50_000;
 /// Buckets of the sample: a sixteenth of all customers, by chance, because buckets are hashes.
 const SAMPLE_BUCKETS: i64 = BUCKETS / 16;
@@ -32,23 +32,20 @@ pub async fn values_at(
     population: &Population<'_>,
     ranks: impl Fn(i64) -> Vec<i64>,
 ) -> DbResult<(i64, Vec<f64>)> {
-    let (n,): (i64,) = db
-        .fetch_one(
-            &format!("SELECT COUNT({}) FROM {}", population.number, population.rows),
-            population.of(0, BUCKETS - 1),
-        )
-        .await?;
-    if n == 0 {
-        return Ok((0, Vec::new()));
-    }
-    let ranks: Vec<i64> = ranks(n).into_iter().map(|r| r.clamp(0, n - 1)).collect();
-    let sample = if n <= FETCHED_MAX { Vec::new() } else { population.fetch(db, 0, SAMPLE_BUCKETS - 1).await? };
+    let sample = population.fetch(db, 0, SAMPLE_BUCKETS - 1).await?;
     let size: i64 = sample.iter().map(|(_, count)| count).sum();
+    let about = (size * BUCKETS / SAMPLE_BUCKETS).max(1);
+    let known = if about <= FETCHED_MAX { &[][..] } else { &sample };
     let mut width = 2 + (DEVIATIONS * 0.5 * (size as f64).sqrt()) as i64;
     loop {
-        let around: Vec<(f64, f64)> = ranks.iter().map(|r| neighbourhood(&sample, size, *r, n, width)).collect();
-        let found = population.count(db, &merged(around)).await?;
-        if let Some(values) = ranks.iter().map(|r| value_at(&found, *r)).collect::<Option<Vec<f64>>>() {
+        let near = |rank: i64| neighbourhood(known, size, rank.clamp(0, about - 1), about, width);
+        let found = population.count(db, &merged(ranks(about).into_iter().map(near).collect())).await?;
+        let n: i64 = found.iter().map(|(_, count)| count).sum();
+        if n == 0 {
+            return Ok((0, Vec::new()));
+        }
+        let values: Option<Vec<f64>> = ranks(n).iter().map(|r| value_at(&found, (*r).clamp(0, n - 1))).collect();
+        if let Some(values) = values {
             return Ok((n, values));
         }
         width *= 8;
