@@ -5,7 +5,7 @@
 //! that neighbourhood. When a rank was not in it, the neighbourhood grows and the pass is run again, in the end over everything, so the
 //! answer is exact whatever the sample said.
 
-use crate::db::{BUCKETS, Db, DbResult, Value};
+use crate::db::{BUCKETS, Db, DbResult, Value, bucket_ranges};
 
 /// About so many values at most are fetched and counted here.
 const FETCHED_MAX: i64 = 50_000;
@@ -114,7 +114,7 @@ impl Population<'_> {
     /// Everybody's values in order: those inside of a stretch each, the others as one count per gap.
     async fn count(&self, db: &Db, stretches: &[(f64, f64)]) -> DbResult<Vec<(Option<f64>, i64)>> {
         let (number, rows) = (self.number, self.rows);
-        let mut values = self.of(0, BUCKETS - 1);
+        let mut values = self.values.clone();
         let mut bind = |value: f64| {
             values.push(value.into());
             format!("${}", values.len())
@@ -137,7 +137,12 @@ impl Population<'_> {
              WHERE v IS NOT NULL) q_ GROUP BY 1, 2",
             2 * stretches.len()
         );
-        let mut found: Vec<(i64, Option<f64>, i64)> = db.fetch_all(&sql, values).await?;
+        let mut found: Vec<(i64, Option<f64>, i64)> = Vec::new();
+        // Range by range: many small groupings cost less than a large one.
+        for (first, last) in bucket_ranges(SAMPLE_BUCKETS) {
+            (values[0], values[1]) = (first.into(), last.into());
+            found.extend(db.fetch_all::<(i64, Option<f64>, i64)>(&sql, values.clone()).await?);
+        }
         found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.unwrap_or(0.0).total_cmp(&b.1.unwrap_or(0.0))));
         Ok(found.into_iter().map(|(_, value, count)| (value, count)).collect())
     }
