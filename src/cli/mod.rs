@@ -112,7 +112,7 @@ enum Verb {
     Send(send::SendArgs),
     /// Deliver everything that is due
     Work(work::WorkArgs),
-    /// Look at the queue, prove that it adds up, hold and release runs
+    /// Look at the queue, prove that it adds up, hold, release and cancel runs, settle doubts
     Queue(queue::QueueArgs),
     /// Never mail an address again, or lift that
     Suppress(suppress::SuppressArgs),
@@ -261,6 +261,11 @@ impl Invocation {
         Ok(Db::open(&project.database_url()?).await?)
     }
 
+    /// Who is logged in.
+    pub fn login_name(&self) -> Option<String> {
+        ["USER", "LOGNAME"].into_iter().find_map(|name| self.variables.lookup(name)).filter(|name| !name.is_empty())
+    }
+
     /// The clock, moved by `--at` if given.
     pub fn clock(&self, zone: &TimeZone) -> Result<Clock, Failure> {
         let Some(text) = &self.at else { return Ok(Clock::real()) };
@@ -355,6 +360,21 @@ fn tell(inv: &Invocation, failure: &Failure) {
             }
         }
     }
+}
+
+/// Text that others wrote, safe in a terminal: what it would act upon, and what turns the direction of writing, is written as its code.
+fn shown(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if acts(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
 }
 
 /// A table with a heading and no frame but a line under it.

@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Shared};
 use crate::args;
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::db::{DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued};
-use crate::queue::{LEASE_RENEWAL, RunState, rescue, run};
+use crate::queue::run::Move;
+use crate::queue::{LEASE_RENEWAL, rescue, run};
 
 /// Messages that wait between the feed and the connections; more would only age.
 const READY_MAX: usize = 64;
@@ -28,6 +29,13 @@ pub(super) struct Work {
     pub queued: Queued,
     pub chunk: Arc<HeldChunk>,
     pub composer: Arc<dyn Compose>,
+}
+
+impl Work {
+    /// After this instant it is not worth sending.
+    pub fn expires_at(&self) -> Millis {
+        self.queued.expires_at.unwrap_or_else(|| self.composer.expires_at())
+    }
 }
 
 /// A leased chunk; given back when the last work of it is dropped.
@@ -176,7 +184,7 @@ impl Feeder {
                 Ok(Some(composer))
             }
             Err(why) => {
-                run::advance(&self.shared.db, run_id, RunState::Paused, Some(&why), clock::now()).await?;
+                run::advance(&self.shared.db, run_id, Move::Pause, Some(&why), clock::now()).await?;
                 self.shared.end(Ended::CannotCompose(why));
                 Ok(None)
             }

@@ -57,7 +57,7 @@ pub enum About {
 impl Reply {
     /// From code and text.
     pub fn new(code: u16, text: &str) -> Reply {
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REPLY_CHARS_MAX).collect();
+        let text = printable(text);
         let first = text.split_whitespace().next().unwrap_or_default();
         let enhanced = is_enhanced(first).then(|| first.to_owned());
         Reply { code, enhanced, text: text.trim().to_owned() }
@@ -77,6 +77,19 @@ impl Reply {
     pub fn closes(&self) -> bool {
         self.code == 421
     }
+}
+
+/// The first [`REPLY_CHARS_MAX`] characters, on one line; what is no printable character is written as its code, `\x1b`.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().take(REPLY_CHARS_MAX) {
+        match c {
+            '\r' | '\n' | '\t' => out.push(' '),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// RFC 3463 §2: class "." subject "." detail.
@@ -135,7 +148,7 @@ pub fn refused(stage: Stage, reply: &Reply, attempt_no: i64, now: Millis, expire
 
 /// The outcome of a try that broke before the end of the content was written: nothing can have been delivered.
 pub fn broken(stage: Stage, why: &str, attempt_no: i64, now: Millis, expires_at: Millis, spread: f64) -> Outcome {
-    let reply = Reply { code: 0, enhanced: None, text: why.chars().take(REPLY_CHARS_MAX).collect() };
+    let reply = Reply { code: 0, enhanced: None, text: printable(why) };
     Outcome { code: None, ..refused(stage, &reply, attempt_no, now, expires_at, spread) }
 }
 

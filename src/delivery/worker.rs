@@ -13,7 +13,8 @@ use super::replies::{self, About, Reply, Stage};
 use super::{CONNECT_FAILURES_MAX, Ended, Mail, Shared};
 use crate::clock;
 use crate::queue::ledger::{Answer, Commit, Key, Outcome, Settlement};
-use crate::queue::{DeliveryState, RunState, run};
+use crate::queue::run::Move;
+use crate::queue::{DeliveryState, run};
 use crate::token;
 
 /// The pause before connecting again, times the number of failures so far.
@@ -53,7 +54,7 @@ impl Worker {
         }
         let now = clock::now();
         let attempt_no = work.queued.attempts + 1;
-        if now > work.composer.expires_at() {
+        if now > work.expires_at() {
             let outcome = local_outcome(DeliveryState::Expired, "not delivered within its lifetime");
             return self.settle(work, None, attempt_no, outcome).await;
         }
@@ -79,8 +80,7 @@ impl Worker {
             }
             Begun::Broken(stage, why) => {
                 self.conversation = None;
-                let outcome =
-                    replies::broken(stage, &why, attempt_no, clock::now(), work.composer.expires_at(), spread());
+                let outcome = replies::broken(stage, &why, attempt_no, clock::now(), work.expires_at(), spread());
                 self.settle(work, None, attempt_no, outcome).await;
             }
         }
@@ -149,7 +149,7 @@ impl Worker {
             }
             Sent::NotWritten(why) => {
                 self.conversation = None;
-                let expires_at = work.composer.expires_at();
+                let expires_at = work.expires_at();
                 let outcome = replies::broken(Stage::Content, &why, attempt_no, clock::now(), expires_at, spread());
                 self.settle(work, Some(token), attempt_no, outcome).await;
             }
@@ -213,7 +213,7 @@ impl Worker {
 
     async fn pause(&self, work: &Work, why: &str) {
         let run_id = &work.chunk.lease.run_id;
-        if let Err(e) = run::advance(&self.shared.db, run_id, RunState::Paused, Some(why), clock::now()).await {
+        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
             self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
         }
         self.shared.end(Ended::Paused(why.to_owned()));
@@ -281,7 +281,7 @@ impl Worker {
 }
 
 fn refused(work: &Work, stage: Stage, reply: &Reply, attempt_no: i64) -> Outcome {
-    replies::refused(stage, reply, attempt_no, clock::now(), work.composer.expires_at(), spread())
+    replies::refused(stage, reply, attempt_no, clock::now(), work.expires_at(), spread())
 }
 
 /// After a refused content the server is ready for the next message; after a refused DATA the envelope is still open.

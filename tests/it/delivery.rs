@@ -91,7 +91,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
     };
     enqueue::write(&mut tx, &batch, &drafts, now).await.unwrap();
     tx.commit().await.unwrap();
-    assert!(run::advance(db, &run.run_id, RunState::Ready, None, now).await.unwrap());
+    assert!(run::advance(db, &run.run_id, run::Move::Ready, None, now).await.unwrap());
     run.run_id
 }
 
@@ -309,7 +309,7 @@ async fn a_refused_login_pauses_at_once() {
         let (_, ended) = drained(&db, &wrong).await;
         assert!(matches!(ended, Ended::Paused(_)), "{ended:?}");
         assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Paused);
-        assert!(run::advance(&db, &run_id, RunState::Sending, None, clock::now()).await.unwrap());
+        assert!(run::advance(&db, &run_id, run::Move::Resume, None, clock::now()).await.unwrap());
         let (totals, _) = drained(&db, &catcher.url()).await;
         assert_eq!(totals.accepted, 1);
     })

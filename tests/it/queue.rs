@@ -1,0 +1,388 @@
+//! The verbs of the queue, through the real binary: looking, cancelling, trying again, settling doubts; and every exit code.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use okaeri::args;
+use okaeri::catcher::{Answer, Behaviour, ByRecipient, Catcher, CatcherOptions, Stage};
+use okaeri::db::Db;
+use serde_json::{Value, json};
+
+use crate::ground::each_database;
+use crate::ground::scenario::Scenario;
+
+async fn catcher(behaviour: impl Behaviour) -> Catcher {
+    Catcher::start(CatcherOptions { behaviour: Arc::new(behaviour), ..CatcherOptions::default() }).await.unwrap()
+}
+
+/// A campaign `hello` for these people, who all agreed to it; their ids are the local parts.
+async fn shop_of(url: &str, smtp: &str, people: &[&str]) -> Scenario {
+    let shop = Scenario::new(url).smtp(smtp).campaign("hello", "");
+    let rows: String = people.iter().map(|p| format!("{p},{p}@example.com,offers\n")).collect();
+    shop.write("people.csv", format!("customer_id,email,consent\n{rows}"));
+    shop.okaeri("import customers people.csv --quiet").await.exits(0);
+    shop
+}
+
+/// Nobody listens there.
+fn deserted() -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("smtp://127.0.0.1:{port}")
+}
+
+/// State and id of a customer's message.
+async fn message_of(shop: &Scenario, customer: &str) -> (String, String) {
+    let list = shop.json("queue list --limit 1000", 0).await;
+    let found = list["messages"].as_array().unwrap().iter().find(|m| m["customer_id"] == customer);
+    let m = found.unwrap_or_else(|| panic!("{customer}: {list}"));
+    (m["state"].as_str().unwrap().to_owned(), m["message_id"].as_str().unwrap().to_owned())
+}
+
+async fn run_id(shop: &Scenario) -> String {
+    shop.json("queue status", 0).await["runs"][0]["run_id"].as_str().unwrap().to_owned()
+}
+
+async fn states(db: &Db) -> Vec<(String, i64)> {
+    db.fetch_all("SELECT state, COUNT(*) FROM delivery GROUP BY state ORDER BY state", args![]).await.unwrap()
+}
+
+/// Everything that waits is due now.
+async fn hasten(db: &Db) {
+    db.execute("UPDATE chunk SET due_at = 0 WHERE state = 'open'", args![]).await.unwrap();
+    db.execute("UPDATE delivery SET due_at = 0 WHERE state = 'deferred'", args![]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_shown_with_every_word_and_what_comes_next() {
+    each_database(|url| async move {
+        let behaviour = ByRecipient::standard().on(
+            "odd",
+            Stage::Rcpt,
+            Answer::of([okaeri::catcher::Move::Raw(b"451 4.7.1 na\xefve \x1b[31m\xe2\x82\xac\r\n".to_vec())]),
+        );
+        let catcher = catcher(behaviour).await;
+        let shop = shop_of(&url, &catcher.url(), &["greylist", "hard", "mia", "odd"]).await;
+        shop.okaeri("send hello --slot one").await.exits(75);
+        let (_, id) = message_of(&shop, "greylist").await;
+        let shown = shop.json(&format!("queue show <{id}@example.com>"), 0).await;
+        let attempt = &shown["history"][0];
+        assert_eq!(
+            (&attempt["what"], &attempt["stage"], &attempt["state"], &attempt["code"], &attempt["reply"]),
+            (
+                &json!("attempt"),
+                &json!("rcpt"),
+                &json!("deferred"),
+                &json!(451),
+                &json!("4.7.1 Greylisted, come back later")
+            )
+        );
+        assert_eq!(shown["message"]["address"], "greylist@example.com");
+        assert!(shown["next"].as_str().unwrap().starts_with("it is sent when due, "), "{shown}");
+        // What is no UTF-8 and what a terminal would obey is written as its code; the rest is as it came.
+        let (state, odd) = message_of(&shop, "odd").await;
+        let shown = shop.json(&format!("queue show {odd}"), 0).await;
+        let reply = shown["history"][0]["reply"].as_str().unwrap();
+        assert_eq!((state.as_str(), reply), ("deferred", "4.7.1 na\\xefve \\x1b[31m€"));
+        let text = shop.okaeri(&format!("queue show {odd}")).await.exits(0).stdout;
+        assert!(text.contains("try 1, at rcpt: 451 4.7.1 na\\xefve") && !text.contains("\u{1b}[31m"), "{text}");
+        let (_, hard) = message_of(&shop, "hard").await;
+        let shown = shop.json(&format!("queue show {hard}"), 0).await;
+        assert!(shown["next"].as_str().unwrap().contains("suppressed: all (hard_bounce)"), "{shown}");
+        hasten(&shop.database().await).await;
+        shop.okaeri("work").await.exits(75); // odd comes back for ever
+        let shown = shop.json(&format!("queue show {id}"), 0).await;
+        assert_eq!((&shown["message"]["state"], &shown["message"]["attempts"]), (&json!("accepted"), &json!(2)));
+        assert_eq!(shown["history"].as_array().map(Vec::len), Some(1), "the first try stays: {shown}");
+        let nobody = shop.okaeri("queue show 00ff").await.exits(2);
+        assert!(nobody.stderr.contains("there is no message `00ff`"), "{}", nobody.stderr);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_count_every_message_once_and_show_an_example() {
+    each_database(|url| async move {
+        let catcher = catcher(ByRecipient::standard()).await;
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("hello", "").campaign("other", "");
+        let people = ["hard@gmail.com", "full@gmail.com", "ok@example.com", "spam@example.com", "fine@yahoo.com"];
+        let rows: String = people.iter().enumerate().map(|(i, p)| format!("c{i},{p},offers\n")).collect();
+        shop.write("people.csv", format!("customer_id,email,consent\n{rows}"));
+        shop.okaeri("import customers people.csv --quiet").await.exits(0);
+        shop.okaeri("send hello --slot one").await.exits(75);
+        let groups = async |line: &str| -> Vec<(String, i64, String)> {
+            let told = shop.json(&format!("queue list {line}"), 0).await;
+            let groups = told["groups"].as_array().unwrap_or_else(|| panic!("{told}"));
+            let of = |g: &Value| {
+                let example = g["example"]["address"].as_str().unwrap().to_owned();
+                (g["group"].as_str().unwrap().to_owned(), g["messages"].as_i64().unwrap(), example)
+            };
+            groups.iter().map(of).collect()
+        };
+        let counts = |groups: Vec<(String, i64, String)>| -> BTreeSet<(String, i64)> {
+            groups.into_iter().map(|(group, n, _)| (group, n)).collect()
+        };
+        let set = |list: &[(&str, i64)]| -> BTreeSet<(String, i64)> {
+            list.iter().map(|(group, n)| ((*group).to_owned(), *n)).collect()
+        };
+        assert_eq!(counts(groups("--by family").await), set(&[("gmail", 2), ("other", 2), ("yahoo", 1)]));
+        let by_state: Vec<String> = groups("--by state").await.into_iter().map(|(g, ..)| g).collect();
+        assert_eq!(by_state, ["accepted", "deferred", "failed"], "in the order of a message's life");
+        assert_eq!(counts(groups("--by code").await), set(&[("250", 2), ("452", 1), ("550", 1), ("554", 1)]));
+        assert_eq!(counts(groups("--by age").await), set(&[("under an hour", 5)]));
+        assert_eq!(groups("--by code --state deferred").await, [("452".into(), 1, "full@gmail.com".into())]);
+        assert_eq!(groups("--by state --campaign other").await, []);
+        shop.database().await.execute("UPDATE delivery SET code = NULL WHERE code = 452", args![]).await.unwrap();
+        assert_eq!(groups("--by code --state deferred").await[0].0, "none");
+        let text = shop.okaeri("queue list --by family").await.exits(0).stdout;
+        assert!(text.contains("for example") && text.contains("yahoo"), "{text}");
+        shop.okaeri("queue list --by colour").await.exits(2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_sends_nothing_more() {
+    each_database(|url| async move {
+        let catcher = catcher(ByRecipient::standard()).await;
+        let shop = shop_of(&url, &deserted(), &["ann", "bob", "greylist"]).await;
+        shop.okaeri("send hello --slot one").await.exits(5);
+        let run = run_id(&shop).await;
+        let told = shop.json(&format!("queue cancel {run} --reason typo"), 0).await;
+        assert_eq!(told["cancelled"], 3, "{told}");
+        let shop = shop.smtp(&catcher.url());
+        shop.okaeri("work").await.exits(0);
+        shop.okaeri("send hello --slot one").await.exits(0);
+        assert_eq!(catcher.mails().len(), 0);
+        assert_eq!(states(&shop.database().await).await, [("cancelled".to_owned(), 3)]);
+        shop.okaeri("queue verify").await.exits(0);
+        let status = shop.json("queue status", 0).await;
+        assert_eq!((&status["runs"][0]["state"], &status["runs"][0]["reason"]), (&json!("cancelled"), &json!("typo")));
+        let again = shop.okaeri(&format!("queue cancel {run}")).await.exits(2);
+        assert!(again.stderr.contains("is cancelled and cannot become cancelled"), "{}", again.stderr);
+        shop.okaeri(&format!("queue resume {run}")).await.exits(2);
+        shop.okaeri("queue cancel nothing").await.exits(2);
+        let (_, id) = message_of(&shop, "ann").await;
+        shop.okaeri(&format!("queue retry {id} --by ann")).await.exits(2);
+        // A deferred one is cancelled too, and what was accepted stays so.
+        shop.okaeri("send hello --slot two").await.exits(75);
+        let run = run_id(&shop).await;
+        assert_eq!(shop.json(&format!("queue cancel {run}"), 0).await["cancelled"], 1);
+        hasten(&shop.database().await).await;
+        shop.okaeri("work").await.exits(0);
+        assert_eq!(states(&shop.database().await).await, [("accepted".into(), 2), ("cancelled".into(), 4)]);
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_to_be_cancelled_is_cancelled_by_the_next_start() {
+    each_database(|url| async move {
+        let catcher = catcher(ByRecipient::new()).await;
+        let shop = shop_of(&url, &deserted(), &["ann", "bob"]).await;
+        shop.okaeri("send hello --slot one").await.exits(5);
+        // The process that cancelled was killed after its first statement.
+        let db = shop.database().await;
+        db.execute("UPDATE run SET state = 'cancelled'", args![]).await.unwrap();
+        shop.okaeri("queue verify").await.exits(2);
+        let shop = shop.smtp(&catcher.url());
+        shop.okaeri("work").await.exits(0);
+        assert_eq!(states(&db).await, [("cancelled".to_owned(), 2)]);
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_beside_workers_leaves_each_message_sent_or_cancelled() {
+    each_database(|url| async move {
+        const PEOPLE: usize = 400;
+        let names: Vec<String> = (0..PEOPLE).map(|i| format!("p{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        struct Slow;
+        impl Behaviour for Slow {
+            fn answer(&self, moment: &okaeri::catcher::Moment<'_>) -> Answer {
+                match moment.stage {
+                    Stage::EndOfData => Answer::store_then_wait(Duration::from_millis(15)),
+                    _ => Answer::agree(),
+                }
+            }
+        }
+        let catcher = catcher(Slow).await;
+        let shop = shop_of(&url, &deserted(), &names).await;
+        shop.okaeri("send hello --slot one --quiet").await.exits(5);
+        let run = run_id(&shop).await;
+        let shop = shop.smtp(&catcher.url());
+        let workers = [shop.start("work --quiet"), shop.start("work --quiet")];
+        while catcher.counts().messages < 40 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        shop.okaeri(&format!("queue cancel {run}")).await.exits(0);
+        for worker in workers {
+            let ended = worker.end().await;
+            assert!(matches!(ended.code(), 0 | 75), "{ended:?}"); // 75: on SQLite one of them waited for the other
+        }
+        let db = shop.database().await;
+        let all = states(&db).await;
+        let of = |state: &str| all.iter().find(|(s, _)| s == state).map_or(0, |(_, n)| *n);
+        assert_eq!(of("accepted") + of("cancelled"), PEOPLE as i64, "{all:?}");
+        assert!(of("cancelled") > 0 && of("accepted") >= 40, "{all:?}");
+        assert_eq!(catcher.mails().len() as i64, of("accepted"));
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_tried_again_unless_the_person_may_not_be_written_to() {
+    each_database(|url| async move {
+        let policy = Answer::reply(550, "5.7.26", "Unauthenticated mail");
+        let behaviour = ByRecipient::standard()
+            .times("ann", Stage::Rcpt, 1, policy.clone())
+            .times("bob", Stage::Rcpt, 1, policy.clone())
+            .times("eve", Stage::EndOfData, 1, policy.clone())
+            .times("una", Stage::Rcpt, 1, policy);
+        let catcher = catcher(behaviour).await;
+        let shop = shop_of(&url, &catcher.url(), &["ann", "bob", "eve", "una", "hard", "mia"]).await;
+        shop.okaeri("send hello --slot one").await.exits(0);
+        shop.okaeri("suppress bob@example.com --topic offers").await.exits(0);
+        shop.write("consents.csv", "customer_id,topic,granted,at\nuna,offers,no,2026-01-01\n");
+        shop.okaeri("import consents consents.csv --quiet").await.exits(0);
+        let (_, mia) = message_of(&shop, "mia").await;
+        let (_, hard) = message_of(&shop, "hard").await;
+        let (_, bob) = message_of(&shop, "bob").await;
+        let (_, una) = message_of(&shop, "una").await;
+        let told = shop.okaeri(&format!("queue retry {mia} {hard} {bob} {una} --by kay")).await.exits(2).stdout;
+        for why in [
+            format!("not {mia}: it is accepted"),
+            format!("not {hard}: its address is suppressed (all, hard_bounce)"),
+            format!("not {bob}: its address is suppressed (topic:offers, manual)"),
+            format!("not {una}: the person has not agreed to offers any more"),
+        ] {
+            assert!(told.contains(&why), "{why}: {told}");
+        }
+        let run = run_id(&shop).await;
+        let told = shop.json(&format!("queue retry --run {run} --evidence dkim-mended --by kay"), 0).await;
+        assert_eq!(told["retried"], 2, "{told}");
+        assert!(told["refused"][0]["why"].as_str().unwrap().starts_with("3 may not be sent again"), "{told}");
+        // An unsubscribe that comes now still wins, at the commit.
+        shop.okaeri("suppress eve@example.com").await.exits(0);
+        shop.okaeri("queue verify").await.exits(0);
+        shop.okaeri("work").await.exits(0);
+        assert_eq!(message_of(&shop, "ann").await.0, "accepted");
+        assert_eq!(message_of(&shop, "eve").await.0, "suppressed");
+        let mut mailed: Vec<String> = catcher.mails().into_iter().flat_map(|m| m.envelope_to).collect();
+        mailed.sort();
+        assert_eq!(mailed, ["ann@example.com", "mia@example.com"]);
+        let (_, ann) = message_of(&shop, "ann").await;
+        let shown = shop.json(&format!("queue show {ann}"), 0).await;
+        let decision = &shown["history"][1];
+        assert_eq!(
+            (&decision["decided"], &decision["by"], &decision["evidence"]),
+            (&json!("retry"), &json!("kay"), &json!("dkim-mended"))
+        );
+        shop.okaeri("queue verify").await.exits(0);
+        shop.okaeri("queue retry --run nothing --by kay").await.exits(2);
+        shop.okaeri(&format!("queue retry --run {run} --state unknown --by kay")).await.exits(2);
+        shop.okaeri("queue retry").await.exits(2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_has_a_day_of_its_own_though_its_run_is_old() {
+    each_database(|url| async move {
+        let behaviour = ByRecipient::new().times("ann", Stage::Rcpt, 1, Answer::reply(550, "5.7.1", "Blocked"));
+        let catcher = catcher(behaviour).await;
+        let shop = shop_of(&url, &catcher.url(), &["ann"]).await;
+        shop.okaeri("send hello --slot one").await.exits(0);
+        shop.database().await.execute("UPDATE run SET expires_at = 1", args![]).await.unwrap();
+        let (_, id) = message_of(&shop, "ann").await;
+        shop.okaeri(&format!("queue retry {id} --by kay")).await.exits(0);
+        shop.okaeri("work").await.exits(0);
+        assert_eq!(message_of(&shop, "ann").await.0, "accepted");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubts_are_settled_once_with_evidence() {
+    each_database(|url| async move {
+        // Each is stored and not answered, or neither, the first time.
+        let behaviour = ["ann", "bob", "cid", "dan"]
+            .into_iter()
+            .fold(ByRecipient::new(), |b, name| b.times(name, Stage::EndOfData, 1, Answer::close()))
+            .times("eve", Stage::EndOfData, 1, Answer::store_then_close());
+        let catcher = catcher(behaviour).await;
+        let shop = shop_of(&url, &catcher.url(), &["ann", "bob", "cid", "dan", "eve", "mia"]).await;
+        shop.okaeri("send hello --slot one").await.exits(3);
+        let mut ids = Vec::new();
+        for name in ["ann", "bob", "cid", "dan", "eve", "mia"] {
+            ids.push(message_of(&shop, name).await.1);
+        }
+        let resolve = async |id: &str, rest: &str| shop.okaeri(&format!("queue resolve {id} {rest}")).await;
+        resolve(&ids[0], "--as resend --by kay").await.exits(2); // no evidence
+        let empty = shop.start_with(&["queue", "resolve", &ids[0], "--as", "resend", "--evidence", " ", "--by", "kay"]);
+        assert!(empty.end().await.exits(2).stderr.contains("--evidence is empty"));
+        let nameless = resolve(&ids[0], "--as resend --evidence log").await.exits(2);
+        assert!(nameless.stderr.contains("--by NAME"), "{}", nameless.stderr);
+        resolve(&ids[5], "--as failed --evidence log --by kay").await.exits(2); // mia is accepted
+        resolve(&ids[0], "--as resend --evidence not-in-log --by kay").await.exits(0);
+        resolve(&ids[0], "--as resend --evidence not-in-log --by kay").await.exits(2);
+        resolve(&ids[1], "--as failed --evidence not-in-log --by kay").await.exits(0);
+        resolve(&ids[3], "--as closed --evidence no-log-any-more --by kay").await.exits(0);
+        resolve(&ids[4], "--as accepted --evidence queued-as-17 --by kay").await.exits(0);
+        shop.okaeri("suppress cid@example.com --topic offers").await.exits(0);
+        let suppressed = resolve(&ids[2], "--as resend --evidence not-in-log --by kay").await.exits(2);
+        assert!(suppressed.stderr.contains("its address is suppressed (topic:offers, manual)"), "{suppressed:?}");
+        shop.okaeri("queue verify").await.exits(0);
+        shop.okaeri("work").await.exits(0);
+        let mut told = Vec::new();
+        for name in ["ann", "bob", "cid", "dan", "eve"] {
+            told.push(message_of(&shop, name).await.0);
+        }
+        assert_eq!(told, ["accepted", "failed", "unknown", "closed_unknown", "accepted"]);
+        // What was sent again has the Message-ID it had.
+        let of_ann: Vec<_> = catcher.mails().into_iter().filter(|m| m.envelope_to == ["ann@example.com"]).collect();
+        assert_eq!(of_ann.len(), 1);
+        assert_eq!(of_ann[0].message_id.as_deref(), Some(format!("<{}@example.com>", ids[0]).as_str()));
+        let shown = shop.json(&format!("queue show {}", ids[3]), 0).await;
+        assert_eq!(shown["history"][1]["evidence"], "no-log-any-more");
+        shop.okaeri("queue verify").await.exits(0);
+        // The list of decisions is what makes a closed doubt more than a vanished one.
+        shop.database().await.execute("DELETE FROM decision WHERE decided = 'closed'", args![]).await.unwrap();
+        shop.okaeri("queue verify").await.exits(2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_operators_at_once_one_decides_and_one_mail_leaves() {
+    each_database(|url| async move {
+        let catcher = catcher(ByRecipient::new().times("ann", Stage::EndOfData, 1, Answer::close())).await;
+        let shop = shop_of(&url, &catcher.url(), &["ann"]).await;
+        shop.okaeri("send hello --slot one").await.exits(3);
+        let (_, id) = message_of(&shop, "ann").await;
+        let line = |by: &str, outcome: &str| format!("queue resolve {id} --as {outcome} --evidence log --by {by}");
+        let (kay, lee, mo) = (line("kay", "resend"), line("lee", "resend"), line("mo", "resend"));
+        let all = tokio::join!(
+            shop.okaeri(&kay),
+            shop.okaeri(&lee),
+            shop.okaeri(&mo),
+            shop.okaeri("work"),
+            shop.okaeri("work")
+        );
+        let mut codes = [all.0.code(), all.1.code(), all.2.code()];
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 2, 2], "{all:?}");
+        let last = shop.okaeri("work").await;
+        assert_eq!(last.code(), 0, "{last:?}");
+        assert_eq!((catcher.mails().len(), message_of(&shop, "ann").await.0.as_str()), (1, "accepted"));
+        let (decisions,): (i64,) =
+            shop.database().await.fetch_one("SELECT COUNT(*) FROM decision", args![]).await.unwrap();
+        assert_eq!(decisions, 1);
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
