@@ -53,7 +53,11 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
         _ => None,
     };
     inv.print(|| json(&enlisted, sent.as_ref()), || text(&loaded, campaign, &enlisted, sent.as_ref()));
-    sent.map_or(Ok(Exit::Done), |s| s.exit())
+    match sent {
+        Some(sent) => sent.exit(),
+        None if enlisted.run.state() == RunState::Paused => Ok(Exit::Breaker),
+        None => Ok(Exit::Done),
+    }
 }
 
 /// A run with its messages in the ledger.

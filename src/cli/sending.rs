@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use super::{Exit, Failure, Invocation};
 use crate::args;
-use crate::campaign::Definition;
+use crate::campaign::{Definition, StopAbove};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
-use crate::delivery::{self, Compose, DeliveryLock, Ended, Mail, OpenComposer, Options, Server, Totals};
+use crate::delivery::{self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Server, Totals};
 use crate::message::{Composer, MessageFacts};
 use crate::money::grouped;
 use crate::queue::lease::Queued;
@@ -101,6 +101,11 @@ impl Compose for RunComposer {
 
     fn expires_at(&self) -> Millis {
         self.expires_at
+    }
+
+    fn limits(&self) -> Limits {
+        let StopAbove { hard_bounce, policy, failed } = self.definition.stop_above;
+        Limits { hard_bounce, policy, failed }
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Shared};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{DbError, DbResult, Value};
+use crate::db::{Db, DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued};
 use crate::queue::run::Move;
-use crate::queue::{LEASE_RENEWAL, rescue, run};
+use crate::queue::{LEASE_RENEWAL, answers, rescue, run};
 
 /// Messages that wait between the feed and the connections; more would only age.
 const READY_MAX: usize = 64;
@@ -180,6 +180,7 @@ impl Feeder {
         }
         match (self.open_composer)(run_id.to_owned()).await {
             Ok(composer) => {
+                self.shared.breaker.begin(run_id, answers::count(&self.shared.db, run_id).await?);
                 self.composers.insert(run_id.to_owned(), composer.clone());
                 Ok(Some(composer))
             }
@@ -243,6 +244,23 @@ async fn renew_held(shared: Arc<Shared>, held: HeldChunks) {
                     chunk.lose();
                 }
             }
+        }
+        leave_stopped_runs(&shared.db, &chunks).await;
+    }
+}
+
+/// Leave the rest of chunks alone whose run was held or cancelled by another hand. Commits look for themselves; this is for messages that
+/// are refused before they come so far.
+async fn leave_stopped_runs(db: &Db, chunks: &[Arc<HeldChunk>]) {
+    let mut may_send: HashMap<&str, bool> = HashMap::new();
+    for chunk in chunks {
+        let run_id = chunk.lease.run_id.as_str();
+        if !may_send.contains_key(run_id) {
+            let Ok(run) = run::get(db, run_id).await else { return };
+            may_send.insert(run_id, run.is_some_and(|r| r.state().may_send()));
+        }
+        if !may_send[run_id] {
+            chunk.lose();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::clock::{HOUR, MINUTE, Millis};
 use crate::queue::DeliveryState;
+use crate::queue::answers::About;
 use crate::queue::ledger::Outcome;
 
 /// Longest reply kept, in characters.
@@ -41,17 +42,6 @@ impl Stage {
             Stage::Content => "content",
         }
     }
-}
-
-/// What a refusal is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// The mailbox does not exist: suppress the address.
-    NoSuchMailbox,
-    /// This message or mailbox, now or for good.
-    Message,
-    /// Us: our login, our reputation, our rights. Says nothing about the address.
-    Sender,
 }
 
 impl Reply {
@@ -134,6 +124,7 @@ pub fn refused(stage: Stage, reply: &Reply, attempt_no: i64, now: Millis, expire
         code: Some(reply.code),
         enhanced: reply.enhanced.clone(),
         reply: reply.text.clone(),
+        about: (state == DeliveryState::Failed).then(|| about(stage, reply)),
     };
     if !reply.is_temporary() {
         return outcome(DeliveryState::Failed, None);

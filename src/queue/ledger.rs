@@ -18,6 +18,7 @@ use crate::clock::{self, Millis};
 use crate::db::{Conflict, Db, DbError, DbResult, Tx, Value};
 use crate::suppression::{self, Kind, Reason, Scope};
 
+use super::answers::About;
 use super::lease::{self, Lease};
 use super::{DeliveryState, RunState, run};
 
@@ -77,6 +78,8 @@ pub struct Outcome {
     pub enhanced: Option<String>,
     /// The server's words, or ours when it said nothing.
     pub reply: String,
+    /// What a refusal for good was about.
+    pub about: Option<About>,
 }
 
 /// The answer to a commit.
@@ -278,14 +281,16 @@ async fn record_attempts(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbRe
                 o.state.word(),
                 o.code,
                 o.enhanced.clone(),
-                &o.reply
+                &o.reply,
+                o.about.map(About::word),
             ]
         })
         .collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let columns = ["bucket", "chunk_id", "seq", "attempt_no", "at", "stage", "state", "code", "enhanced", "reply"];
+    let columns =
+        ["bucket", "chunk_id", "seq", "attempt_no", "at", "stage", "state", "code", "enhanced", "reply", "about"];
     tx.insert_rows("attempt", &columns, rows, Conflict::Keep).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 //!
 //! Legal moves are pure, in [`states`]; `docs/states.md` draws them.
 
+pub mod answers;
 pub mod cancel;
 pub mod decide;
 pub mod enqueue;

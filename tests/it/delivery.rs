@@ -6,7 +6,7 @@ use okaeri::args;
 use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions, Tls};
 use okaeri::clock::{self, HOUR, Millis};
 use okaeri::db::{Db, bucket_of, stable_hash};
-use okaeri::delivery::{self, Compose, Ended, Mail, OpenComposer, Options, Server, Totals, drain};
+use okaeri::delivery::{self, Compose, Ended, Limits, Mail, OpenComposer, Options, Server, Totals, drain};
 use okaeri::queue::enqueue::{Batch, Draft};
 use okaeri::queue::lease::Queued;
 use okaeri::queue::ledger::{Answer, Commit, Key, Ledger, Outcome, Settlement};
@@ -42,6 +42,10 @@ impl Compose for Letter {
 
     fn expires_at(&self) -> Millis {
         self.expires_at
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 }
     }
 }
 
@@ -400,6 +404,7 @@ async fn a_late_come_back_later_is_not_forgotten() {
             code: Some(451),
             enhanced: None,
             reply: "later".to_owned(),
+            about: None,
         };
         let late = Settlement { key, lease, token: Some("t".to_owned()), attempt_no: 1, outcome, hard_bounced: None };
         ledger.write(Some(late), None).await.unwrap();

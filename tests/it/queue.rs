@@ -386,3 +386,161 @@ async fn of_two_operators_at_once_one_decides_and_one_mail_leaves() {
     })
     .await;
 }
+
+/// So many people `a0…`, every tenth of whom has no mailbox any more.
+async fn with_dead_mailboxes(shop: Scenario, people: usize) -> Scenario {
+    let address = |i: usize| if i.is_multiple_of(10) { format!("hard+{i}") } else { format!("a{i}") };
+    let rows: String = (0..people).map(|i| format!("a{i},{}@example.com,offers\n", address(i))).collect();
+    shop.write("people.csv", format!("customer_id,email,consent\n{rows}"));
+    shop.okaeri("import customers people.csv --quiet").await.exits(0);
+    shop
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_dead_mailboxes_hold_their_run_and_no_other() {
+    const PEOPLE: usize = 300;
+    each_database(|url| async move {
+        let catcher = catcher(ByRecipient::standard()).await;
+        let lenient = "stop_above: { hard_bounce: 20%, failed: 20% }";
+        let shop = Scenario::new(&url).smtp(&deserted()).campaign("strict", "").campaign("lenient", lenient);
+        let shop = with_dead_mailboxes(shop, PEOPLE).await;
+        shop.okaeri("send strict --slot one --quiet").await.exits(5);
+        shop.okaeri("send lenient --slot one --quiet").await.exits(5);
+        let shop = shop.smtp(&catcher.url());
+        let told = shop.json("work", 4).await;
+        assert_eq!(told["ended"], "paused", "{told}");
+        let why = told["reason"].as_str().unwrap();
+        assert!(why.contains("said that there is no such mailbox; stop_above allows hard_bounce: 5%"), "{why}");
+        let status = shop.json("queue status", 0).await;
+        let run = |campaign: &str| {
+            let runs = status["runs"].as_array().unwrap();
+            runs.iter().find(|r| r["campaign"] == campaign).unwrap_or_else(|| panic!("{status}")).clone()
+        };
+        assert_eq!((&run("strict")["state"], &run("strict")["reason"]), (&json!("paused"), &json!(why)));
+        assert_eq!(run("lenient")["state"], "drained", "the other went on to its end");
+        let strict = run("strict")["run_id"].as_str().unwrap().to_owned();
+        let db = shop.database().await;
+        let sent: (i64,) = db
+            .fetch_one(
+                "SELECT COUNT(*) FROM delivery WHERE run_id = $1 AND state IN ('accepted', 'failed')",
+                args![&strict],
+            )
+            .await
+            .unwrap();
+        assert!((100..=140).contains(&sent.0), "{} answers before it was held", sent.0);
+        // Nothing of it leaves until somebody has looked; then the count begins anew.
+        shop.okaeri("send strict --slot one").await.exits(4);
+        shop.okaeri(&format!("queue resume {strict}")).await.exits(0);
+        let again = shop.okaeri("work").await;
+        let rest: (i64,) = db
+            .fetch_one(
+                "SELECT COUNT(*) FROM delivery WHERE run_id = $1 AND state IN ('pending', 'committed')",
+                args![&strict],
+            )
+            .await
+            .unwrap();
+        match again.code() {
+            0 => assert_eq!(rest.0, 0),
+            4 => assert!(rest.0 <= 100, "{rest:?}"),
+            _ => panic!("{again:?}"),
+        }
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_refusals_in_a_row_stop_everything_until_they_are_mended() {
+    each_database(|url| async move {
+        let names: Vec<String> = (0..60).map(|i| format!("p{i}")).collect();
+        let blocked = Answer::reply(550, "5.7.26", "Mail from example.com is not authenticated");
+        let behaviour = names.iter().fold(ByRecipient::new(), |b, name| b.times(name, Stage::Rcpt, 1, blocked.clone()));
+        let catcher = catcher(behaviour).await;
+        let shop = shop_of(&url, &catcher.url(), &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let told = shop.json("send hello --slot one", 4).await;
+        let why = told["delivery"]["reason"].as_str().unwrap();
+        assert!(why.contains("mails in a row (other) were refused because of us; the last: 550 5.7.26"), "{why}");
+        let failed = told["delivery"]["totals"]["failed"].as_u64().unwrap();
+        assert!((10..=16).contains(&failed), "{failed} were refused before it stopped");
+        assert_eq!(told["delivery"]["totals"]["accepted"], 0);
+        shop.okaeri("send hello --slot one").await.exits(4);
+        // The rest is blocked once as well; mended means here that each was asked once.
+        let run = run_id(&shop).await;
+        let mut stops = 0;
+        loop {
+            shop.okaeri(&format!("queue resume {run}")).await.exits(0);
+            match shop.okaeri("work").await.code() {
+                4 => stops += 1,
+                0 => break,
+                code => panic!("{code}"),
+            }
+        }
+        assert!((3..=5).contains(&stops), "{stops}");
+        shop.okaeri(&format!("queue retry --run {run} --evidence dkim --by kay")).await.exits(0);
+        shop.okaeri("work").await.exits(0);
+        assert_eq!(catcher.mails().len(), 60);
+        assert_eq!(states(&shop.database().await).await, [("accepted".to_owned(), 60)]);
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_breaker_counts_the_answers_of_all_workers() {
+    const PEOPLE: usize = 400;
+    each_database(|url| async move {
+        let catcher = catcher(ByRecipient::standard()).await;
+        let shop = Scenario::new(&url).smtp(&deserted()).campaign("hello", "");
+        let shop = with_dead_mailboxes(shop, PEOPLE).await;
+        shop.okaeri("send hello --slot one --quiet").await.exits(5);
+        let shop = shop.smtp(&catcher.url());
+        let (a, b) = tokio::join!(shop.okaeri("work"), shop.okaeri("work"));
+        let codes = BTreeSet::from([a.code(), b.code()]);
+        // The other finds nothing it may send: work remains in a run that is held.
+        assert!(codes.contains(&4) && codes.is_subset(&[4, 75].into()), "{a:?} {b:?}");
+        let status = shop.json("queue status", 0).await;
+        assert_eq!(status["runs"][0]["state"], "paused", "{status}");
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_exit_code_is_what_the_table_says() {
+    each_database(|url| async move {
+        let options = CatcherOptions {
+            auth: Some(("shop".into(), "right".into())),
+            behaviour: Arc::new(ByRecipient::standard()),
+            ..CatcherOptions::default()
+        };
+        let strict = Catcher::start(options).await.unwrap();
+        let open = catcher(ByRecipient::standard()).await;
+        let shop = shop_of(&url, &open.url(), &["mia", "full"]).await;
+        shop.okaeri("queue status").await.exits(0);
+        shop.okaeri("send nothing").await.exits(2);
+        shop.okaeri("queue list --state sent").await.exits(2);
+        shop.okaeri("send hello --slot remains").await.exits(75);
+        // Output that cannot be written is nobody's mistake that we know of.
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_okaeri"));
+        command.args(["queue", "status"]).current_dir(shop.path("")).stdout(full);
+        let environment = [("DATABASE_URL", url.as_str()), ("OKAERI_SECRET", "a secret of the scenario, long enough")];
+        assert_eq!(command.envs(environment).output().unwrap().status.code(), Some(1));
+        let shop = shop.smtp(&deserted());
+        shop.okaeri("send hello --slot away").await.exits(5);
+        let elsewhere = Scenario::new(&deserted().replace("smtp", "postgres")).campaign("hello", "");
+        elsewhere.okaeri("queue status").await.exits(5);
+        // The login is refused: at once, and until somebody has looked.
+        let shop = shop.smtp(&strict.url().replace("right", "wrong"));
+        let refused = shop.json("send hello --slot login", 4).await;
+        assert!(refused["delivery"]["reason"].as_str().unwrap().contains("refused our login"), "{refused}");
+        shop.okaeri("send hello --slot login").await.exits(4);
+        let shop = shop.smtp(&open.url());
+        shop.write("doubt.csv", "customer_id,email,consent\ndrop,drop@example.com,offers\n");
+        shop.okaeri("import customers doubt.csv --quiet").await.exits(0);
+        shop.okaeri("send hello --slot doubt").await.exits(3);
+        shop.database().await.execute("UPDATE run SET audience = audience + 1", args![]).await.unwrap();
+        shop.okaeri("queue verify").await.exits(2);
+    })
+    .await;
+}
