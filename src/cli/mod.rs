@@ -24,6 +24,7 @@ mod sending;
 mod serve;
 mod suppress;
 mod test;
+mod why;
 mod work;
 
 use std::collections::BTreeMap;
@@ -114,6 +115,8 @@ enum Verb {
     Work(work::WorkArgs),
     /// Look at the queue, prove that it adds up, hold, release and cancel runs, settle doubts
     Queue(queue::QueueArgs),
+    /// One person: every message to them and what happened, and why the rest was not sent
+    Why(why::WhyArgs),
     /// Never mail an address again, or lift that
     Suppress(suppress::SuppressArgs),
     /// Answer unsubscribe links and preference pages until told to stop
@@ -331,6 +334,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,
+        Verb::Why(args) => why::run(&inv, args).await,
         Verb::Suppress(args) => suppress::run(&inv, args).await,
         Verb::Serve(args) => serve::run(&inv, args).await,
         Verb::Report(args) => report::run(&inv, args).await,

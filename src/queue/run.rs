@@ -33,6 +33,11 @@ const COLUMNS: &str =
     "run_id, campaign, slot, state, reason, as_of, due_at, expires_at, next_bucket, audience, snapshot_id, definition";
 
 impl Run {
+    /// Whether its verdicts are not all known yet.
+    pub fn is_being_planned(&self) -> bool {
+        matches!(self.state(), RunState::Planned | RunState::Enqueuing)
+    }
+
     /// The state; a word this version does not know reads as `paused`, which sends nothing.
     pub fn state(&self) -> RunState {
         RunState::from_word(&self.state_word).unwrap_or(RunState::Paused)

@@ -92,6 +92,15 @@ pub async fn find(db: &Db, message_id: &str) -> DbResult<Option<Message>> {
     db.fetch_optional(&sql, args![message_id]).await
 }
 
+/// A customer's messages, newest first.
+pub async fn of_customer(db: &Db, bucket: i64, customer_id: &str, most: i64) -> DbResult<Vec<Message>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {TABLES} WHERE m.bucket = $1 AND m.customer_id = $2 \
+         ORDER BY m.due_at DESC, m.campaign, m.step, m.slot LIMIT $3"
+    );
+    db.fetch_all(&sql, args![bucket, customer_id, most]).await
+}
+
 /// A try, or what an operator decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]

@@ -89,7 +89,7 @@ fn list_text(messages: &[status::Listed]) -> String {
 }
 
 /// `451 4.7.1 later`: a reply as one line.
-pub(super) fn answer(code: Option<i64>, reply: Option<&str>) -> String {
+pub fn answer(code: Option<i64>, reply: Option<&str>) -> String {
     let code = code.map_or_else(String::new, |c| format!("{c} "));
     format!("{code}{}", shown(reply.unwrap_or_default()))
 }

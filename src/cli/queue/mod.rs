@@ -4,6 +4,8 @@ mod act;
 mod list;
 mod show;
 
+pub(super) use list::answer;
+
 use clap::Subcommand;
 use serde_json::json;
 
