@@ -4,8 +4,8 @@
 //! [`ANSWERS_MIN`]. *Policy in a row*: [`POLICY_IN_A_ROW_MAX`] refusals about us in one lane, one after the other, end the whole work, because
 //! the next run's mails would meet the same.
 //!
-//! Each process counts what it hears, from what the database knew when it began; when that looks wrong, the database, which knows the
-//! answers of all processes, is asked before anything is held. So a message costs no query.
+//! Each process counts what it hears. At its first refusal, and whenever its count looks wrong, the database is asked, which knows the
+//! answers of all processes and of those before; only what it says holds a run. So a message costs no query.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -51,7 +51,7 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
     Fine,
-    /// By what this process knows a share is exceeded: count in the database.
+    /// By what this process knows a share is exceeded, or it knows nothing yet: count in the database.
     Suspicious,
     /// So many policy refusals in a row.
     InARow(u32),
@@ -61,6 +61,8 @@ pub(super) enum Finding {
 #[derive(Debug, Default)]
 struct Watch {
     answers: Answers,
+    /// The database was asked; what was answered before this process began is among the answers.
+    asked: bool,
     /// Policy refusals since the last other answer, by lane.
     in_a_row: HashMap<String, u32>,
     stopped: bool,
@@ -81,11 +83,6 @@ impl Breaker {
         }
     }
 
-    /// Begin with what was answered before, to whichever process.
-    pub fn begin(&self, run_id: &str, answers: Answers) {
-        self.with(run_id, |w| w.answers = answers);
-    }
-
     /// A message was accepted.
     pub fn accepted(&self, run_id: &str, lane: &str) {
         self.with(run_id, |w| {
@@ -104,7 +101,7 @@ impl Breaker {
             *row = if about == About::Sender { *row + 1 } else { 0 };
             match *row {
                 row if row >= POLICY_IN_A_ROW_MAX => Finding::InARow(row),
-                _ if limits.exceeded_by(&w.answers).is_some() => Finding::Suspicious,
+                _ if !w.asked || limits.exceeded_by(&w.answers).is_some() => Finding::Suspicious,
                 _ => Finding::Fine,
             }
         })
@@ -113,6 +110,7 @@ impl Breaker {
     /// What the database counted, beside what this process heard and has not written yet: the limit they exceed. The run is then stopped here.
     pub fn confirm(&self, run_id: &str, counted: Answers, limits: &Limits) -> Option<String> {
         self.with(run_id, |w| {
+            w.asked = true;
             w.answers = Answers { accepted: counted.accepted.max(w.answers.accepted), ..counted };
             let exceeded = limits.exceeded_by(&w.answers);
             w.stopped |= exceeded.is_some();
@@ -167,6 +165,8 @@ mod tests {
     fn policy_refusals_count_in_a_row_and_by_lane() {
         let breaker = Breaker::default();
         let refused = |lane, about| breaker.refused("r", lane, about, &LIMITS);
+        assert_eq!(refused("default/other", About::Message), Finding::Suspicious, "nothing is known yet");
+        assert_eq!(breaker.confirm("r", answers(0, 0, 0, 1), &LIMITS), None);
         for _ in 0..2 {
             for _ in 1..POLICY_IN_A_ROW_MAX {
                 assert_eq!(refused("default/gmail", About::Sender), Finding::Fine);
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_suspicion_is_confirmed_by_what_all_processes_heard() {
         let breaker = Breaker::default();
-        breaker.begin("r", answers(95, 5, 0, 0));
+        assert_eq!(breaker.confirm("r", answers(95, 5, 0, 0), &LIMITS), None);
         assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Suspicious);
         // Others were answered better: the run goes on, and this process knows it.
         assert_eq!(breaker.confirm("r", answers(300, 6, 0, 0), &LIMITS), None);

@@ -15,7 +15,7 @@ use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued};
 use crate::queue::run::Move;
-use crate::queue::{LEASE_RENEWAL, answers, rescue, run};
+use crate::queue::{LEASE_RENEWAL, rescue, run};
 
 /// Messages that wait between the feed and the connections; more would only age.
 const READY_MAX: usize = 64;
@@ -180,7 +180,6 @@ impl Feeder {
         }
         match (self.open_composer)(run_id.to_owned()).await {
             Ok(composer) => {
-                self.shared.breaker.begin(run_id, answers::count(&self.shared.db, run_id).await?);
                 self.composers.insert(run_id.to_owned(), composer.clone());
                 Ok(Some(composer))
             }

@@ -37,7 +37,7 @@ pub(super) async fn sweep(db: &Db, run_id: Option<&str>, now: Millis) -> DbResul
     });
     let sql = format!(
         "SELECT k.bucket, k.chunk_id, k.bucket_to FROM chunk k JOIN run r ON r.run_id = k.run_id \
-         WHERE r.state = 'cancelled' AND k.state <> 'done' {} ORDER BY k.bucket, k.chunk_id",
+         WHERE r.state = 'cancelled' AND k.state IN ('open', 'leased') {} ORDER BY k.bucket, k.chunk_id",
         only.unwrap_or_default()
     );
     let chunks: Vec<(i64, i64, i64)> = db.fetch_all(&sql, args).await?;

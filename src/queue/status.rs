@@ -39,6 +39,21 @@ pub async fn states_of(db: &Db, run_id: &str) -> DbResult<Vec<(String, i64)>> {
     Ok(counts)
 }
 
+/// Runs that are held and have something left to send, with the reason; one run or all.
+pub async fn held(db: &Db, run_id: Option<&str>) -> DbResult<Vec<(String, Option<String>)>> {
+    let mut args = args![];
+    let only = run_id.map(|id| {
+        args.push(Value::from(id));
+        "AND r.run_id = $1"
+    });
+    let sql = format!(
+        "SELECT r.run_id, r.reason FROM run r WHERE r.state = 'paused' {} \
+         AND EXISTS (SELECT 1 FROM chunk k WHERE k.run_id = r.run_id AND k.state IN ('open', 'leased')) ORDER BY r.run_id",
+        only.unwrap_or_default()
+    );
+    db.fetch_all(&sql, args).await
+}
+
 /// When the next chunk of runs that may send is due; `None` when nothing is left to do.
 pub async fn next_due(db: &Db, run_id: Option<&str>) -> DbResult<Option<Millis>> {
     let mut args = args![];
@@ -48,7 +63,7 @@ pub async fn next_due(db: &Db, run_id: Option<&str>) -> DbResult<Option<Millis>>
     });
     let sql = format!(
         "SELECT MIN(k.due_at) FROM chunk k JOIN run r ON r.run_id = k.run_id \
-         WHERE k.state <> 'done' AND r.state IN ('ready', 'sending', 'paused') {}",
+         WHERE k.state <> 'done' AND r.state IN ('ready', 'sending') {}",
         only.unwrap_or_default()
     );
     let (due,): (Option<i64>,) = db.fetch_one(&sql, args).await?;

@@ -129,10 +129,8 @@ pub(super) async fn retry(inv: &Invocation, db: &Db, args: RetryArgs) -> Result<
         retried = decide::retry_run(db, run_id, by, now).await?;
         let failed = status::states_of(db, run_id).await?.into_iter().find(|(state, _)| state == "failed");
         if let Some((_, left)) = failed {
-            refused.push((
-                run_id.clone(),
-                format!("{} may not be sent again: okaeri queue show tells why", grouped(left)),
-            ));
+            let why = "their address is suppressed, they no longer agree to the topic, or the run has ended";
+            refused.push((run_id.clone(), format!("{} stay refused: {why} (okaeri why ADDRESS)", grouped(left))));
         }
     }
     for id in &args.ids {
@@ -207,5 +205,5 @@ fn evidence(text: &str) -> Result<String, Failure> {
             "--evidence is longer than {EVIDENCE_CHARS_MAX} characters\nquote less of it"
         )));
     }
-    Ok(text.replace('\0', " "))
+    Ok(text.to_owned())
 }
