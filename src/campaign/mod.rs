@@ -159,9 +159,14 @@ impl Campaign {
         audience.into_iter().chain(self.exclude.iter().map(String::as_str)).collect()
     }
 
+    /// `recommend:` of its step, with its place.
+    pub fn recommend(&self) -> Option<&Recommend> {
+        self.steps.iter().find_map(|s| s.recommend.as_ref())
+    }
+
     /// What its step recommends.
     pub fn recommends(&self) -> Option<&Asked> {
-        self.steps.iter().find_map(|s| s.recommend.as_ref()).map(|r| &r.asked)
+        self.recommend().map(|r| &r.asked)
     }
 
     /// The names of its templates.

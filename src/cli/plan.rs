@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::loaded::Loaded;
-use super::recommend::{keep_recommendations_fresh, recommendation};
+use super::recommend::{self, recommendation};
 use super::send::{composer, not_rendered};
 use super::{Exit, Failure, Invocation};
 use crate::address::masked;
@@ -27,7 +27,7 @@ pub async fn run(inv: &Invocation, args: PlanArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&settings.time_zone)?;
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
     let db = inv.open_db(&loaded.project).await?;
-    keep_recommendations_fresh(&db, campaign).await?;
+    recommend::get_ready(inv, &db, campaign).await?;
     loaded.scores_hold(inv, &db, campaign).await?;
     let planning =
         Planning::prepare(&db, settings, &loaded.segments, campaign, set.fields_used(), clock.as_of()).await?;

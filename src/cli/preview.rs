@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::loaded::Loaded;
-use super::recommend::keep_recommendations_fresh;
+use super::recommend;
 use super::{Exit, Failure, Invocation, sending};
 use crate::address::Address;
 use crate::campaign::{Campaign, Kind, Step};
@@ -137,7 +137,7 @@ async fn customer(
     let customer = data::load::customer(&db, id).await?.ok_or_else(|| {
         Failure::Usage(format!("there is no customer `{id}`\nleave --customer away to preview with invented people"))
     })?;
-    keep_recommendations_fresh(&db, campaign).await?;
+    recommend::get_ready(inv, &db, campaign).await?;
     let mut payload = plan::payload_of(&db, settings, &fields, campaign.recommends(), as_of, id).await?;
     if payload["recommend"].as_array().is_some_and(Vec::is_empty) && campaign.kind == Kind::Promotional {
         return Err(Failure::Usage(format!(

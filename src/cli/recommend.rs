@@ -4,14 +4,14 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::{Exit, Failure, Invocation};
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, Recommend};
 use crate::clock::{self, DAY, Millis};
 use crate::data;
 use crate::db::{Db, bucket_of};
 use crate::money::grouped;
 use crate::offer::recommend::backtest::{self, Backtest, Question, Who};
 use crate::offer::recommend::{self, Asked, COUNT_MAX, FitCard, LearnError, Recommended, Recommender, Strategy};
-use crate::problem::nearest;
+use crate::problem::{Problems, nearest};
 use crate::profile::{self, Scope};
 use crate::settings::Settings;
 
@@ -94,12 +94,36 @@ pub async fn run(inv: &Invocation, args: RecommendArgs) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-/// Learn again, when a campaign needs what is learnt and that is old.
-pub async fn keep_recommendations_fresh(db: &Db, campaign: &Campaign) -> Result<(), Failure> {
-    if campaign.recommends().is_some_and(Asked::needs_fit) {
+/// Before a campaign is planned: its categories are those of the catalogue, and what it needs to have learnt is fresh.
+pub async fn get_ready(inv: &Invocation, db: &Db, campaign: &Campaign) -> Result<(), Failure> {
+    let Some(step) = campaign.recommend() else { return Ok(()) };
+    let problems = unknown_categories(step, &data::load::categories(db).await?);
+    if problems.has_errors() {
+        return Err(Failure::Problems(problems));
+    }
+    if !problems.is_empty() {
+        inv.say(problems.to_text().trim_end());
+    }
+    if step.asked.needs_fit() {
         recommend::renew_if_old(db).await?;
     }
     Ok(())
+}
+
+/// A category that no product has would let nobody have a mail, or keep nothing out.
+fn unknown_categories(step: &Recommend, known: &[String]) -> Problems {
+    let mut problems = Problems::new();
+    let known = || known.iter().map(String::as_str);
+    let missing = |list: &'_ [String]| list.iter().filter(|c| !known().any(|k| k == **c)).cloned().collect::<Vec<_>>();
+    for category in missing(&step.asked.categories) {
+        let said = format!("no product has the category `{category}`, so nothing of it can be recommended");
+        problems.error("unknown-category", &step.place, said).did_you_mean(&category, known());
+    }
+    for category in missing(&step.asked.not_categories) {
+        let said = format!("no product has the category `{category}`, so leaving it out changes nothing");
+        problems.warning("unknown-category", &step.place, said).did_you_mean(&category, known());
+    }
+    problems
 }
 
 /// One recommendation of a payload in a line: `Reading Lamp · discover (because of Paper lamp)`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::loaded::Loaded;
-use super::recommend::keep_recommendations_fresh;
+use super::recommend;
 use super::sending::{self, Drained};
 use super::{Exit, Failure, Invocation};
 use crate::args;
@@ -86,7 +86,7 @@ pub async fn enlist(
         loaded.scores_hold(inv, db, campaign).await?;
     }
     let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
-    keep_recommendations_fresh(db, campaign).await?;
+    recommend::get_ready(inv, db, campaign).await?;
     let lease = planner_lease(db).await?;
     let run = open_run(db, loaded, campaign, &slot, &snapshot, as_of, clock).await?;
     if run.state() != RunState::Enqueuing {

@@ -190,6 +190,15 @@ pub async fn last_order_with_lines(
     Ok(with_lines(db, zone, bucket, rows).await?.into_iter().collect())
 }
 
+/// The categories of all products, by name.
+pub async fn categories(db: &Db) -> DbResult<Vec<String>> {
+    let rows: Vec<(String,)> =
+        db.fetch_all("SELECT DISTINCT category FROM product WHERE category IS NOT NULL", vec![]).await?;
+    let mut names: Vec<String> = rows.into_iter().map(|(name,)| name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Products by sku; skus that are not known are missing from the answer.
 pub async fn products(db: &Db, skus: &[&str]) -> DbResult<HashMap<String, Product>> {
     type Row = (String, Option<String>, Option<String>, Option<i64>, Option<String>, Option<String>, String);

@@ -1,8 +1,10 @@
 //! Named leases: a time-limited claim that one process at a time may hold, in table `lease`.
 
-use super::{Db, DbResult};
+use super::{Db, DbResult, Tx, Value};
 use crate::args;
 use crate::clock::Millis;
+
+const RENEW: &str = "UPDATE lease SET until_at = $1 WHERE name = $2 AND token = $3 AND until_at > $4";
 
 /// A held lease.
 #[derive(Debug)]
@@ -28,8 +30,16 @@ impl Lease {
 
     /// Hold on; false when the lease was lost.
     pub async fn renew(&self, db: &Db, now: Millis) -> DbResult<bool> {
-        let sql = "UPDATE lease SET until_at = $1 WHERE name = $2 AND token = $3 AND until_at > $4";
-        Ok(db.execute(sql, args![now + self.hold, self.name, &self.token, now]).await? > 0)
+        Ok(db.execute(RENEW, self.renewing(now)).await? > 0)
+    }
+
+    /// The same in a transaction: nobody else can take the lease until it ends.
+    pub async fn renew_in(&self, tx: &mut Tx, now: Millis) -> DbResult<bool> {
+        Ok(tx.execute(RENEW, self.renewing(now)).await? > 0)
+    }
+
+    fn renewing(&self, now: Millis) -> Vec<Value> {
+        args![now + self.hold, self.name, &self.token, now]
     }
 
     /// Give it back.

@@ -172,7 +172,8 @@ async fn begin(
     tx.insert_rows("segment_rule", &columns, new, Conflict::Keep).await?;
     tx.execute("UPDATE segment_rule SET as_of = NULL", vec![]).await?;
     let keys = digests.values().flat_map(|d| [Value::from(d), now.into()]).collect();
-    let used = "UPDATE segment_rule SET used_at = (SELECT k.used_at FROM k WHERE k.digest = segment_rule.digest) \
+    // Two names of one rule are two rows of k.
+    let used = "UPDATE segment_rule SET used_at = (SELECT MAX(k.used_at) FROM k WHERE k.digest = segment_rule.digest) \
                 WHERE digest IN (SELECT digest FROM k)";
     tx.execute_keyed(&["digest", "used_at"], keys, used).await?;
     set_meta(&mut tx, META_TURN, turn).await?;

@@ -281,13 +281,37 @@ async fn an_old_fit_is_renewed_when_a_campaign_needs_it_and_something_came_in() 
         let first = fit().await.expect("the first plan learns");
         shop.okaeri("plan gift").await.exits(0);
         assert_eq!(fit().await.as_ref(), Some(&first));
-        age("UPDATE recommend_fit SET fitted_at = fitted_at - 90000000").await;
+        age("UPDATE recommend_fit SET fitted_at = fitted_at - 90000000, as_of = as_of - 90000000").await;
         shop.okaeri("plan gift").await.exits(0);
         assert_eq!(fit().await.as_ref(), Some(&first), "nothing came in since");
         shop.write("orders.csv", format!("order_id,customer_id,ordered_at,total\n99,a,{},5.00\n", days_ago(1)));
         shop.okaeri("import orders orders.csv --quiet").await.exits(0);
         shop.okaeri("plan gift").await.exits(0);
-        assert_ne!(fit().await.as_ref(), Some(&first));
+        let second = fit().await.unwrap();
+        assert_ne!(second, first);
+        // Somebody looked at what would have been learnt before the first order. It must not empty today's mails.
+        shop.okaeri(&format!("recommend fit --at {}", &days_ago(2_000)[..10])).await.exits(0);
+        let told = shop.json("plan gift", 0).await;
+        assert!(told["verdicts"]["send"].as_u64() > Some(0), "{told}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_category_that_no_product_has_is_a_problem_and_not_an_empty_send() {
+    each_database(|url| async move {
+        let shop = shop(&url, "{ strategy: popular, categories: [paperr] }");
+        import(&shop, PRODUCTS, &ORDERS).await;
+        let told = shop.okaeri("plan gift").await.exits(2).stderr;
+        assert!(
+            told.contains("campaigns/gift.yaml:") && told.contains("no product has the category `paperr`"),
+            "{told}"
+        );
+        assert!(told.contains("did you mean `paper`?"), "{told}");
+        let file = std::fs::read_to_string(shop.path("campaigns/gift.yaml")).unwrap();
+        shop.write("campaigns/gift.yaml", file.replace("[paperr]", "{ not_in: saale }"));
+        let planned = shop.okaeri("plan gift").await.exits(0);
+        assert!(planned.stderr.contains("leaving it out changes nothing"), "{}", planned.stderr);
     })
     .await;
 }

@@ -56,14 +56,15 @@ pub async fn fit(db: &Db, as_of: Millis) -> Result<FitCard, LearnError> {
     outcome
 }
 
-/// Learn when there is no fit, or when it was made more than a day ago and something was imported since. While another process learns, the old fit
-/// is good enough; [`LearnError::Busy`] when there is none.
+/// Learn when there is no fit, when it was made for another day than its own (`--at`), or when it was made more than a day ago and something was
+/// imported since. While another process learns, the old fit is good enough; [`LearnError::Busy`] when there is none.
 ///
 /// Real time, whatever instant is planned for: a plan that was tried for next month must not stand in the way of today's mail.
 pub async fn renew_if_old(db: &Db) -> Result<(), LearnError> {
     let now = clock::now();
     let old = newest(db).await?;
     if let Some(card) = &old
+        && (card.fitted_at - card.as_of).abs() < FRESH
         && (now - card.fitted_at < FRESH || card.seen == seen(db).await?)
     {
         return Ok(());
@@ -104,7 +105,9 @@ async fn fit_alone(db: &Db, as_of: Millis, lease: &Lease) -> Result<FitCard, Lea
         products: learnt.sold.len() as i64,
         pairs: learnt.neighbours.iter().map(|n| n.len() as i64).sum(),
     };
-    write(db, &learnt, &card).await?;
+    if !write(db, &learnt, &card, lease).await? {
+        return Err(LearnError::Busy);
+    }
     Ok(card)
 }
 
@@ -146,8 +149,13 @@ pub(super) async fn load(db: &Db) -> DbResult<Learnt> {
     Ok(Learnt { sold, neighbours })
 }
 
-async fn write(db: &Db, learnt: &Learnt, card: &FitCard) -> DbResult<()> {
+/// All in one transaction; false, and nothing written, when the lease was lost.
+async fn write(db: &Db, learnt: &Learnt, card: &FitCard, lease: &Lease) -> DbResult<bool> {
     let mut tx = db.begin().await?;
+    if !lease.renew_in(&mut tx, clock::now()).await? {
+        tx.rollback().await?;
+        return Ok(false);
+    }
     for table in ["recommend_fit", "product_sold", "product_pair"] {
         tx.execute(&format!("DELETE FROM {table}"), vec![]).await?;
     }
@@ -164,7 +172,8 @@ async fn write(db: &Db, learnt: &Learnt, card: &FitCard) -> DbResult<()> {
     let c = card;
     let row = args![&c.fit_id, c.fitted_at, c.as_of, &c.seen, c.buckets, c.customers, c.products, c.pairs];
     tx.insert_rows("recommend_fit", &columns, row, Conflict::Keep).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// What imports had brought: while it is the same, a fit would learn the same. An import that was broken off has brought something too.
@@ -173,4 +182,35 @@ async fn seen(db: &Db) -> DbResult<String> {
                WHERE kind IN ('orders', 'lines') AND (written_rows > 0 OR finished_at IS NULL)";
     let (batches, rows): (i64, i64) = db.fetch_one(sql, vec![]).await?;
     Ok(format!("{batches} imports, {rows} rows"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_lost_the_lease_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("shop.db").display())).await.unwrap();
+        let now = clock::now();
+        let frozen = Lease::take(&db, "recommend_fit", HOLD, now - 2 * HOLD).await.unwrap().unwrap();
+        let heir = Lease::take(&db, "recommend_fit", HOLD, now).await.unwrap().unwrap();
+        let late = fit_alone(&db, now, &frozen).await;
+        assert!(matches!(late, Err(LearnError::Busy)), "{late:?}");
+        let learnt = Learner::new(now).finish();
+        let card = |id: &str| FitCard {
+            fit_id: id.to_owned(),
+            fitted_at: now,
+            as_of: now,
+            seen: String::new(),
+            buckets: BUCKETS,
+            customers: 0,
+            products: 0,
+            pairs: 0,
+        };
+        assert!(!write(&db, &learnt, &card("late"), &frozen).await.unwrap());
+        assert_eq!(newest(&db).await.unwrap(), None);
+        assert!(write(&db, &learnt, &card("heir"), &heir).await.unwrap());
+        assert_eq!(newest(&db).await.unwrap().unwrap().fit_id, "heir");
+    }
 }

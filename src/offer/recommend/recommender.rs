@@ -1,6 +1,6 @@
 //! Recommendations for many people at once: a few statements for all of them, then [`Chooser`] one by one.
 //!
-//! Memory: what was learnt, and what the people of one call bought.
+//! Memory: what was learnt, and what a few hundred people bought.
 
 use std::collections::{HashMap, HashSet};
 
@@ -36,6 +36,9 @@ pub struct Recommended {
     pub bought: u32,
 }
 
+/// People whose purchases are held at once.
+const PEOPLE_AT_ONCE: usize = 500;
+
 /// Recommends by one request, at one instant.
 pub struct Recommender {
     asked: Asked,
@@ -70,6 +73,14 @@ impl Recommender {
 
     /// For each of these people, by bucket and id, what is recommended to them; nothing where less than `at_least` was found.
     pub async fn of_people(&self, db: &Db, people: &[(i64, &str)]) -> DbResult<Vec<Vec<Recommended>>> {
+        let mut found = Vec::with_capacity(people.len());
+        for some in people.chunks(PEOPLE_AT_ONCE) {
+            found.append(&mut self.of_some(db, some).await?);
+        }
+        Ok(found)
+    }
+
+    async fn of_some(&self, db: &Db, people: &[(i64, &str)]) -> DbResult<Vec<Vec<Recommended>>> {
         let rows = bought::of_people(db, people, self.as_of + 1).await?;
         let mut further = Further::default();
         for row in rows.iter().filter(|r| !self.ids.contains_key(&r.sku)) {

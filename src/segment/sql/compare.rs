@@ -12,13 +12,18 @@ const LIST_BINDS_MAX: usize = 32;
 /// A value to compare.
 #[derive(Debug, Clone)]
 pub(super) struct Expression {
-    pub sql: String,
-    /// The JSON object and member it is read from: its text is a number only when it reads as one.
-    json: Option<Member>,
+    source: Source,
     /// Adds up to whole numbers.
     pub is_whole: bool,
     /// A date as text.
     is_date: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Sql(String),
+    /// A member of stored JSON: its text is a number only when it reads as one.
+    Json(Member),
 }
 
 /// Where a value lies in stored JSON: the column, and the placeholder of the path.
@@ -26,17 +31,26 @@ pub(super) struct Expression {
 struct Member {
     column: String,
     path: String,
+    /// It is the customer's own, read once for each of them.
+    is_own: bool,
 }
 
 impl Expression {
     /// A whole number or text.
     pub fn plain(sql: String) -> Expression {
-        Expression { sql, json: None, is_whole: true, is_date: false }
+        Expression { source: Source::Sql(sql), is_whole: true, is_date: false }
     }
 
     /// A number with a fraction.
     pub fn real(sql: String) -> Expression {
         Expression { is_whole: false, ..Expression::plain(sql) }
+    }
+
+    fn json(&self) -> Option<&Member> {
+        match &self.source {
+            Source::Json(member) => Some(member),
+            Source::Sql(_) => None,
+        }
     }
 }
 
@@ -46,66 +60,98 @@ impl Writer<'_> {
         match what {
             What::Field(field) if field.kind == Kind::Real => Expression::real(field.sql.to_owned()),
             What::Field(field) => Expression::plain(field.sql.to_owned()),
-            What::Attribute(attribute) => self.member_of("c.attributes", attribute),
+            What::Attribute(attribute) => self.json_member("c.attributes", attribute, true),
         }
     }
 
-    /// A member of a JSON object.
+    /// A member of the JSON object of a row.
     pub(super) fn member_of(&mut self, column: &str, attribute: &Attribute) -> Expression {
+        self.json_member(column, attribute, false)
+    }
+
+    fn json_member(&mut self, column: &str, attribute: &Attribute, is_own: bool) -> Expression {
         let path = self.binds.bind(self.dialect.json_key(&attribute.name));
-        let text = format!("({})", self.dialect.json_scalar(column, &path));
-        let sql = if attribute.is_date { format!("({})", self.dialect.date_of(&text)) } else { text };
-        let json = Some(Member { column: column.to_owned(), path });
-        Expression { sql, json, is_whole: false, is_date: attribute.is_date }
+        let source = Source::Json(Member { column: column.to_owned(), path, is_own });
+        Expression { source, is_whole: false, is_date: attribute.is_date }
+    }
+
+    /// A value as it is: of JSON, its text.
+    pub(super) fn text(&mut self, value: &Expression) -> String {
+        match &value.source {
+            Source::Sql(sql) => sql.clone(),
+            Source::Json(member) => {
+                let text = format!("({})", self.dialect.json_scalar(&member.column, &member.path));
+                let sql = if value.is_date { format!("({})", self.dialect.date_of(&text)) } else { text };
+                self.read(member, sql)
+            }
+        }
     }
 
     /// A value as a number; null when it is none.
-    pub(super) fn as_number(&self, value: &Expression) -> String {
-        match &value.json {
-            Some(member) => self.dialect.json_decimal(&member.column, &member.path),
-            None => value.sql.clone(),
+    pub(super) fn as_number(&mut self, value: &Expression) -> String {
+        match &value.source {
+            Source::Sql(sql) => sql.clone(),
+            Source::Json(member) => {
+                let sql = self.dialect.json_decimal(&member.column, &member.path);
+                self.read(member, sql)
+            }
+        }
+    }
+
+    /// What is read from JSON, in its place or from where it was read once.
+    fn read(&mut self, member: &Member, sql: String) -> String {
+        if member.is_own { self.own(sql) } else { sql }
+    }
+
+    fn read_condition(&mut self, member: &Member, holds: String) -> String {
+        if member.is_own {
+            format!("({} = 1) IS TRUE", self.own(format!("CASE WHEN {holds} THEN 1 ELSE 0 END")))
+        } else {
+            holds
         }
     }
 
     /// A comparison: true or false, never null.
     pub(super) fn check(&mut self, value: &Expression, check: &Check) -> String {
-        let sql = &value.sql;
         match check {
             Check::Exists(wanted) => self.exists(value, *wanted),
             Check::Compare(op, number) => {
-                format!("(({}) {} {}) IS TRUE", self.as_number(value), op.sign(), self.number(*number, value))
+                let (left, right) = (self.as_number(value), self.number(*number, value));
+                format!("(({left}) {} {right}) IS TRUE", op.sign())
             }
             Check::Field { op, field, factor, plus } => {
+                let sql = self.text(value);
                 let real = |e: &str| format!("CAST({e} AS DOUBLE PRECISION)");
                 let mut right = format!("{} * {}", real(field.sql), self.binds.bind(*factor));
                 if *plus != 0.0 {
                     right.push_str(&format!(" + {}", self.binds.bind(*plus)));
                 }
-                format!("({} {} {right}) IS TRUE", real(sql), op.sign())
+                format!("({} {} {right}) IS TRUE", real(&sql), op.sign())
             }
             Check::In(operands) => self.one_of(value, operands),
             Check::StartsWith(text) => {
-                let text = self.binds.bind(text);
+                let (sql, text) = (self.text(value), self.binds.bind(text));
                 format!("(SUBSTR({sql}, 1, LENGTH({text})) = {text}) IS TRUE")
             }
             Check::Contains(text) => {
-                let text = self.binds.bind(text);
-                format!("({}) IS TRUE", self.dialect.text_holds(sql, &text))
+                let (sql, text) = (self.text(value), self.binds.bind(text));
+                format!("({}) IS TRUE", self.dialect.text_holds(&sql, &text))
             }
             Check::Matches(Pattern(pattern)) => {
-                let pattern = self.binds.bind(self.dialect.pattern(pattern));
-                let like = self.dialect.text_like(sql, &pattern);
+                let (sql, pattern) = (self.text(value), self.binds.bind(self.dialect.pattern(pattern)));
+                let like = self.dialect.text_like(&sql, &pattern);
                 format!("(LENGTH({sql}) <= {} AND {like}) IS TRUE", Pattern::TEXT_CHARS_MAX)
             }
-            Check::Has(texts) => match &value.json {
+            Check::Has(texts) => match value.json() {
                 Some(member) => {
                     let wanted: Vec<String> = texts.iter().map(|t| self.binds.bind(t)).collect();
-                    self.dialect.json_list_has(&member.column, &member.path, &wanted)
+                    let has = self.dialect.json_list_has(&member.column, &member.path, &wanted);
+                    self.read_condition(member, has)
                 }
                 None => "1 = 0".to_owned(),
             },
             Check::Date(op, date) => {
-                let date = self.binds.bind(date.to_string());
+                let (sql, date) = (self.text(value), self.binds.bind(date.to_string()));
                 format!("({sql} {} {} {date}) IS TRUE", self.dialect.bytewise(), op.sign())
             }
             Check::Calendar(calendar) => self.calendar(value, calendar),
@@ -113,12 +159,14 @@ impl Writer<'_> {
     }
 
     fn exists(&mut self, value: &Expression, wanted: bool) -> String {
-        let known = match &value.json {
+        let text = self.text(value);
+        let known = match value.json() {
             // A list is known, though it is no single value.
             Some(member) if !value.is_date => {
-                format!("({} IS NOT NULL OR {})", value.sql, self.dialect.json_is_list(&member.column, &member.path))
+                let is_list = self.dialect.json_is_list(&member.column, &member.path);
+                format!("({text} IS NOT NULL OR {})", self.read_condition(member, is_list))
             }
-            _ => format!("{} IS NOT NULL", value.sql),
+            _ => format!("{text} IS NOT NULL"),
         };
         if wanted { format!("({known})") } else { format!("NOT ({known})") }
     }
@@ -146,10 +194,12 @@ impl Writer<'_> {
             });
         }
         if !texts.is_empty() {
-            let word = value.json.as_ref().filter(|_| !value.is_date && texts.iter().all(|t| is_word(t)));
+            let word = value.json().filter(|_| !value.is_date && texts.iter().all(|t| is_word(t)));
             let text = match word {
-                Some(member) => format!("({})", self.dialect.json_word(&member.column, &member.path)),
-                None => value.sql.clone(),
+                Some(member) => {
+                    self.read(member, format!("({})", self.dialect.json_word(&member.column, &member.path)))
+                }
+                None => self.text(value),
             };
             parts.push(if texts.len() > LIST_BINDS_MAX {
                 let list = self.binds.bind(serde_json::to_string(&texts).expect("texts serialise"));
@@ -164,7 +214,7 @@ impl Writer<'_> {
 
     fn number(&mut self, number: Number, of: &Expression) -> String {
         match number {
-            Number::Int(i) if of.json.is_none() => self.binds.bind(i),
+            Number::Int(i) if of.json().is_none() => self.binds.bind(i),
             n => self.binds.bind(n.as_f64()),
         }
     }
@@ -185,13 +235,14 @@ impl Writer<'_> {
     }
 
     fn calendar(&mut self, value: &Expression, calendar: &Calendar) -> String {
+        let text = self.text(value);
         if let Calendar::Weekday(days) = calendar {
-            return self.on_weekdays(&value.sql, days);
+            return self.on_weekdays(&text, days);
         }
         let number = if value.is_date {
-            format!("CAST(REPLACE({}, '-', '') AS BIGINT)", value.sql)
+            format!("CAST(REPLACE({text}, '-', '') AS BIGINT)")
         } else {
-            self.date_number_of(&value.sql)
+            self.date_number_of(&text)
         };
         let holds = match calendar {
             Calendar::Weekday(_) => unreachable!("decided above"),

@@ -1,8 +1,8 @@
 //! From rules to one SQL statement that decides many of them in one pass over the data, for a range of buckets.
 //!
 //! `profile` (with its derived numbers) JOIN `customer` LEFT JOIN one grouped subquery per source table; every history leaf is an aggregate with
-//! FILTER in the pass over its table, shared by leaves that differ only in a threshold; a funnel is a subquery of its own; `in_segment` is its
-//! rule and pick, written in place. The output is one BIGINT bit set per customer. `$1` and `$2` are the bucket range, repeated in every
+//! FILTER in the pass over its table, shared by leaves that differ only in a threshold; attributes are read in a pass over the customers; a funnel is
+//! a subquery of its own; `in_segment` is its rule and pick, written in place. The output is one BIGINT bit set per customer. `$1` and `$2` are the bucket range, repeated in every
 //! subquery, because neither engine pushes it in. Every author's value is bound; names come from enumerations of ours.
 //!
 //! Two-valued logic: each atomic comparison is `(…) IS TRUE`, and only AND, OR and NOT stand above. Groups are written as balanced trees,
@@ -42,6 +42,8 @@ pub(super) struct Writer<'a> {
     passes: BTreeMap<Table, Pass>,
     /// Subqueries of funnels: the customers who went through.
     funnels: Vec<String>,
+    /// What is read from attributes: the columns `a0, a1 …` of a subquery of the customers.
+    own: Vec<String>,
 }
 
 /// A statement and its values; the first two are the bucket range.
@@ -77,8 +79,15 @@ pub(super) fn statement_of(
     rules: &[(u32, &Rule)],
     value: Option<&Field>,
 ) -> Statement {
-    let mut w =
-        Writer { dialect, resolved, scope, binds: Binds::after(2), passes: BTreeMap::new(), funnels: Vec::new() };
+    let mut w = Writer {
+        dialect,
+        resolved,
+        scope,
+        binds: Binds::after(2),
+        passes: BTreeMap::new(),
+        funnels: Vec::new(),
+        own: Vec::new(),
+    };
     let bits: Vec<String> = rules
         .iter()
         .map(|(bit, rule)| format!("CASE WHEN {} THEN {} ELSE 0 END", w.rule(rule), 1_u64 << bit))
@@ -97,6 +106,9 @@ pub(super) fn statement_of(
     }
     for (n, funnel) in w.funnels.iter().enumerate() {
         join(funnel.clone(), &format!("funnel{n}"));
+    }
+    if !w.own.is_empty() {
+        join(w.own_values(), "own");
     }
     if bits.contains("sc.") || value.contains("sc.") {
         from.push_str("\n LEFT JOIN score sc ON sc.bucket = p.bucket AND sc.customer_id = p.customer_id");
@@ -237,13 +249,32 @@ impl Writer<'_> {
         if window.is_limited() {
             parts.push(match what {
                 What::Attribute(_) => self.date_inside(&value, window),
-                What::Field(_) => {
-                    let inside = self.inside(&value.sql, window);
+                What::Field(field) => {
+                    let inside = self.inside(field.sql, window);
                     format!("({inside}) IS TRUE")
                 }
             });
         }
         balanced(parts, " AND ")
+    }
+
+    /// A value that is costly to read from the customer's row, and used more than once: engines compute an expression wherever it is referred to,
+    /// an aggregate once.
+    fn own(&mut self, sql: String) -> String {
+        let at = self.own.iter().position(|o| *o == sql).unwrap_or_else(|| {
+            self.own.push(sql);
+            self.own.len() - 1
+        });
+        format!("own.a{at}")
+    }
+
+    fn own_values(&self) -> String {
+        let columns: Vec<String> = self.own.iter().enumerate().map(|(n, sql)| format!("MAX({sql}) AS a{n}")).collect();
+        format!(
+            "SELECT c.bucket, c.customer_id, {} FROM {} GROUP BY c.bucket, c.customer_id",
+            columns.join(",\n   "),
+            self.scope.rows("customer", "c")
+        )
     }
 
     fn history(&mut self, history: &History) -> String {

@@ -17,6 +17,8 @@ const NO_NAME: i64 = -1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
     Orders,
+    /// Of the same table the orders that came back: what is asked of every row of a pass is asked once.
+    Returns,
     Lines,
     Events,
     Messages,
@@ -39,7 +41,8 @@ pub(super) struct Pass {
 impl Table {
     fn of(source: &Source) -> Table {
         match source {
-            Source::OrdersPlaced | Source::OrdersReturned => Table::Orders,
+            Source::OrdersPlaced => Table::Orders,
+            Source::OrdersReturned => Table::Returns,
             Source::Lines => Table::Lines,
             Source::Events(_) => Table::Events,
             Source::Messages { .. } => Table::Messages,
@@ -52,6 +55,7 @@ impl Table {
     pub fn outside(self) -> &'static str {
         match self {
             Table::Orders => "orders",
+            Table::Returns => "returns",
             Table::Lines => "lines",
             Table::Events => "events",
             Table::Messages => "messages",
@@ -64,6 +68,7 @@ impl Table {
     fn inside(self) -> &'static str {
         match self {
             Table::Orders => "o",
+            Table::Returns => "r",
             Table::Lines => "l",
             Table::Events => "e",
             Table::Messages => "m",
@@ -74,7 +79,7 @@ impl Table {
 
     fn name(self) -> &'static str {
         match self {
-            Table::Orders => "customer_order",
+            Table::Orders | Table::Returns => "customer_order",
             Table::Lines => "order_line",
             Table::Events => "event",
             Table::Messages => "message",
@@ -86,7 +91,7 @@ impl Table {
     /// The instant of a row.
     fn at(self, alias: &str) -> String {
         match self {
-            Table::Orders | Table::Lines => format!("{alias}.ordered_at"),
+            Table::Orders | Table::Returns | Table::Lines => format!("{alias}.ordered_at"),
             Table::Events | Table::Clicks | Table::Consents => format!("{alias}.at"),
             Table::Messages => format!("COALESCE({alias}d.date_at, {alias}.due_at)"),
         }
@@ -116,7 +121,7 @@ impl Writer<'_> {
             Measure::Orders => format!("COUNT(DISTINCT {alias}.order_id) FILTER (WHERE {filter})"),
             Measure::Distinct(property) => {
                 let of = self.property(table, alias, property);
-                format!("COUNT(DISTINCT {}) FILTER (WHERE {filter})", of.sql)
+                format!("COUNT(DISTINCT {}) FILTER (WHERE {filter})", self.text(&of))
             }
             Measure::Sum(property) => {
                 let of = self.property(table, alias, property);
@@ -172,10 +177,7 @@ impl Writer<'_> {
             }
         }
         let mut parts = self.of_source(alias, &rows.source);
-        let inside = self.within(&table.at(alias), &rows.window);
-        // What rules most rows out comes first: most orders are placed, but most events are of other names.
-        let at = if table == Table::Orders { 0 } else { parts.len() };
-        parts.splice(at..at, inside);
+        parts.extend(self.within(&table.at(alias), &rows.window));
         parts.extend(self.tests(table, alias, &rows.with));
         if parts.is_empty() { "1 = 1".to_owned() } else { parts.join(" AND ") }
     }
@@ -187,11 +189,7 @@ impl Writer<'_> {
                 let id = self.resolved.name_ids.get(name).copied().unwrap_or(NO_NAME);
                 vec![format!("{alias}.name_id = {}", self.binds.bind(id))]
             }
-            Source::OrdersPlaced => vec![counted(alias)],
-            Source::OrdersReturned => {
-                vec![format!("({alias}.status = 'returned' OR ({alias}.status = 'placed' AND {alias}.total < 0))")]
-            }
-            Source::Lines => Vec::new(),
+            Source::OrdersPlaced | Source::OrdersReturned | Source::Lines => Vec::new(),
             Source::Messages { campaign, step } | Source::Clicks { campaign, step } => {
                 let mut parts = vec![format!("{alias}.campaign = {}", self.binds.bind(campaign))];
                 parts.extend(step.as_ref().map(|step| format!("{alias}.step = {}", self.binds.bind(step))));
@@ -253,14 +251,16 @@ impl Writer<'_> {
             parts.push(format!("({at} >= {}) IS TRUE", field.sql));
         }
         if let Some(DaysAfter { field, from, to }) = window.days_after {
-            // Two days more on either side, to be told apart before the local day is computed.
-            let near = |day: i64| day.saturating_mul(DAY);
-            let (after, before) = (self.binds.bind(near(from - 2)), self.binds.bind(near(to + 2)));
+            // The local day is computed only of rows within two days of an end.
+            let mut near = |day: i64| self.binds.bind(day.saturating_mul(DAY));
+            let (after, before) = (near(from - 2), near(to + 2));
+            let (surely_after, surely_before) = (near(from + 2), near(to - 2));
             let distance = format!("({at} - {})", field.sql);
             let days = format!("({} - {})", self.day_of(at), self.anchor_day(field));
             let (from, to) = (self.binds.bind(from), self.binds.bind(to));
             parts.push(format!(
-                "({distance} >= {after} AND {distance} <= {before} AND {days} >= {from} AND {days} <= {to}) IS TRUE"
+                "({distance} >= {after} AND {distance} <= {before} AND ({distance} >= {surely_after} AND {distance} <= {surely_before} \
+                 OR {days} BETWEEN {from} AND {to})) IS TRUE"
             ));
         }
         if !window.weekdays.is_empty() {
@@ -351,7 +351,10 @@ impl Writer<'_> {
                 ));
             }
             Table::Clicks => conditions.push(format!("{alias}.kind = 'click'")),
-            Table::Orders | Table::Events | Table::Consents => {}
+            Table::Orders => conditions.push(counted(alias)),
+            Table::Returns => conditions
+                .push(format!("({alias}.status = 'returned' OR ({alias}.status = 'placed' AND {alias}.total < 0))")),
+            Table::Events | Table::Consents => {}
         }
         if pass.product {
             beside.push_str(&format!(" LEFT JOIN product {alias}p ON {alias}p.sku = {alias}.sku"));

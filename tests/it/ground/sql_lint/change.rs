@@ -1,9 +1,9 @@
 //! Statements: what writes rows, and what makes the schema.
 
 use sqlparser::ast::{
-    AlterTableOperation, Assignment, AssignmentTarget, ColumnOption, ConflictTarget, CreateIndex, CreateTable, Delete,
-    Expr, FromTable, Insert, ObjectName, ObjectType, OnConflict, OnConflictAction, OnInsert, Query, SelectItem,
-    SetExpr, Statement, TableConstraint, TableFactor, TableObject, Update, UpdateTableFromKind,
+    AlterTableOperation, Assignment, AssignmentTarget, ColumnOption, ConflictTarget, ContextModifier, CreateIndex,
+    CreateTable, Delete, Expr, FromTable, Insert, ObjectName, ObjectType, OnConflict, OnConflictAction, OnInsert,
+    Query, SelectItem, Set, SetExpr, Statement, TableConstraint, TableFactor, TableObject, Update, UpdateTableFromKind,
 };
 
 use super::block::{Block, Place};
@@ -40,6 +40,8 @@ impl Linter<'_> {
             Statement::Drop { object_type: ObjectType::Table | ObjectType::Index, .. } => {}
             // They look after the engine and read or write nothing of ours.
             Statement::Analyze(_) | Statement::Pragma { .. } => {}
+            // What one transaction asks of the planner ends with it.
+            Statement::Set(Set::SingleAssignment { scope: Some(ContextModifier::Local), .. }) => {}
             Statement::CreateTrigger(_) => self.say(format!("a trigger: {}", shown(statement))),
             Statement::Merge(_) => self.say(format!("MERGE: {}", shown(statement))),
             other => self.say(format!("a kind of statement that the lint does not know: {}", shown(other))),

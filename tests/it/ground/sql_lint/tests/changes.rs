@@ -154,6 +154,9 @@ fn the_schema_keeps_its_rules() {
             assert!(found.len() == 1 && found[0].contains(told), "{script}\n{found:#?}");
         }
     }
+    let (local, session) = ("SET LOCAL enable_nestloop = off", "SET enable_nestloop = off");
+    assert_eq!(lint_migration("", local, BOTH[1]), [""; 0]);
+    assert!(!lint_migration("", session, BOTH[1]).is_empty(), "it would stay with a connection that others use next");
     let first =
         format!("CREATE TABLE t ({columns}, PRIMARY KEY (bucket, customer_id), UNIQUE (bucket, at)) CLUSTERED;");
     let second = "ALTER TABLE t ADD COLUMN more TEXT; CREATE INDEX i ON t (more);
