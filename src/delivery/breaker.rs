@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::queue::answers::{About, Answers};
 
@@ -65,7 +66,10 @@ struct Watch {
     asked: bool,
     /// Policy refusals since the last other answer, by lane.
     in_a_row: HashMap<String, u32>,
-    stopped: bool,
+    /// Accepted, and not yet in the database: they travel with the next commit.
+    unwritten: u64,
+    /// When this process held the run. What was claimed before is left alone; what is claimed later was let go on by somebody.
+    stopped_at: Option<Instant>,
 }
 
 /// The runs this process sends.
@@ -87,10 +91,16 @@ impl Breaker {
     pub fn accepted(&self, run_id: &str, lane: &str) {
         self.with(run_id, |w| {
             w.answers.accepted += 1;
+            w.unwritten += 1;
             if let Some(row) = w.in_a_row.get_mut(lane) {
                 *row = 0;
             }
         });
+    }
+
+    /// An acceptance is in the database.
+    pub fn written(&self, run_id: &str) {
+        self.with(run_id, |w| w.unwritten = w.unwritten.saturating_sub(1));
     }
 
     /// A message was refused for good.
@@ -107,20 +117,25 @@ impl Breaker {
         })
     }
 
-    /// What the database counted, beside what this process heard and has not written yet: the limit they exceed. The run is then stopped here.
+    /// What the database counted, beside what was accepted here and is not written yet: the limit they exceed.
     pub fn confirm(&self, run_id: &str, counted: Answers, limits: &Limits) -> Option<String> {
         self.with(run_id, |w| {
             w.asked = true;
-            w.answers = Answers { accepted: counted.accepted.max(w.answers.accepted), ..counted };
-            let exceeded = limits.exceeded_by(&w.answers);
-            w.stopped |= exceeded.is_some();
-            exceeded
+            w.answers = Answers { accepted: counted.accepted + w.unwritten, ..counted };
+            limits.exceeded_by(&w.answers)
         })
     }
 
-    /// Whether this process has stopped the run; its messages are left alone.
-    pub fn is_stopped(&self, run_id: &str) -> bool {
-        self.with(run_id, |w| w.stopped)
+    /// The run is held, in the database too. Should it be let go on, everything is counted anew.
+    pub fn stop(&self, run_id: &str) {
+        self.with(run_id, |w| {
+            *w = Watch { unwritten: w.unwritten, stopped_at: Some(Instant::now()), ..Watch::default() };
+        });
+    }
+
+    /// Whether messages of a chunk that was claimed then are left alone.
+    pub fn is_stopped(&self, run_id: &str, claimed_at: Instant) -> bool {
+        self.with(run_id, |w| w.stopped_at.is_some_and(|stopped_at| claimed_at <= stopped_at))
     }
 }
 
@@ -187,11 +202,30 @@ mod tests {
         assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Suspicious);
         // Others were answered better: the run goes on, and this process knows it.
         assert_eq!(breaker.confirm("r", answers(300, 6, 0, 0), &LIMITS), None);
-        assert!(!breaker.is_stopped("r"));
         assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Fine);
         // What is accepted and not yet written counts.
-        assert_eq!(breaker.confirm("r", answers(100, 7, 0, 0), &LIMITS), None);
-        assert!(breaker.confirm("r", answers(300, 20, 0, 0), &LIMITS).is_some());
-        assert!(breaker.is_stopped("r") && !breaker.is_stopped("another"));
+        assert!(breaker.confirm("r", answers(94, 6, 0, 0), &LIMITS).is_some());
+        for _ in 0..30 {
+            breaker.accepted("r", "l");
+        }
+        assert_eq!(breaker.confirm("r", answers(94, 6, 0, 0), &LIMITS), None);
+        for _ in 0..30 {
+            breaker.written("r");
+        }
+        assert!(breaker.confirm("r", answers(94, 6, 0, 0), &LIMITS).is_some());
+    }
+
+    #[test]
+    fn a_stopped_run_that_somebody_lets_go_on_is_counted_anew() {
+        let breaker = Breaker::default();
+        let before = Instant::now();
+        assert!(breaker.confirm("r", answers(0, 100, 0, 0), &LIMITS).is_some());
+        assert!(!breaker.is_stopped("r", before), "not before the database holds it");
+        breaker.stop("r");
+        assert!(breaker.is_stopped("r", before) && !breaker.is_stopped("another", before));
+        let after = Instant::now() + std::time::Duration::from_millis(1);
+        assert!(!breaker.is_stopped("r", after), "claimed later: it was let go on");
+        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Suspicious, "nothing is known");
+        assert_eq!(breaker.confirm("r", answers(0, 1, 0, 0), &LIMITS), None);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
@@ -41,6 +41,8 @@ impl Work {
 /// A leased chunk; given back when the last work of it is dropped.
 pub(super) struct HeldChunk {
     pub lease: Arc<Lease>,
+    /// Taken before the claim was made.
+    pub claimed_at: Instant,
     lost: AtomicBool,
     back: mpsc::UnboundedSender<Arc<Lease>>,
 }
@@ -154,11 +156,16 @@ impl Feeder {
     /// Feed one chunk, or wait for what may come; false when nothing can come any more.
     async fn feed_one(&mut self) -> Result<bool, DbError> {
         let db = self.shared.db.clone();
+        let claimed_at = Instant::now();
         let Some(lease) = lease::claim(&db, self.run_id.as_deref(), clock::now()).await? else {
             return self.wait_for_more().await;
         };
-        let chunk =
-            Arc::new(HeldChunk { lease: Arc::new(lease), lost: AtomicBool::new(false), back: self.back.clone() });
+        let chunk = Arc::new(HeldChunk {
+            lease: Arc::new(lease),
+            claimed_at,
+            lost: AtomicBool::new(false),
+            back: self.back.clone(),
+        });
         {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             held.retain(|c| c.strong_count() > 0);

@@ -66,7 +66,7 @@ impl AsyncTokioStream for Wire {
     }
 }
 
-/// Bytes as UTF-8: those that are none are written as their code, `\\xef`. What may be the beginning of a character stays in `bytes`.
+/// Bytes as UTF-8: those that are none are written as their code, `\xef`. What may be the beginning of a character stays in `bytes`.
 fn readable(bytes: &mut Vec<u8>) -> String {
     let mut out = String::with_capacity(bytes.len());
     let mut rest = bytes.as_slice();

@@ -52,7 +52,8 @@ struct Worker {
 
 impl Worker {
     async fn send(&mut self, work: Work) {
-        if work.chunk.is_lost() || self.shared.breaker.is_stopped(&work.chunk.lease.run_id) {
+        let chunk = &work.chunk;
+        if chunk.is_lost() || self.shared.breaker.is_stopped(&chunk.lease.run_id, chunk.claimed_at) {
             return;
         }
         let now = clock::now();
@@ -100,8 +101,11 @@ impl Worker {
             date_at,
         };
         let (settle, finished) = self.held.take().unzip();
+        let accepted = settle.as_ref().is_some_and(is_acceptance);
         let answer = self.shared.ledger.write(settle, Some(commit)).await;
-        drop(finished);
+        if let Some(finished) = finished.filter(|_| accepted) {
+            self.shared.breaker.written(&finished.chunk.lease.run_id);
+        }
         let withdrawn = match answer {
             Ok(Some(Answer::Committed)) => None,
             Ok(other) => Some(other),
@@ -226,6 +230,7 @@ impl Worker {
                 Ok(counted) => {
                     if let Some(why) = self.shared.breaker.confirm(run_id, counted, limits) {
                         self.hold(run_id, &why).await;
+                        self.shared.breaker.stop(run_id);
                         let _ = self.shared.paused.set(why); // the first reason is told
                     }
                 }
@@ -302,11 +307,18 @@ impl Worker {
 
     async fn write_held(&mut self) {
         let Some((settlement, work)) = self.held.take() else { return };
+        let accepted = is_acceptance(&settlement);
         if let Err(stopped) = self.shared.ledger.write(Some(settlement), None).await {
             self.shared.database_gone(&stopped);
         }
-        drop(work);
+        if accepted {
+            self.shared.breaker.written(&work.chunk.lease.run_id);
+        }
     }
+}
+
+fn is_acceptance(settlement: &Settlement) -> bool {
+    settlement.outcome.state == DeliveryState::Accepted
 }
 
 fn refused(work: &Work, stage: Stage, reply: &Reply, attempt_no: i64) -> Outcome {

@@ -534,8 +534,9 @@ async fn the_breaker_counts_the_answers_of_all_workers() {
         shop.okaeri("send hello --slot one --quiet").await.exits(5);
         let shop = shop.smtp(&catcher.url());
         let (a, b) = tokio::join!(shop.okaeri("work"), shop.okaeri("work"));
-        // The other finds a run that is held, or on SQLite still waits for the first.
-        assert_eq!((a.code(), b.code()), (4, 4), "{a:?} {b:?}");
+        // The other finds a run that is held; on SQLite it may have waited for the first in vain.
+        let codes = BTreeSet::from([a.code(), b.code()]);
+        assert!(codes.contains(&4) && codes.is_subset(&[4, 75].into()), "{a:?} {b:?}");
         shop.okaeri("work").await.exits(4);
         let status = shop.json("queue status", 0).await;
         assert_eq!(status["runs"][0]["state"], "paused", "{status}");
