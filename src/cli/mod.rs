@@ -387,3 +387,14 @@ fn table<const N: usize>(heading: [&str; N]) -> comfy_table::Table {
     t.load_preset(comfy_table::presets::NOTHING).set_header(heading);
     t
 }
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn text_of_others_is_written_and_not_obeyed() {
+        assert_eq!(shown("美咲 naïve €"), "美咲 naïve €");
+        assert_eq!(shown("a\u{1b}[31m\u{202e}b\n"), "a\\u{1b}[31m\\u{202e}b\\u{a}");
+    }
+}

@@ -84,8 +84,7 @@ pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<V
             By::State => (DeliveryState::from_word(&c.state).map_or(usize::MAX, |s| s as usize), c.state.clone()),
             By::Code => (0, c.code.map_or(NO_CODE.to_owned(), |code| code.to_string())),
             By::Age => {
-                let age = now - enqueue::planned_at(c.chunk_id);
-                let place = AGES.iter().position(|(below, _)| age < *below).unwrap_or(AGES.len() - 1);
+                let place = age_group(now - enqueue::planned_at(c.chunk_id));
                 (place, AGES[place].1.to_owned())
             }
         };
@@ -110,6 +109,11 @@ pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<V
     Ok(groups)
 }
 
+/// The place of an age in [`AGES`].
+fn age_group(age: Millis) -> usize {
+    AGES.iter().position(|(below, _)| age < *below).unwrap_or(AGES.len() - 1)
+}
+
 /// The lane of each chunk of the runs in question.
 async fn lanes(db: &Db, counted: &[Counted]) -> DbResult<HashMap<i64, String>> {
     let mut runs: Vec<&str> = counted.iter().map(|c| c.run_id.as_str()).collect();
@@ -128,4 +132,23 @@ async fn at(db: &Db, bucket: i64, chunk_id: i64, seq: i64) -> DbResult<Option<Me
     let (columns, tables) = (show::COLUMNS, show::TABLES);
     let sql = format!("SELECT {columns} FROM {tables} WHERE d.bucket = $1 AND d.chunk_id = $2 AND d.seq = $3");
     db.fetch_optional(&sql, vec![Value::from(bucket), chunk_id.into(), seq.into()]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_meet_without_a_gap() {
+        for (age, words) in [
+            (-1, "under an hour"),
+            (HOUR - 1, "under an hour"),
+            (HOUR, "an hour to a day"),
+            (DAY, "a day to a week"),
+            (7 * DAY, "a week or more"),
+            (Millis::MAX, "a week or more"),
+        ] {
+            assert_eq!(AGES[age_group(age)].1, words, "{age}");
+        }
+    }
 }

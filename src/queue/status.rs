@@ -195,9 +195,12 @@ const RULES: [(&str, &str); 10] = [
          (SELECT 1 FROM chunk k WHERE k.run_id = d.run_id AND k.chunk_id = d.chunk_id AND k.state = 'leased' AND k.lease_until_at > $1)",
     ),
     (
-        "what an operator closed stands in the list of decisions",
-        "SELECT d.run_id || ', customer ' || d.customer_id FROM delivery d WHERE d.state = 'closed_unknown' AND NOT EXISTS \
-         (SELECT 1 FROM decision x WHERE x.bucket = d.bucket AND x.chunk_id = d.chunk_id AND x.seq = d.seq AND x.decided = 'closed')",
+        "what an operator closed or sent again stands in the list of decisions",
+        "SELECT d.run_id || ', customer ' || d.customer_id || ': ' || d.state FROM delivery d \
+         WHERE (d.state = 'closed_unknown' AND NOT EXISTS (SELECT 1 FROM decision x WHERE x.bucket = d.bucket \
+                  AND x.chunk_id = d.chunk_id AND x.seq = d.seq AND x.decided = 'closed')) \
+            OR (d.expires_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM decision x WHERE x.bucket = d.bucket \
+                  AND x.chunk_id = d.chunk_id AND x.seq = d.seq AND x.decided IN ('retry', 'resend')))",
     ),
 ];
 

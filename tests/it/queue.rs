@@ -390,8 +390,13 @@ async fn doubts_are_settled_once_with_evidence() {
         assert_eq!(shown["history"][1]["evidence"], "no-log-any-more");
         shop.okaeri("queue verify").await.exits(0);
         // The list of decisions is what makes a closed doubt more than a vanished one.
-        shop.database().await.execute("DELETE FROM decision WHERE decided = 'closed'", args![]).await.unwrap();
-        shop.okaeri("queue verify").await.exits(2);
+        let db = shop.database().await;
+        for (decided, of) in [("closed", ": closed_unknown"), ("resend", ": accepted")] {
+            db.execute("DELETE FROM decision WHERE decided = $1", args![decided]).await.unwrap();
+            let broken = shop.json("queue verify", 2).await;
+            let found = broken["findings"].as_array().unwrap();
+            assert!(found.iter().any(|f| f["detail"].as_str().unwrap().ends_with(of)), "{decided}: {broken}");
+        }
     })
     .await;
 }
@@ -483,6 +488,49 @@ async fn too_many_dead_mailboxes_hold_their_run_and_no_other() {
             4 => assert!(rest.0 <= 100, "{rest:?}"),
             _ => panic!("{again:?}"),
         }
+        shop.okaeri("queue verify").await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_run_is_taken_up_again_by_the_process_that_held_it() {
+    struct Slow(ByRecipient);
+    impl Behaviour for Slow {
+        fn answer(&self, moment: &okaeri::catcher::Moment<'_>) -> Answer {
+            match moment.stage {
+                Stage::EndOfData => Answer::store_then_wait(Duration::from_millis(10)),
+                _ => self.0.answer(moment),
+            }
+        }
+    }
+    each_database(|url| async move {
+        let catcher = catcher(Slow(ByRecipient::standard())).await;
+        let lenient = "stop_above: { hard_bounce: 20%, failed: 20% }";
+        let shop = Scenario::new(&url).smtp(&deserted()).campaign("strict", "").campaign("lenient", lenient);
+        let shop = with_dead_mailboxes(shop, 800).await;
+        // Each run has two chunks; the one that is held is due first.
+        shop.okaeri("send strict --slot one --quiet").await.exits(5);
+        shop.okaeri("send lenient --slot one --quiet").await.exits(5);
+        let shop = shop.smtp(&catcher.url());
+        let work = shop.start("work --quiet");
+        let db = shop.database().await;
+        let strict = async || -> (String, String) {
+            db.fetch_one("SELECT run_id, state FROM run WHERE campaign = 'strict'", args![]).await.unwrap()
+        };
+        let answered = async || -> i64 {
+            let sql = "SELECT COUNT(*) FROM delivery d JOIN run r ON r.run_id = d.run_id \
+                       WHERE r.campaign = 'strict' AND d.state IN ('accepted', 'failed')";
+            db.fetch_one::<(i64,)>(sql, args![]).await.unwrap().0
+        };
+        while strict().await.1 != "paused" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let first = answered().await;
+        shop.okaeri(&format!("queue resume {}", strict().await.0)).await.exits(0);
+        let ended = work.end().await.exits(4);
+        assert!(answered().await >= first + 100, "it went on until it was held again: {first}, {ended:?}");
+        assert_eq!(strict().await.1, "paused");
         shop.okaeri("queue verify").await.exits(0);
     })
     .await;
