@@ -20,6 +20,7 @@ mod audience;
 mod compared;
 
 mod delivery;
+mod queue;
 
 mod recommend;
 
