@@ -5,6 +5,7 @@
 
 mod read;
 mod recommend;
+mod stop;
 
 use crate::clock::Millis;
 use crate::offer::recommend::Asked;
@@ -13,6 +14,7 @@ use crate::settings::Project;
 pub use crate::suppression::Kind;
 use crate::yaml::Span;
 pub use recommend::Recommend;
+pub use stop::StopAbove;
 
 /// The folder campaigns lie in, relative to the project.
 pub const FOLDER: &str = "campaigns";
@@ -44,6 +46,7 @@ pub struct Campaign {
     pub experiment: Experiment,
     /// At most so many messages in one run.
     pub per_run: Option<u32>,
+    pub stop_above: StopAbove,
 }
 
 /// Whether a campaign sends.
@@ -184,6 +187,9 @@ pub struct Definition {
     pub holdout: f64,
     pub holdout_global: f64,
     pub goal: Option<Goal>,
+    /// Runs of earlier versions have none stored.
+    #[serde(default)]
+    pub stop_above: StopAbove,
 }
 
 impl Definition {
@@ -198,6 +204,7 @@ impl Definition {
             holdout: campaign.experiment.holdout,
             holdout_global: if campaign.kind == Kind::Service { 0.0 } else { settings.holdout_global },
             goal: campaign.experiment.goal.clone(),
+            stop_above: campaign.stop_above,
         }
     }
 

@@ -39,10 +39,8 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         l.finish(problems);
         per_run
     });
-    m.not_supported_yet(
-        &["schedule", "first_wave", "stop_above", "tests", "ends", "renamed_from", "exit_on"],
-        problems,
-    );
+    let stop_above = super::stop::stop_above(&mut m, problems);
+    m.not_supported_yet(&["schedule", "first_wave", "tests", "ends", "renamed_from", "exit_on"], problems);
     let place = m.place.clone();
     m.finish(problems);
     if problems.count(Severity::Error) > before {
@@ -63,6 +61,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         steps,
         experiment,
         per_run,
+        stop_above,
     })
 }
 
@@ -286,7 +285,7 @@ mod tests {
         let (campaign, problems) = read(
             "campaign: win-back\ntitle: Come home\nstatus: live\ntopic: offers\naudience: { in_segment: drifting_regulars }\n\
              exclude: { in_segment: [employees] }\nonce_per: 60d\npriority: 20\nsteps:\n  - step: letter\n    template: win-back/letter\n\
-             experiment:\n  split: { holdout: 10%, a: 90% }\n  goal: { did: order.placed, within: 14d, value: total }\nlimits: { per_run: 20000 }\n",
+             experiment:\n  split: { holdout: 10%, a: 90% }\n  goal: { did: order.placed, within: 14d, value: total }\nlimits: { per_run: 20000 }\nstop_above: { hard_bounce: 3% }\n",
         );
         assert_eq!(problems, "");
         let c = campaign.unwrap();
@@ -294,6 +293,7 @@ mod tests {
         assert_eq!(c.segments(), ["drifting_regulars", "employees"]);
         assert!((c.experiment.holdout - 0.1).abs() < 1e-9);
         assert_eq!(c.experiment.goal.unwrap().within_days, 14);
+        assert_eq!(c.stop_above, super::super::StopAbove { hard_bounce: 0.03, policy: 0.05, failed: 0.1 });
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         let (campaign, problems) = read(
             "campaign: Win Back\nstatus: alive\ntopic: offer\nkind: service\naudience: { in_segment: drifting_regular }\nonce_per: often\n\
              steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 5d\n\
-             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tuesday 09:00 }\n",
+             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tuesday 09:00 }\nstop_above: { complaint: 0.3%, bounces: 5%, failed: often }\n",
         );
         assert!(campaign.is_none());
         insta::assert_snapshot!(problems, @r#"
@@ -326,7 +326,12 @@ mod tests {
             remove `holdout`, or make the campaign `kind: promotional`
         c.yaml:15:1: error: `schedule` is not supported yet [not-supported-yet]
             remove it for now; nothing is ignored in silence
-        12 errors and 0 warnings
+        c.yaml:16:15: error: `complaint` is not supported yet [not-supported-yet]
+            remove it for now; nothing is ignored in silence
+        c.yaml:16:32: error: `bounces` is not a key of `stop_above` [unknown-key]
+            known here: complaint, failed, hard_bounce, policy
+        c.yaml:16:53: error: `failed` must be a share such as 10%, not the text "often" [wrong-type]
+        15 errors and 0 warnings
         "#);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::segment::prepare;
-use super::{Exit, Failure, Invocation, table};
+use super::{Exit, Failure, Invocation, shown, table};
 use crate::clock;
 use crate::money::{grouped, readable};
 use crate::problem::Problems;
@@ -150,9 +150,4 @@ fn line(out: &mut String, line: std::fmt::Arguments<'_>) {
 /// The date of an RFC 3339 instant.
 fn day(instant: &str) -> &str {
     instant.get(..10).unwrap_or(instant)
-}
-
-/// A shop's text without what a terminal would obey.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }

@@ -26,6 +26,7 @@ mod sending;
 mod serve;
 mod suppress;
 mod test;
+mod why;
 mod work;
 
 use std::collections::BTreeMap;
@@ -118,8 +119,10 @@ enum Verb {
     Send(send::SendArgs),
     /// Deliver everything that is due
     Work(work::WorkArgs),
-    /// Look at the queue, prove that it adds up, hold and release runs
+    /// Look at the queue, prove that it adds up, hold, release and cancel runs, settle doubts
     Queue(queue::QueueArgs),
+    /// One person: every message to them and what happened, and why the rest was not sent
+    Why(why::WhyArgs),
     /// Never mail an address again, or lift that
     Suppress(suppress::SuppressArgs),
     /// Answer unsubscribe links and preference pages until told to stop
@@ -270,6 +273,11 @@ impl Invocation {
         Ok(Db::open(&project.database_url()?).await?)
     }
 
+    /// Who is logged in.
+    pub fn login_name(&self) -> Option<String> {
+        ["USER", "LOGNAME"].into_iter().find_map(|name| self.variables.lookup(name)).filter(|name| !name.is_empty())
+    }
+
     /// The clock, moved by `--at` if given.
     pub fn clock(&self, zone: &TimeZone) -> Result<Clock, Failure> {
         let Some(text) = &self.at else { return Ok(Clock::real()) };
@@ -337,6 +345,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,
+        Verb::Why(args) => why::run(&inv, args).await,
         Verb::Suppress(args) => suppress::run(&inv, args).await,
         Verb::Serve(args) => serve::run(&inv, args).await,
         Verb::Report(args) => report::run(&inv, args).await,
@@ -368,9 +377,35 @@ fn tell(inv: &Invocation, failure: &Failure) {
     }
 }
 
+/// Text that others wrote, safe in a terminal: what it would act upon, and what turns the direction of writing, is written as its code.
+fn shown(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if acts(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
 /// A table with a heading and no frame but a line under it.
 fn table<const N: usize>(heading: [&str; N]) -> comfy_table::Table {
     let mut t = comfy_table::Table::new();
     t.load_preset(comfy_table::presets::NOTHING).set_header(heading);
     t
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn text_of_others_is_written_and_not_obeyed() {
+        assert_eq!(shown("美咲 naïve €"), "美咲 naïve €");
+        assert_eq!(shown("a\u{1b}[31m\u{202e}b\n"), "a\\u{1b}[31m\\u{202e}b\\u{a}");
+    }
 }

@@ -17,7 +17,7 @@ use crate::money::grouped;
 use crate::plan::Planning;
 use crate::problem::{Place, Problems};
 use crate::queue::fill::{Filled, Filling};
-use crate::queue::run::{self, NewRun, Run};
+use crate::queue::run::{self, Move, NewRun, Run};
 use crate::queue::{MESSAGE_LIFETIME, RunState, planner, status};
 use crate::segment::kept::{self, Kept};
 use crate::token::Tokens;
@@ -55,7 +55,11 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
         _ => None,
     };
     inv.print(|| json(&enlisted, sent.as_ref()), || text(&loaded, campaign, &enlisted, sent.as_ref()));
-    sent.map_or(Ok(Exit::Done), |s| s.exit())
+    match sent {
+        Some(sent) => sent.exit(),
+        None if enlisted.run.state() == RunState::Paused => Ok(Exit::Breaker),
+        None => Ok(Exit::Done),
+    }
 }
 
 /// A run with its messages in the ledger.
@@ -115,7 +119,7 @@ pub async fn enlist(
         lease.release(db).await?;
         return Err(not_rendered(campaign, &filled));
     }
-    run::advance(db, &run.run_id, RunState::Ready, None, clock::now()).await?;
+    run::advance(db, &run.run_id, Move::Ready, None, clock::now()).await?;
     lease.release(db).await?;
     let run = run::get(db, &run.run_id).await?.unwrap_or(run);
     Ok(Enlisted { run, filled: Some(filled) })

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use super::{Exit, Failure, Invocation};
 use crate::args;
-use crate::campaign::Definition;
+use crate::campaign::{Definition, StopAbove};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
-use crate::delivery::{self, Compose, DeliveryLock, Ended, Mail, OpenComposer, Options, Server, Totals};
+use crate::delivery::{self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Server, Totals};
 use crate::dkim::{Identity, PrivateKey, Signer};
 use crate::message::{Composer, MessageFacts};
 use crate::money::grouped;
@@ -139,6 +139,11 @@ impl Compose for RunComposer {
     fn expires_at(&self) -> Millis {
         self.expires_at
     }
+
+    fn limits(&self) -> Limits {
+        let StopAbove { hard_bounce, policy, failed } = self.definition.stop_above;
+        Limits { hard_bounce, policy, failed }
+    }
 }
 
 /// Opens the composers of stored runs; runs with the same snapshot share their compiled templates.
@@ -203,6 +208,8 @@ pub struct Drained {
     pub ended: Ended,
     /// When the next message is due, if any still moves.
     pub next_due_at: Option<Millis>,
+    /// Runs that wait for somebody to let them go on, and why they were held.
+    pub held: Vec<(String, Option<String>)>,
 }
 
 /// Send what is due, of one run or of all.
@@ -234,7 +241,8 @@ pub async fn drain(
         bar.finish_and_clear();
     }
     let next_due_at = status::next_due(db, run_id.as_deref()).await?;
-    Ok(Drained { totals, ended, next_due_at })
+    let held = status::held(db, run_id.as_deref()).await?;
+    Ok(Drained { totals, ended, next_due_at, held })
 }
 
 async fn delivery_lock(db: &Db) -> Result<DeliveryLock, Failure> {
@@ -276,6 +284,7 @@ impl Drained {
             Ended::Asked => Ok(Exit::WorkRemains),
             Ended::Idle if self.totals.unknown + self.totals.rescued_unknown > 0 => Ok(Exit::Unknown),
             Ended::Idle if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
+            Ended::Idle if !self.held.is_empty() => Ok(Exit::Breaker),
             Ended::Idle => Ok(Exit::Done),
         }
     }
@@ -299,11 +308,15 @@ impl Drained {
         match &self.ended {
             Ended::Idle => {}
             Ended::Asked => lines.push("  stopped as asked; the rest waits in the queue".to_owned()),
-            Ended::Paused(why) | Ended::CannotCompose(why) => {
+            Ended::Paused(why) | Ended::CannotCompose(why) if self.held.is_empty() => {
                 lines.push(format!("  paused: {why}"));
-                lines.push("  mend it, then: okaeri queue resume RUN, and okaeri work".to_owned());
             }
+            Ended::Paused(_) | Ended::CannotCompose(_) => {}
             Ended::ServerUnavailable(_) | Ended::DatabaseUnavailable(_) => {}
+        }
+        for (run_id, why) in &self.held {
+            lines.push(format!("  paused: {}", why.as_deref().unwrap_or("by an operator")));
+            lines.push(format!("  mend it, then: okaeri queue resume {run_id}, and okaeri work"));
         }
         if t.unknown + t.rescued_unknown > 0 {
             lines.push("  see them with: okaeri queue list --state unknown".to_owned());
@@ -325,6 +338,10 @@ impl Drained {
             Ended::ServerUnavailable(why) => ("server_unavailable", Some(why)),
             Ended::DatabaseUnavailable(why) => ("database_unavailable", Some(why)),
         };
-        serde_json::json!({ "totals": self.totals, "ended": ended, "reason": why, "next_due_at": self.next_due_at })
+        let held: Vec<_> =
+            self.held.iter().map(|(run_id, why)| serde_json::json!({ "run_id": run_id, "reason": why })).collect();
+        serde_json::json!({
+            "totals": self.totals, "ended": ended, "reason": why, "next_due_at": self.next_due_at, "held": held,
+        })
     }
 }

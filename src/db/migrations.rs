@@ -14,6 +14,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (3, "models", include_str!("migrations/0003_models.sql")),
     (4, "recommendations", include_str!("migrations/0004_recommendations.sql")),
     (5, "scorers", include_str!("migrations/0005_scorers.sql")),
+    (6, "operators", include_str!("migrations/0006_operators.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

@@ -4,17 +4,18 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Shared};
 use crate::args;
-use crate::clock;
-use crate::db::{DbError, DbResult, Value};
+use crate::clock::{self, Millis};
+use crate::db::{Db, DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued};
-use crate::queue::{LEASE_RENEWAL, RunState, rescue, run};
+use crate::queue::run::Move;
+use crate::queue::{LEASE_RENEWAL, rescue, run};
 
 /// Messages that wait between the feed and the connections; more would only age.
 const READY_MAX: usize = 64;
@@ -30,9 +31,18 @@ pub(super) struct Work {
     pub composer: Arc<dyn Compose>,
 }
 
+impl Work {
+    /// After this instant it is not worth sending.
+    pub fn expires_at(&self) -> Millis {
+        self.queued.expires_at.unwrap_or_else(|| self.composer.expires_at())
+    }
+}
+
 /// A leased chunk; given back when the last work of it is dropped.
 pub(super) struct HeldChunk {
     pub lease: Arc<Lease>,
+    /// Taken before the claim was made.
+    pub claimed_at: Instant,
     lost: AtomicBool,
     back: mpsc::UnboundedSender<Arc<Lease>>,
 }
@@ -146,11 +156,16 @@ impl Feeder {
     /// Feed one chunk, or wait for what may come; false when nothing can come any more.
     async fn feed_one(&mut self) -> Result<bool, DbError> {
         let db = self.shared.db.clone();
+        let claimed_at = Instant::now();
         let Some(lease) = lease::claim(&db, self.run_id.as_deref(), clock::now()).await? else {
             return self.wait_for_more().await;
         };
-        let chunk =
-            Arc::new(HeldChunk { lease: Arc::new(lease), lost: AtomicBool::new(false), back: self.back.clone() });
+        let chunk = Arc::new(HeldChunk {
+            lease: Arc::new(lease),
+            claimed_at,
+            lost: AtomicBool::new(false),
+            back: self.back.clone(),
+        });
         {
             let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
             held.retain(|c| c.strong_count() > 0);
@@ -176,7 +191,7 @@ impl Feeder {
                 Ok(Some(composer))
             }
             Err(why) => {
-                run::advance(&self.shared.db, run_id, RunState::Paused, Some(&why), clock::now()).await?;
+                run::advance(&self.shared.db, run_id, Move::Pause, Some(&why), clock::now()).await?;
                 self.shared.end(Ended::CannotCompose(why));
                 Ok(None)
             }
@@ -235,6 +250,23 @@ async fn renew_held(shared: Arc<Shared>, held: HeldChunks) {
                     chunk.lose();
                 }
             }
+        }
+        leave_stopped_runs(&shared.db, &chunks).await;
+    }
+}
+
+/// Leave the rest of chunks alone whose run was held or cancelled by another hand. Commits look for themselves; this is for messages that
+/// are refused before they come so far.
+async fn leave_stopped_runs(db: &Db, chunks: &[Arc<HeldChunk>]) {
+    let mut may_send: HashMap<&str, bool> = HashMap::new();
+    for chunk in chunks {
+        let run_id = chunk.lease.run_id.as_str();
+        if !may_send.contains_key(run_id) {
+            let Ok(run) = run::get(db, run_id).await else { return };
+            may_send.insert(run_id, run.is_some_and(|r| r.state().may_send()));
+        }
+        if !may_send[run_id] {
+            chunk.lose();
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Read on: [`drain`], then [`worker`], then `queue::ledger`.
 
+mod breaker;
 pub mod conversation;
 mod feed;
 mod lock;
@@ -15,13 +16,15 @@ mod tls;
 mod wire;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use breaker::Breaker;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+pub use breaker::Limits;
 pub use conversation::{Conversation, OpenError, Server};
 pub use lock::DeliveryLock;
 pub use replies::Stage;
@@ -58,6 +61,8 @@ pub trait Compose: Send + Sync {
     fn kind(&self) -> Kind;
     /// After this instant a message of the run is not worth sending.
     fn expires_at(&self) -> Millis;
+    /// Above which shares of refusals the run is held.
+    fn limits(&self) -> Limits;
 }
 
 /// Opens the composer of a run, once per run and process.
@@ -101,7 +106,7 @@ pub enum Ended {
     Idle,
     /// Asked to stop; what was not in flight is back in the queue.
     Asked,
-    /// The server refused our login or our mail as such: the runs are paused.
+    /// The server refused our login or our mail as such, or too much was refused: the run is paused.
     Paused(String),
     /// The mail server could not be reached.
     ServerUnavailable(String),
@@ -146,6 +151,9 @@ struct Shared {
     signing: Option<Signing>,
     counters: Counters,
     stop: watch::Receiver<bool>,
+    breaker: Breaker,
+    /// Why a run was paused while others go on; the first reason.
+    paused: OnceLock<String>,
     /// Set once, by whoever finds that the drain cannot go on.
     ended: watch::Sender<Option<Ended>>,
 }
@@ -181,6 +189,8 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
         signing: options.signer.map(Signing::new),
         counters: Counters::default(),
         stop: options.stop,
+        breaker: Breaker::default(),
+        paused: OnceLock::new(),
         ended,
     });
     let mut rescued_unknown = rescued.unknown;
@@ -210,7 +220,8 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
     }
     crate::queue::run::drain_finished(db, clock::now()).await?;
     let ended = ended_seen.borrow().clone();
-    let ended = ended.unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });
+    let paused = || shared.paused.get().cloned().map(Ended::Paused);
+    let ended = ended.or_else(paused).unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });
     Ok((shared.counters.totals(rescued_unknown), ended))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::clock::{HOUR, MINUTE, Millis};
 use crate::queue::DeliveryState;
+use crate::queue::answers::About;
 use crate::queue::ledger::Outcome;
 
 /// Longest reply kept, in characters.
@@ -43,21 +44,10 @@ impl Stage {
     }
 }
 
-/// What a refusal is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// The mailbox does not exist: suppress the address.
-    NoSuchMailbox,
-    /// This message or mailbox, now or for good.
-    Message,
-    /// Us: our login, our reputation, our rights. Says nothing about the address.
-    Sender,
-}
-
 impl Reply {
     /// From code and text.
     pub fn new(code: u16, text: &str) -> Reply {
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REPLY_CHARS_MAX).collect();
+        let text = printable(text);
         let first = text.split_whitespace().next().unwrap_or_default();
         let enhanced = is_enhanced(first).then(|| first.to_owned());
         Reply { code, enhanced, text: text.trim().to_owned() }
@@ -77,6 +67,19 @@ impl Reply {
     pub fn closes(&self) -> bool {
         self.code == 421
     }
+}
+
+/// The first [`REPLY_CHARS_MAX`] characters, on one line; what is no printable character is written as its code, `\x1b`.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().take(REPLY_CHARS_MAX) {
+        match c {
+            '\r' | '\n' | '\t' => out.push(' '),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// RFC 3463 §2: class "." subject "." detail.
@@ -121,6 +124,7 @@ pub fn refused(stage: Stage, reply: &Reply, attempt_no: i64, now: Millis, expire
         code: Some(reply.code),
         enhanced: reply.enhanced.clone(),
         reply: reply.text.clone(),
+        about: (state == DeliveryState::Failed).then(|| about(stage, reply)),
     };
     if !reply.is_temporary() {
         return outcome(DeliveryState::Failed, None);
@@ -135,7 +139,7 @@ pub fn refused(stage: Stage, reply: &Reply, attempt_no: i64, now: Millis, expire
 
 /// The outcome of a try that broke before the end of the content was written: nothing can have been delivered.
 pub fn broken(stage: Stage, why: &str, attempt_no: i64, now: Millis, expires_at: Millis, spread: f64) -> Outcome {
-    let reply = Reply { code: 0, enhanced: None, text: why.chars().take(REPLY_CHARS_MAX).collect() };
+    let reply = Reply { code: 0, enhanced: None, text: printable(why) };
     Outcome { code: None, ..refused(stage, &reply, attempt_no, now, expires_at, spread) }
 }
 

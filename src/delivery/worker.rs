@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::breaker::{Finding, Limits};
 use super::conversation::{Begun, Conversation, OpenError, Sent};
-use super::feed::{Takers, Work};
-use super::replies::{self, About, Reply, Stage};
+use super::feed::{HeldChunk, Takers, Work};
+use super::replies::{self, Reply, Stage};
 use super::{CONNECT_FAILURES_MAX, Ended, Mail, Shared};
 use crate::clock;
+use crate::queue::answers::{self, About};
+use crate::queue::lease::Lease;
 use crate::queue::ledger::{Answer, Commit, Key, Outcome, Settlement};
-use crate::queue::{DeliveryState, RunState, run};
+use crate::queue::run::Move;
+use crate::queue::{DeliveryState, run};
 use crate::token;
 
 /// The pause before connecting again, times the number of failures so far.
@@ -48,12 +52,13 @@ struct Worker {
 
 impl Worker {
     async fn send(&mut self, work: Work) {
-        if work.chunk.is_lost() {
+        let chunk = &work.chunk;
+        if chunk.is_lost() || self.shared.breaker.is_stopped(&chunk.lease.run_id, chunk.claimed_at) {
             return;
         }
         let now = clock::now();
         let attempt_no = work.queued.attempts + 1;
-        if now > work.composer.expires_at() {
+        if now > work.expires_at() {
             let outcome = local_outcome(DeliveryState::Expired, "not delivered within its lifetime");
             return self.settle(work, None, attempt_no, outcome).await;
         }
@@ -74,13 +79,11 @@ impl Worker {
                 if closes || !conversation.reset().await {
                     self.conversation = None;
                 }
-                self.judge(&work, stage, &reply).await;
-                self.settle_refusal(work, None, attempt_no, stage, &reply, outcome).await;
+                self.settle_refusal(work, None, attempt_no, &reply, outcome).await;
             }
             Begun::Broken(stage, why) => {
                 self.conversation = None;
-                let outcome =
-                    replies::broken(stage, &why, attempt_no, clock::now(), work.composer.expires_at(), spread());
+                let outcome = replies::broken(stage, &why, attempt_no, clock::now(), work.expires_at(), spread());
                 self.settle(work, None, attempt_no, outcome).await;
             }
         }
@@ -107,8 +110,11 @@ impl Worker {
             date_at,
         };
         let (settle, finished) = self.held.take().unzip();
+        let accepted = settle.as_ref().is_some_and(is_acceptance);
         let answer = self.shared.ledger.write(settle, Some(commit)).await;
-        drop(finished);
+        if let Some(finished) = finished.filter(|_| accepted) {
+            self.shared.breaker.written(&finished.chunk.lease.run_id);
+        }
         let withdrawn = match answer {
             Ok(Some(Answer::Committed)) => None,
             Ok(other) => Some(other),
@@ -130,6 +136,7 @@ impl Worker {
         match conversation.content(&mail).await {
             Sent::Answered(_, reply) if (200..300).contains(&reply.code) => {
                 self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+                self.shared.breaker.accepted(&work.chunk.lease.run_id, &work.chunk.lease.lane);
                 let outcome = Outcome {
                     state: DeliveryState::Accepted,
                     due_at: None,
@@ -137,6 +144,7 @@ impl Worker {
                     code: Some(reply.code),
                     enhanced: reply.enhanced.clone(),
                     reply: reply.text,
+                    about: None,
                 };
                 let settlement = Settlement {
                     key: key(&work),
@@ -153,12 +161,11 @@ impl Worker {
                 if reply.closes() || !conversation_is_fit(stage, conversation).await {
                     self.conversation = None;
                 }
-                self.judge(&work, stage, &reply).await;
-                self.settle_refusal(work, Some(token), attempt_no, stage, &reply, outcome).await;
+                self.settle_refusal(work, Some(token), attempt_no, &reply, outcome).await;
             }
             Sent::NotWritten(why) => {
                 self.conversation = None;
-                let expires_at = work.composer.expires_at();
+                let expires_at = work.expires_at();
                 let outcome = replies::broken(Stage::Content, &why, attempt_no, clock::now(), expires_at, spread());
                 self.settle(work, Some(token), attempt_no, outcome).await;
             }
@@ -190,7 +197,8 @@ impl Worker {
                     self.conversation = Some(conversation);
                 }
                 Err(OpenError::Refused(Stage::Auth, reply)) if !reply.is_temporary() => {
-                    self.pause(work, &format!("the mail server refused our login: {}", reply.line())).await;
+                    let why = format!("the mail server refused our login: {}", reply.line());
+                    self.pause(&work.chunk.lease.run_id, &why).await;
                     return false;
                 }
                 Err(error) => {
@@ -212,25 +220,50 @@ impl Worker {
         true
     }
 
-    /// A refusal that is about us, not about the address, stops the run before it does more harm.
-    async fn judge(&mut self, work: &Work, stage: Stage, reply: &Reply) {
-        let login = matches!(reply.code, 530 | 534 | 535 | 538);
-        if !reply.is_temporary() && login && replies::about(stage, reply) == About::Sender {
-            self.pause(work, &format!("the mail server refused our login: {}", reply.line())).await;
+    /// What a recorded refusal means for the run, and for everything we send.
+    async fn judge(&self, chunk: &HeldChunk, limits: &Limits, about: About, reply: &Reply) {
+        let Lease { run_id, lane, .. } = &*chunk.lease;
+        if about == About::Sender && matches!(reply.code, 530 | 534 | 535 | 538) {
+            let why = format!("the mail server refused our login: {}", reply.line());
+            return self.pause(run_id, &why).await;
+        }
+        match self.shared.breaker.refused(run_id, lane, about, limits) {
+            Finding::Fine => {}
+            Finding::InARow(n) => {
+                let family = lane.rsplit('/').next().unwrap_or(lane);
+                let why =
+                    format!("{n} mails in a row ({family}) were refused because of us; the last: {}", reply.line());
+                self.pause(run_id, &why).await;
+            }
+            Finding::Suspicious => match answers::count(&self.shared.db, run_id).await {
+                Ok(counted) => {
+                    if let Some(why) = self.shared.breaker.confirm(run_id, counted, limits) {
+                        self.hold(run_id, &why).await;
+                        self.shared.breaker.stop(run_id);
+                        let _ = self.shared.paused.set(why); // the first reason is told
+                    }
+                }
+                Err(e) => self.shared.end(Ended::DatabaseUnavailable(e.to_string())),
+            },
         }
     }
 
-    async fn pause(&self, work: &Work, why: &str) {
-        let run_id = &work.chunk.lease.run_id;
-        if let Err(e) = run::advance(&self.shared.db, run_id, RunState::Paused, Some(why), clock::now()).await {
+    /// Hold a run; the others go on.
+    async fn hold(&self, run_id: &str, why: &str) {
+        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
             self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
         }
+    }
+
+    /// Hold a run and end the work: whatever comes next would meet the same.
+    async fn pause(&self, run_id: &str, why: &str) {
+        self.hold(run_id, why).await;
         self.shared.end(Ended::Paused(why.to_owned()));
     }
 
     async fn cannot_compose(&self, work: &Work, why: String) {
         let why = format!("message to customer {}: {why}", work.queued.customer_id);
-        self.pause(work, &why).await;
+        self.pause(&work.chunk.lease.run_id, &why).await;
     }
 
     async fn settle(&mut self, work: Work, token: Option<String>, attempt_no: i64, outcome: Outcome) {
@@ -253,17 +286,18 @@ impl Worker {
         work: Work,
         token: Option<String>,
         attempt_no: i64,
-        stage: Stage,
         reply: &Reply,
         outcome: Outcome,
     ) {
-        let gone = !reply.is_temporary() && replies::about(stage, reply) == About::NoSuchMailbox;
-        let hard_bounced = work.queued.address_key.clone().filter(|_| gone);
-        self.write(
-            Settlement { key: key(&work), lease: work.chunk.lease.clone(), token, attempt_no, outcome, hard_bounced },
-            work,
-        )
-        .await;
+        let about = outcome.about;
+        let hard_bounced = work.queued.address_key.clone().filter(|_| about == Some(About::NoSuchMailbox));
+        // The chunk is kept until the refusal is judged: what is held then is not claimed again in between.
+        let (chunk, limits) = (work.chunk.clone(), work.composer.limits());
+        let lease = chunk.lease.clone();
+        self.write(Settlement { key: key(&work), lease, token, attempt_no, outcome, hard_bounced }, work).await;
+        if let Some(about) = about {
+            self.judge(&chunk, &limits, about, reply).await;
+        }
     }
 
     async fn write(&mut self, settlement: Settlement, work: Work) {
@@ -282,15 +316,22 @@ impl Worker {
 
     async fn write_held(&mut self) {
         let Some((settlement, work)) = self.held.take() else { return };
+        let accepted = is_acceptance(&settlement);
         if let Err(stopped) = self.shared.ledger.write(Some(settlement), None).await {
             self.shared.database_gone(&stopped);
         }
-        drop(work);
+        if accepted {
+            self.shared.breaker.written(&work.chunk.lease.run_id);
+        }
     }
 }
 
+fn is_acceptance(settlement: &Settlement) -> bool {
+    settlement.outcome.state == DeliveryState::Accepted
+}
+
 fn refused(work: &Work, stage: Stage, reply: &Reply, attempt_no: i64) -> Outcome {
-    replies::refused(stage, reply, attempt_no, clock::now(), work.composer.expires_at(), spread())
+    replies::refused(stage, reply, attempt_no, clock::now(), work.expires_at(), spread())
 }
 
 /// After a refused content the server is ready for the next message; after a refused DATA the envelope is still open.
@@ -303,7 +344,8 @@ fn key(work: &Work) -> Key {
 }
 
 fn local_outcome(state: DeliveryState, why: &str) -> Outcome {
-    Outcome { state, due_at: None, stage: Stage::Content.word(), code: None, enhanced: None, reply: why.to_owned() }
+    let stage = Stage::Content.word();
+    Outcome { state, due_at: None, stage, code: None, enhanced: None, reply: why.to_owned(), about: None }
 }
 
 /// Random in 0..1, so that retries of one moment do not come back together.

@@ -27,7 +27,7 @@ pub use rfm::{Cuts, Rfm, frequency_score};
 use std::collections::BTreeMap;
 
 use crate::args;
-use crate::db::{BUCKETS, Binds, Db, DbResult};
+use crate::db::{Binds, Db, DbResult, bucket_ranges};
 
 /// Keep a word of the project itself under a name in table `meta`.
 async fn set_meta(db: &Db, name: &str, value: &str) -> DbResult<()> {
@@ -35,6 +35,8 @@ async fn set_meta(db: &Db, name: &str, value: &str) -> DbResult<()> {
     db.execute(sql, args![name, value]).await.map(|_| ())
 }
 
+/// Buckets whose grid is counted at once.
+const GRID_BUCKETS: i64 = 64;
 /// The entry of table `meta` that counts changed profiles.
 const META_CHANGES: &str = "profile_changes";
 
@@ -59,14 +61,20 @@ async fn meta_number(db: &Db, name: &str) -> DbResult<i64> {
 pub async fn grid(db: &Db, moment: &Moment) -> DbResult<BTreeMap<(Option<Rfm>, Stage), i64>> {
     let mut binds = Binds::after(2);
     let derived = derived_sql(moment, EVERYONE, &mut binds);
-    let sql = format!("SELECT r, f, stage, COUNT(*) FROM ({derived}) p GROUP BY r, f, stage");
+    // One number to sort by, and few customers at a time: a third of the cost of all at once by three.
+    let sql = format!(
+        "SELECT code, COUNT(*) FROM (SELECT 100 * stage + COALESCE(10 * r + f, 0) AS code FROM ({derived}) p) q GROUP BY code"
+    );
     let mut values = binds.into_values();
-    (values[0], values[1]) = (0_i64.into(), (BUCKETS - 1).into());
-    let rows: Vec<(Option<i64>, Option<i64>, i64, i64)> = db.fetch_all(&sql, values).await?;
     let mut grid = BTreeMap::new();
-    for (r, f, stage, people) in rows {
-        let stage = Stage::ALL[usize::try_from(stage).expect("a stage's number is small")];
-        *grid.entry((r.zip(f).map(|(r, f)| Rfm::of(r, f)), stage)).or_insert(0) += people;
+    for (first, last) in bucket_ranges(GRID_BUCKETS) {
+        (values[0], values[1]) = (first.into(), last.into());
+        let rows: Vec<(i64, i64)> = db.fetch_all(&sql, values.clone()).await?;
+        for (code, people) in rows {
+            let stage = Stage::ALL[usize::try_from(code / 100).expect("a stage's number is small")];
+            let cell = code % 100;
+            *grid.entry(((cell > 0).then(|| Rfm::of(cell / 10, cell % 10)), stage)).or_insert(0) += people;
+        }
     }
     Ok(grid)
 }

@@ -5,9 +5,9 @@
 //! that neighbourhood. When a rank was not in it, the neighbourhood grows and the pass is run again, in the end over everything, so the
 //! answer is exact whatever the sample said.
 
-use crate::db::{BUCKETS, Db, DbResult, Value};
+use crate::db::{BUCKETS, Db, DbResult, Value, bucket_ranges};
 
-/// Up to so many values are fetched and counted here.
+/// About so many values at most are fetched and counted here.
 const FETCHED_MAX: i64 = 50_000;
 /// Buckets of the sample: a sixteenth of all customers, by chance, because buckets are hashes.
 const SAMPLE_BUCKETS: i64 = BUCKETS / 16;
@@ -32,23 +32,20 @@ pub async fn values_at(
     population: &Population<'_>,
     ranks: impl Fn(i64) -> Vec<i64>,
 ) -> DbResult<(i64, Vec<f64>)> {
-    let (n,): (i64,) = db
-        .fetch_one(
-            &format!("SELECT COUNT({}) FROM {}", population.number, population.rows),
-            population.of(0, BUCKETS - 1),
-        )
-        .await?;
-    if n == 0 {
-        return Ok((0, Vec::new()));
-    }
-    let ranks: Vec<i64> = ranks(n).into_iter().map(|r| r.clamp(0, n - 1)).collect();
-    let sample = if n <= FETCHED_MAX { Vec::new() } else { population.fetch(db, 0, SAMPLE_BUCKETS - 1).await? };
+    let sample = population.fetch(db, 0, SAMPLE_BUCKETS - 1).await?;
     let size: i64 = sample.iter().map(|(_, count)| count).sum();
+    let about = (size * BUCKETS / SAMPLE_BUCKETS).max(1);
+    let known = if about <= FETCHED_MAX { &[][..] } else { &sample };
     let mut width = 2 + (DEVIATIONS * 0.5 * (size as f64).sqrt()) as i64;
     loop {
-        let around: Vec<(f64, f64)> = ranks.iter().map(|r| neighbourhood(&sample, size, *r, n, width)).collect();
-        let found = population.count(db, &merged(around)).await?;
-        if let Some(values) = ranks.iter().map(|r| value_at(&found, *r)).collect::<Option<Vec<f64>>>() {
+        let near = |rank: i64| neighbourhood(known, size, rank.clamp(0, about - 1), about, width);
+        let found = population.count(db, &merged(ranks(about).into_iter().map(near).collect())).await?;
+        let n: i64 = found.iter().map(|(_, count)| count).sum();
+        if n == 0 {
+            return Ok((0, Vec::new()));
+        }
+        let values: Option<Vec<f64>> = ranks(n).iter().map(|r| value_at(&found, (*r).clamp(0, n - 1))).collect();
+        if let Some(values) = values {
             return Ok((n, values));
         }
         width *= 8;
@@ -117,7 +114,7 @@ impl Population<'_> {
     /// Everybody's values in order: those inside of a stretch each, the others as one count per gap.
     async fn count(&self, db: &Db, stretches: &[(f64, f64)]) -> DbResult<Vec<(Option<f64>, i64)>> {
         let (number, rows) = (self.number, self.rows);
-        let mut values = self.of(0, BUCKETS - 1);
+        let mut values = self.values.clone();
         let mut bind = |value: f64| {
             values.push(value.into());
             format!("${}", values.len())
@@ -140,7 +137,12 @@ impl Population<'_> {
              WHERE v IS NOT NULL) q_ GROUP BY 1, 2",
             2 * stretches.len()
         );
-        let mut found: Vec<(i64, Option<f64>, i64)> = db.fetch_all(&sql, values).await?;
+        let mut found: Vec<(i64, Option<f64>, i64)> = Vec::new();
+        // Range by range: many small groupings cost less than a large one.
+        for (first, last) in bucket_ranges(SAMPLE_BUCKETS) {
+            (values[0], values[1]) = (first.into(), last.into());
+            found.extend(db.fetch_all::<(i64, Option<f64>, i64)>(&sql, values.clone()).await?);
+        }
         found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.unwrap_or(0.0).total_cmp(&b.1.unwrap_or(0.0))));
         Ok(found.into_iter().map(|(_, value, count)| (value, count)).collect())
     }

@@ -171,7 +171,16 @@ fn delivery_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 9] {
     ]
 }
 
+/// Places in a chunk: with this, bucket and place make one number.
+pub(super) const CHUNK_SEQS: i64 = 512;
+const _: () = assert!(CHUNK_MESSAGES_MAX <= CHUNK_SEQS as usize);
+
 /// A number that no other chunk has, growing with time: 42 bits of milliseconds, 21 random bits.
 fn new_chunk_id(now: Millis) -> i64 {
     (now & ((1 << 42) - 1)) << 21 | (crate::token::random() & ((1 << 21) - 1))
+}
+
+/// When the messages of a chunk were written.
+pub(super) fn planned_at(chunk_id: i64) -> Millis {
+    chunk_id >> 21
 }

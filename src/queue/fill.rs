@@ -124,7 +124,10 @@ impl Filling<'_> {
             let stop = range.filled.failed > 0;
             if !stop {
                 let mut tx = db.begin().await?;
-                self.write(&mut tx, run, &range, last).await?;
+                if !self.write(&mut tx, run, &range, (first, last)).await? {
+                    tx.rollback().await?;
+                    return Ok(None);
+                }
                 tx.commit().await?;
             }
             filled.take(range.filled, &range.tally);
@@ -222,7 +225,8 @@ impl Filling<'_> {
         }
     }
 
-    async fn write(&self, tx: &mut Tx, run: &Run, range: &Range, last: i64) -> DbResult<()> {
+    /// False when the run is not ours to fill any more.
+    async fn write(&self, tx: &mut Tx, run: &Run, range: &Range, (first, last): (i64, i64)) -> DbResult<bool> {
         let now = clock::now();
         let campaign = self.planning.campaign;
         let batch = Batch {
@@ -255,7 +259,8 @@ impl Filling<'_> {
             )
             .await?;
         }
-        run::note_enqueued(tx, &run.run_id, (last + 1).min(BUCKETS), range.tally.audience(), now).await
+        let next = (last + 1).min(BUCKETS);
+        run::note_enqueued(tx, &run.run_id, (first, next), range.tally.audience(), now).await
     }
 }
 

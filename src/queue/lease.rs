@@ -6,7 +6,7 @@ use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Tx, Value, padded};
 
-use super::{LEASE, RunState};
+use super::{LEASE, run};
 
 /// A chunk this process holds.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Queued {
     pub locale: String,
     pub payload: String,
     pub attempts: i64,
+    /// When an operator gave it a life of its own; else the run's holds.
+    pub expires_at: Option<Millis>,
     /// The Date header, once a first commit has set it.
     pub date_at: Option<Millis>,
 }
@@ -79,7 +81,7 @@ pub async fn claim(db: &Db, run_id: Option<&str>, now: Millis) -> DbResult<Optio
     args.extend(run_id.map(Value::from));
     let claimed: Option<Claimed> = db.write_returning(&sql, args).await?.into_iter().next();
     let Some(c) = claimed else { return Ok(None) };
-    super::run::advance(db, &c.run_id, RunState::Sending, None, now).await?;
+    run::advance(db, &c.run_id, run::Move::Begin, None, now).await?;
     Ok(Some(Lease {
         bucket: c.bucket,
         chunk_id: c.chunk_id,
@@ -106,7 +108,7 @@ pub async fn load(db: &Db, lease: &Lease, now: Millis) -> DbResult<Vec<Queued>> 
     let buckets = bucket_list(lease.bucket, lease.bucket_to, &mut args);
     let sql = format!(
         "SELECT d.bucket, d.chunk_id, d.seq, d.customer_id, m.campaign, m.step, m.slot, m.topic, m.arm, m.message_id, m.address, \
-                m.address_key, m.locale, m.payload, d.attempts, d.date_at \
+                m.address_key, m.locale, m.payload, d.attempts, d.expires_at, d.date_at \
          FROM delivery d JOIN message m ON m.bucket = d.bucket AND m.customer_id = d.customer_id \
                                        AND m.chunk_id = d.chunk_id AND m.seq = d.seq \
          WHERE d.bucket IN ({buckets}) AND d.chunk_id = $1 AND d.state IN ('pending', 'deferred') AND d.due_at <= $2 \
@@ -163,6 +165,19 @@ pub(super) async fn settle_chunk(
     if held == 0 {
         return Ok(false);
     }
+    close_or_open(tx, (bucket, bucket_to), chunk_id, now).await?;
+    Ok(true)
+}
+
+/// Bring an open chunk, held by this transaction, in line with its messages: nothing left is done, something left is due with the earliest.
+/// What a cancelled run has left is cancelled.
+pub(super) async fn close_or_open(
+    tx: &mut Tx,
+    (bucket, bucket_to): (i64, i64),
+    chunk_id: i64,
+    now: Millis,
+) -> DbResult<()> {
+    cancel_rest(tx, (bucket, bucket_to), chunk_id, now).await?;
     let mut args = args![chunk_id];
     let buckets = bucket_list(bucket, bucket_to, &mut args);
     let sql = format!(
@@ -179,5 +194,22 @@ pub(super) async fn settle_chunk(
         )
         .await?;
     }
-    Ok(true)
+    Ok(())
+}
+
+/// Cancel what waits in a chunk, held by this transaction, if its run was cancelled; how many messages.
+pub(super) async fn cancel_rest(
+    tx: &mut Tx,
+    (bucket, bucket_to): (i64, i64),
+    chunk_id: i64,
+    now: Millis,
+) -> DbResult<u64> {
+    let mut args = args![now, chunk_id];
+    let buckets = bucket_list(bucket, bucket_to, &mut args);
+    let sql = format!(
+        "UPDATE delivery SET state = 'cancelled', reply = 'its run was cancelled before it left', changed_at = $1 \
+         WHERE bucket IN ({buckets}) AND chunk_id = $2 AND state IN ('pending', 'deferred') \
+           AND EXISTS (SELECT 1 FROM run r WHERE r.run_id = delivery.run_id AND r.state = 'cancelled')"
+    );
+    tx.execute(&sql, args).await
 }

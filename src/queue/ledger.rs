@@ -18,8 +18,9 @@ use crate::clock::{self, Millis};
 use crate::db::{Conflict, Db, DbError, DbResult, Tx, Value};
 use crate::suppression::{self, Kind, Reason, Scope};
 
-use super::lease::Lease;
-use super::{DeliveryState, RunState};
+use super::answers::About;
+use super::lease::{self, Lease};
+use super::{DeliveryState, RunState, run};
 
 /// Requests written in one transaction at most.
 const GROUP_MAX: usize = 64;
@@ -77,6 +78,8 @@ pub struct Outcome {
     pub enhanced: Option<String>,
     /// The server's words, or ours when it said nothing.
     pub reply: String,
+    /// What a refusal for good was about.
+    pub about: Option<About>,
 }
 
 /// The answer to a commit.
@@ -209,7 +212,8 @@ async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> 
          UPDATE delivery SET state = g.state, due_at = COALESCE(g.due_at, delivery.due_at), code = g.code, reply = g.reply, \
                 attempts = delivery.attempts + g.tries, changed_at = $1 \
          FROM got g WHERE delivery.bucket = g.bucket AND delivery.chunk_id = g.chunk_id AND delivery.seq = g.seq \
-           AND ((g.tries = 0 AND delivery.commit_token = g.token AND delivery.state IN ('committed', 'unknown')) \
+           AND ((g.tries = 0 AND delivery.commit_token = g.token \
+                 AND (delivery.state IN ('committed', 'unknown') OR (delivery.state = 'pending' AND g.state = 'accepted'))) \
              OR (g.tries = 1 AND delivery.state IN ('pending', 'deferred')))"
     );
     let mut args = Vec::with_capacity(padded * WIDTH);
@@ -245,15 +249,16 @@ async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> 
 async fn reopen(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> {
     for s in list {
         let (Some(due_at), Some(_)) = (s.outcome.due_at, &s.token) else { continue };
+        let (bucket, chunk_id) = (s.lease.bucket, s.lease.chunk_id);
         let reopened = tx
             .execute(
                 "UPDATE chunk SET state = 'open', due_at = $1, changed_at = $2 WHERE bucket = $3 AND chunk_id = $4 AND state = 'done'",
-                args![due_at, now, s.lease.bucket, s.lease.chunk_id],
+                args![due_at, now, bucket, chunk_id],
             )
             .await?;
         if reopened > 0 {
-            let sql = "UPDATE run SET state = 'sending', changed_at = $1 WHERE run_id = $2 AND state = 'drained'";
-            tx.execute(sql, args![now, &s.lease.run_id]).await?;
+            run::wake(tx, &s.lease.run_id, now).await?;
+            lease::close_or_open(tx, (bucket, s.lease.bucket_to), chunk_id, now).await?;
         }
     }
     Ok(())
@@ -276,14 +281,16 @@ async fn record_attempts(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbRe
                 o.state.word(),
                 o.code,
                 o.enhanced.clone(),
-                &o.reply
+                &o.reply,
+                o.about.map(About::word),
             ]
         })
         .collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let columns = ["bucket", "chunk_id", "seq", "attempt_no", "at", "stage", "state", "code", "enhanced", "reply"];
+    let columns =
+        ["bucket", "chunk_id", "seq", "attempt_no", "at", "stage", "state", "code", "enhanced", "reply", "about"];
     tx.insert_rows("attempt", &columns, rows, Conflict::Keep).await?;
     Ok(())
 }

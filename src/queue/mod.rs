@@ -6,13 +6,18 @@
 //!
 //! Legal moves are pure, in [`states`]; `docs/states.md` draws them.
 
+pub mod answers;
+pub mod cancel;
+pub mod decide;
 pub mod enqueue;
 pub mod fill;
+pub mod groups;
 pub mod lease;
 pub mod ledger;
 pub mod planner;
 pub mod rescue;
 pub mod run;
+pub mod show;
 pub mod states;
 pub mod status;
 

@@ -1,7 +1,7 @@
 //! Rescue: what dead workers left behind. Runs at every start and while working.
 //!
 //! A chunk whose lease ran out is opened again; what was committed under that lease and never settled is `unknown`: its content may have
-//! arrived or not, and it is not sent again by itself.
+//! arrived or not, and it is not sent again by itself. What somebody began to cancel and did not finish is cancelled.
 
 use crate::args;
 use crate::clock::Millis;
@@ -29,6 +29,7 @@ struct Expired {
 /// Open chunks whose lease ended before `now`, and name what they leave in doubt.
 pub async fn rescue(db: &Db, now: Millis) -> DbResult<Rescued> {
     let mut rescued = Rescued::default();
+    super::cancel::sweep(db, None, now).await?;
     let expired: Vec<Expired> = db
         .fetch_all(
             "SELECT bucket, chunk_id, bucket_to, lease_token FROM chunk WHERE state = 'leased' AND lease_until_at <= $1 \

@@ -33,6 +33,11 @@ const COLUMNS: &str =
     "run_id, campaign, slot, state, reason, as_of, due_at, expires_at, next_bucket, audience, snapshot_id, definition";
 
 impl Run {
+    /// Whether its verdicts are not all known yet.
+    pub fn is_being_planned(&self) -> bool {
+        matches!(self.state(), RunState::Planned | RunState::Enqueuing)
+    }
+
     /// The state; a word this version does not know reads as `paused`, which sends nothing.
     pub fn state(&self) -> RunState {
         RunState::from_word(&self.state_word).unwrap_or(RunState::Paused)
@@ -85,35 +90,97 @@ pub async fn list(db: &Db, limit: i64) -> DbResult<Vec<Run>> {
     db.fetch_all(&format!("SELECT {COLUMNS} FROM run ORDER BY created_at DESC, run_id LIMIT $1"), args![limit]).await
 }
 
-/// Move a run, if it is in a state that may; whether it moved.
-pub async fn advance(db: &Db, run_id: &str, next: RunState, reason: Option<&str>, now: Millis) -> DbResult<bool> {
-    let from: Vec<String> =
-        RunState::ALL.iter().filter(|s| s.may_become(next)).map(|s| format!("'{}'", s.word())).collect();
+/// A run moves: to which state, and from which. The statement names both, so that of two hands at once one moves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// Every message is written.
+    Ready,
+    /// Its first chunk was claimed.
+    Begin,
+    /// Nothing of it leaves until somebody lets it go on.
+    Pause,
+    /// It was held and goes on.
+    Resume,
+    /// Nothing of it leaves ever again.
+    Cancel,
+}
+
+impl Move {
+    /// The states it starts from, and the one it ends in.
+    pub fn states(self) -> (&'static [RunState], RunState) {
+        use RunState::*;
+        match self {
+            Move::Ready => (&[Enqueuing], Ready),
+            Move::Begin => (&[Ready], Sending),
+            Move::Pause => (&[Ready, Sending], Paused),
+            Move::Resume => (&[Paused], Sending),
+            Move::Cancel => (&[Planned, Enqueuing, Ready, Sending, Paused, Drained], Cancelled),
+        }
+    }
+}
+
+/// Move a run, if it is in a state that may; whether it moved. What the breaker counts begins anew when a run is resumed.
+pub async fn advance(db: &Db, run_id: &str, by: Move, reason: Option<&str>, now: Millis) -> DbResult<bool> {
+    let (from, next) = by.states();
+    let from: Vec<String> = from.iter().map(|s| format!("'{}'", s.word())).collect();
+    let anew = if by == Move::Resume { ", watched_from_at = $3" } else { "" };
     let sql = format!(
-        "UPDATE run SET state = $1, reason = $2, changed_at = $3 WHERE run_id = $4 AND state IN ({})",
+        "UPDATE run SET state = $1, reason = $2, changed_at = $3{anew} WHERE run_id = $4 AND state IN ({})",
         from.join(", ")
     );
     Ok(db.execute(&sql, args![next.word(), reason, now, run_id]).await? > 0)
 }
 
-/// Note how far enqueuing came; part of the transaction that wrote the messages of these buckets.
-pub async fn note_enqueued(tx: &mut Tx, run_id: &str, next_bucket: i64, audience: i64, now: Millis) -> DbResult<()> {
-    tx.execute(
-        "UPDATE run SET next_bucket = $1, audience = audience + $2, changed_at = $3 WHERE run_id = $4 AND state = 'enqueuing'",
-        args![next_bucket, audience, now, run_id],
-    )
-    .await?;
+/// A drained run has something to send again. Written also when the run is sending, so that whoever is about to call it drained waits and
+/// looks again.
+pub(super) async fn wake(tx: &mut Tx, run_id: &str, now: Millis) -> DbResult<()> {
+    let sql = "UPDATE run SET state = 'sending', changed_at = $1 WHERE run_id = $2 AND state IN ('drained', 'sending')";
+    tx.execute(sql, args![now, run_id]).await?;
     Ok(())
+}
+
+/// Note that the buckets from `first` up to `next` are enqueued; part of the transaction that wrote their messages. False when the run is
+/// no longer being enqueued, or another planner has written these buckets: then the transaction must not be committed.
+pub async fn note_enqueued(
+    tx: &mut Tx,
+    run_id: &str,
+    (first, next): (i64, i64),
+    audience: i64,
+    now: Millis,
+) -> DbResult<bool> {
+    let noted = tx
+        .execute(
+            "UPDATE run SET next_bucket = $1, audience = audience + $2, changed_at = $3 \
+             WHERE run_id = $4 AND state = 'enqueuing' AND next_bucket = $5",
+            args![next, audience, now, run_id, first],
+        )
+        .await?;
+    Ok(noted > 0)
 }
 
 /// Runs in which every chunk is done are drained; how many.
 pub async fn drain_finished(db: &Db, now: Millis) -> DbResult<u64> {
-    db.execute(
-        "UPDATE run SET state = 'drained', changed_at = $1 WHERE state IN ('ready', 'sending') \
-         AND NOT EXISTS (SELECT 1 FROM chunk k WHERE k.run_id = run.run_id AND k.state <> 'done')",
-        args![now],
-    )
-    .await
+    let mut tx = db.begin().await?;
+    // Held first and looked at by a later statement: whoever opens a chunk meanwhile has written the run before, or waits and wakes it.
+    let lock = tx.dialect().lock();
+    let held: Vec<(String,)> = tx
+        .fetch_all(
+            &format!("SELECT k.run_id FROM run k WHERE k.state IN ('ready', 'sending') ORDER BY k.run_id {lock}"),
+            args![],
+        )
+        .await?;
+    let mut drained = 0;
+    if !held.is_empty() {
+        drained = tx
+            .execute(
+                "UPDATE run SET state = 'drained', changed_at = $1 WHERE state IN ('ready', 'sending') \
+                 AND NOT EXISTS (SELECT 1 FROM chunk k WHERE k.run_id = run.run_id AND k.state <> 'done')",
+                args![now],
+            )
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(drained)
 }
 
 /// Take back a run that never became ready: none of its messages has left, so its rows go and its slot is free again.
@@ -128,4 +195,20 @@ pub async fn discard(db: &Db, run_id: &str) -> DbResult<()> {
         }
     }
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_move_of_a_run_is_legal_and_a_resume_starts_from_paused_alone() {
+        for by in [Move::Ready, Move::Begin, Move::Pause, Move::Resume, Move::Cancel] {
+            let (from, next) = by.states();
+            assert!(from.iter().all(|s| s.may_become(next)), "{by:?}");
+        }
+        // Were a claim to move paused runs too, a pause that falls between claim and move would be lost.
+        assert_eq!(Move::Begin.states().0, [RunState::Ready]);
+        assert_eq!(Move::Resume.states().0, [RunState::Paused]);
+    }
 }

@@ -57,7 +57,7 @@ states! {
         Accepted = "accepted",
         /// The server asked to come back later (4yz); `due_at` says when.
         Deferred = "deferred",
-        /// The server refused it for good (5yz).
+        /// The server refused it for good (5yz): nothing was delivered. Only an operator may try it again.
         Failed = "failed",
         /// Content was handed over and no answer came: it may have arrived or not. Never sent again by itself.
         Unknown = "unknown",
@@ -103,12 +103,16 @@ impl DeliveryState {
     pub fn may_become(self, next: DeliveryState) -> bool {
         use DeliveryState::*;
         match self {
-            Pending | Deferred => matches!(next, Committed | Deferred | Failed | Suppressed | Expired | Cancelled),
+            Pending => {
+                matches!(next, Committed | Deferred | Failed | Suppressed | Expired | Cancelled | Accepted)
+            }
+            Deferred => matches!(next, Committed | Deferred | Failed | Suppressed | Expired | Cancelled),
             Committed => matches!(next, Accepted | Deferred | Failed | Expired | Unknown | Pending),
             Unknown => matches!(next, Accepted | Bounced | Failed | Deferred | Expired | Pending | ClosedUnknown),
             Accepted => matches!(next, Bounced | Complained),
             Bounced => matches!(next, Complained),
-            Failed | Withheld | Suppressed | Expired | Cancelled | Complained | ClosedUnknown => false,
+            Failed => matches!(next, Pending),
+            Withheld | Suppressed | Expired | Cancelled | Complained | ClosedUnknown => false,
         }
     }
 
@@ -136,9 +140,10 @@ mod tests {
     #[test]
     fn nothing_sent_or_doubtful_is_sent_again_by_itself() {
         use DeliveryState::*;
-        for s in [Accepted, Bounced, Complained, Failed, Withheld, Suppressed, Expired, Cancelled, ClosedUnknown] {
+        for s in [Accepted, Bounced, Complained, Withheld, Suppressed, Expired, Cancelled, ClosedUnknown] {
             assert!(!s.may_become(Pending) && !s.may_become(Committed), "{s}");
         }
+        assert!(!Failed.may_become(Committed), "a refused message goes through an operator's pending first");
         assert!(!Unknown.may_become(Committed), "an unknown message goes through an operator's pending first");
         assert!(Unknown.may_become(Accepted), "a late answer still counts");
     }

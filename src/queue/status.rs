@@ -39,6 +39,21 @@ pub async fn states_of(db: &Db, run_id: &str) -> DbResult<Vec<(String, i64)>> {
     Ok(counts)
 }
 
+/// Runs that are held and have something left to send, with the reason; one run or all.
+pub async fn held(db: &Db, run_id: Option<&str>) -> DbResult<Vec<(String, Option<String>)>> {
+    let mut args = args![];
+    let only = run_id.map(|id| {
+        args.push(Value::from(id));
+        "AND r.run_id = $1"
+    });
+    let sql = format!(
+        "SELECT r.run_id, r.reason FROM run r WHERE r.state = 'paused' {} \
+         AND EXISTS (SELECT 1 FROM chunk k WHERE k.run_id = r.run_id AND k.state IN ('open', 'leased')) ORDER BY r.run_id",
+        only.unwrap_or_default()
+    );
+    db.fetch_all(&sql, args).await
+}
+
 /// When the next chunk of runs that may send is due; `None` when nothing is left to do.
 pub async fn next_due(db: &Db, run_id: Option<&str>) -> DbResult<Option<Millis>> {
     let mut args = args![];
@@ -48,7 +63,7 @@ pub async fn next_due(db: &Db, run_id: Option<&str>) -> DbResult<Option<Millis>>
     });
     let sql = format!(
         "SELECT MIN(k.due_at) FROM chunk k JOIN run r ON r.run_id = k.run_id \
-         WHERE k.state <> 'done' AND r.state IN ('ready', 'sending', 'paused') {}",
+         WHERE k.state <> 'done' AND r.state IN ('ready', 'sending') {}",
         only.unwrap_or_default()
     );
     let (due,): (Option<i64>,) = db.fetch_one(&sql, args).await?;
@@ -71,21 +86,46 @@ pub struct Listed {
     pub reply: Option<String>,
 }
 
-/// Messages, filtered by campaign and state, latest change first.
-pub async fn list(db: &Db, campaign: Option<&str>, state: Option<DeliveryState>, limit: i64) -> DbResult<Vec<Listed>> {
-    let mut args = args![limit];
-    let mut filter = String::new();
-    for (column, value) in [("m.campaign", campaign), ("d.state", state.map(DeliveryState::word))] {
-        if let Some(value) = value {
-            args.push(Value::from(value));
-            filter.push_str(&format!(" AND {column} = ${}", args.len()));
+/// Which messages are meant; nothing set means all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub campaign: Option<String>,
+    pub run_id: Option<String>,
+    pub state: Option<DeliveryState>,
+}
+
+impl Filter {
+    /// ` AND …` for rows of `delivery`, under this alias.
+    pub(super) fn conditions(&self, alias: &str, args: &mut Vec<Value>) -> String {
+        let mut all = String::new();
+        let mut add = |value: Value, condition: &dyn Fn(usize) -> String| {
+            args.push(value);
+            all.push_str(&format!(" AND {}", condition(args.len())));
+        };
+        if let Some(campaign) = &self.campaign {
+            add(campaign.into(), &|n| {
+                format!("EXISTS (SELECT 1 FROM run r_ WHERE r_.run_id = {alias}.run_id AND r_.campaign = ${n})")
+            });
         }
+        if let Some(run_id) = &self.run_id {
+            add(run_id.into(), &|n| format!("{alias}.run_id = ${n}"));
+        }
+        if let Some(state) = self.state {
+            add(state.word().into(), &|n| format!("{alias}.state = ${n}"));
+        }
+        all
     }
+}
+
+/// Messages, latest change first.
+pub async fn list(db: &Db, filter: &Filter, limit: i64) -> DbResult<Vec<Listed>> {
+    let mut args = args![limit];
+    let of = filter.conditions("d", &mut args);
     let sql = format!(
         "SELECT d.customer_id, m.campaign, m.step, m.slot, m.message_id, m.address, d.state, d.due_at, d.attempts, d.code, d.reply \
          FROM delivery d JOIN message m ON m.bucket = d.bucket AND m.customer_id = d.customer_id \
                                        AND m.chunk_id = d.chunk_id AND m.seq = d.seq \
-         WHERE d.bucket >= 0{filter} ORDER BY d.changed_at DESC, d.bucket, d.customer_id LIMIT $1"
+         WHERE d.bucket >= 0{of} ORDER BY d.changed_at DESC, d.bucket, d.customer_id LIMIT $1"
     );
     db.fetch_all(&sql, args).await
 }
@@ -100,7 +140,7 @@ pub struct Finding {
 }
 
 /// The rules `verify` checks: name, and a statement whose rows (one text each) are the violations.
-const RULES: [(&str, &str); 7] = [
+const RULES: [(&str, &str); 10] = [
     (
         "verdicts add up to the audience",
         "SELECT r.run_id || ': audience ' || CAST(r.audience AS TEXT) || ', verdicts ' || CAST(COALESCE(SUM(v.people), 0) AS TEXT) \
@@ -142,6 +182,25 @@ const RULES: [(&str, &str); 7] = [
         "a drained run has nothing left to send",
         "SELECT r.run_id || ': ' || CAST(COUNT(*) AS TEXT) || ' messages' FROM run r JOIN delivery d ON d.run_id = r.run_id \
          WHERE r.state IN ('drained', 'closed') AND d.state IN ('pending', 'deferred', 'committed') GROUP BY r.run_id",
+    ),
+    (
+        "a drained run has no chunk to be done",
+        "SELECT r.run_id || ': ' || CAST(COUNT(*) AS TEXT) || ' chunks' FROM run r JOIN chunk k ON k.run_id = r.run_id \
+         WHERE r.state IN ('drained', 'closed') AND k.state <> 'done' GROUP BY r.run_id",
+    ),
+    (
+        "a cancelled run has nothing left to send, but what a worker holds",
+        "SELECT d.run_id || ', customer ' || d.customer_id || ': ' || d.state FROM delivery d JOIN run r ON r.run_id = d.run_id \
+         WHERE r.state = 'cancelled' AND d.state IN ('pending', 'deferred') AND NOT EXISTS \
+         (SELECT 1 FROM chunk k WHERE k.run_id = d.run_id AND k.chunk_id = d.chunk_id AND k.state = 'leased' AND k.lease_until_at > $1)",
+    ),
+    (
+        "what an operator closed or sent again stands in the list of decisions",
+        "SELECT d.run_id || ', customer ' || d.customer_id || ': ' || d.state FROM delivery d \
+         WHERE (d.state = 'closed_unknown' AND NOT EXISTS (SELECT 1 FROM decision x WHERE x.bucket = d.bucket \
+                  AND x.chunk_id = d.chunk_id AND x.seq = d.seq AND x.decided = 'closed')) \
+            OR (d.expires_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM decision x WHERE x.bucket = d.bucket \
+                  AND x.chunk_id = d.chunk_id AND x.seq = d.seq AND x.decided IN ('retry', 'resend')))",
     ),
 ];
 

@@ -1,4 +1,4 @@
-//! What a campaign did and what it caused; and of the shop, its [`cohorts`], its [`flows`] between stages of life, and one [`customer`].
+//! What a campaign did and what it caused; and of the shop, its [`cohorts`], its [`flows`] between stages of life, and one [`customer`], or [`why`] they got what they got.
 //!
 //! Reads only: verdicts of the plan, states of the ledger, facts that came back, and the goal reached by those mailed and those withheld.
 //!
@@ -14,6 +14,7 @@ pub mod customer;
 pub mod flows;
 mod outcome;
 mod text;
+pub mod why;
 
 pub use outcome::{Effect, Group, Outcome};
 pub use text::text;

@@ -79,16 +79,16 @@ pub(super) async fn collect(
     moved.conditions.dedup();
     if !moved.conditions.is_empty() {
         let conditions = moved.conditions.join(" OR ");
-        let scores = if conditions.contains("sc.") {
-            " LEFT JOIN score sc ON sc.bucket = p.bucket AND sc.customer_id = p.customer_id"
-        } else {
-            ""
-        };
+        let beside = |alias: &str, join: &'static str| if mentions(&conditions, alias) { join } else { "" };
+        let customers = beside(
+            "c",
+            " JOIN customer c ON c.bucket = p.bucket AND c.customer_id = p.customer_id AND c.bucket >= $1 AND c.bucket <= $2",
+        );
+        let scores = beside("sc", " LEFT JOIN score sc ON sc.bucket = p.bucket AND sc.customer_id = p.customer_id");
         let derived = derived_sql(&resolved.moment, EVERYONE, &mut moved.binds);
         let sql = format!(
-            "INSERT INTO segment_due (bucket, customer_id) SELECT p.bucket, p.customer_id FROM ({derived}) p
-             JOIN customer c ON c.bucket = p.bucket AND c.customer_id = p.customer_id{scores}
-             WHERE c.bucket >= $1 AND c.bucket <= $2 AND ({conditions}) ON CONFLICT (bucket, customer_id) DO NOTHING"
+            "INSERT INTO segment_due (bucket, customer_id) SELECT p.bucket, p.customer_id FROM ({derived}) p{customers}{scores}
+             WHERE {conditions} ON CONFLICT (bucket, customer_id) DO NOTHING"
         );
         let mut values = moved.binds.into_values();
         values[1] = (crate::db::BUCKETS - 1).into();
@@ -97,6 +97,12 @@ pub(super) async fn collect(
     }
     messages(db, &leaves, then).await?;
     clicks(db, &leaves, then).await
+}
+
+/// Whether SQL reads a column of the table with this alias.
+fn mentions(sql: &str, alias: &str) -> bool {
+    let begins = |at: usize| !sql[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    sql.match_indices(&format!("{alias}.")).any(|(at, _)| begins(at))
 }
 
 /// The leaves of rules with all they refer to.
@@ -255,4 +261,16 @@ async fn clicks(db: &Db, leaves: &[&Leaf], then: Millis) -> DbResult<()> {
     let sql = "INSERT INTO segment_due (bucket, customer_id) SELECT DISTINCT k.bucket, k.customer_id FROM fact k
                WHERE k.kind = 'click' AND (k.at >= $1 OR k.recorded_at >= $1) ON CONFLICT (bucket, customer_id) DO NOTHING";
     db.execute(sql, args![from]).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mentions;
+
+    #[test]
+    fn an_alias_is_not_the_end_of_another() {
+        for (sql, reads) in [("(c.a >= $1)", true), ("c.a", true), ("(sc.a IS NULL)", false), ("p.c = 1", false)] {
+            assert_eq!(mentions(sql, "c"), reads, "{sql}");
+        }
+    }
 }

@@ -6,11 +6,12 @@ use okaeri::args;
 use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions, Tls};
 use okaeri::clock::{self, HOUR, Millis};
 use okaeri::db::{Db, bucket_of, stable_hash};
-use okaeri::delivery::{self, Compose, Ended, Mail, OpenComposer, Options, Server, Totals, drain};
+use okaeri::delivery::{self, Compose, Ended, Limits, Mail, OpenComposer, Options, Server, Totals, drain};
+use okaeri::queue::decide::{self, By, Decision};
 use okaeri::queue::enqueue::{Batch, Draft};
 use okaeri::queue::lease::Queued;
 use okaeri::queue::ledger::{Answer, Commit, Key, Ledger, Outcome, Settlement};
-use okaeri::queue::{DeliveryState, RunState, enqueue, lease, rescue, run, status};
+use okaeri::queue::{DeliveryState, RunState, cancel, enqueue, lease, rescue, run, show, status};
 use okaeri::settings::SmtpUrl;
 use okaeri::suppression::{self, Kind, Reason, Scope};
 use tokio::sync::watch;
@@ -42,6 +43,10 @@ impl Compose for Letter {
 
     fn expires_at(&self) -> Millis {
         self.expires_at
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 }
     }
 }
 
@@ -91,7 +96,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
     };
     enqueue::write(&mut tx, &batch, &drafts, now).await.unwrap();
     tx.commit().await.unwrap();
-    assert!(run::advance(db, &run.run_id, RunState::Ready, None, now).await.unwrap());
+    assert!(run::advance(db, &run.run_id, run::Move::Ready, None, now).await.unwrap());
     run.run_id
 }
 
@@ -316,7 +321,7 @@ async fn a_refused_login_pauses_at_once() {
         let (_, ended) = drained(&db, &wrong).await;
         assert!(matches!(ended, Ended::Paused(_)), "{ended:?}");
         assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Paused);
-        assert!(run::advance(&db, &run_id, RunState::Sending, None, clock::now()).await.unwrap());
+        assert!(run::advance(&db, &run_id, run::Move::Resume, None, clock::now()).await.unwrap());
         let (totals, _) = drained(&db, &catcher.url()).await;
         assert_eq!(totals.accepted, 1);
     })
@@ -407,6 +412,7 @@ async fn a_late_come_back_later_is_not_forgotten() {
             code: Some(451),
             enhanced: None,
             reply: "later".to_owned(),
+            about: None,
         };
         let late = Settlement { key, lease, token: Some("t".to_owned()), attempt_no: 1, outcome, hard_bounced: None };
         ledger.write(Some(late), None).await.unwrap();
@@ -414,6 +420,148 @@ async fn a_late_come_back_later_is_not_forgotten() {
         assert_eq!(totals.accepted, 1);
         assert_eq!(state_of(&db, "a").await.0, "accepted");
         assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Drained);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_late_acceptance_still_counts_while_what_was_resent_waits() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
+        enqueued(&db, "hello", &["a@example.com", "b@example.com"]).await;
+        let consent = "INSERT INTO consent (bucket, customer_id, topic, granted, at, source) VALUES ($1, $2, 'offers', $3, 1, 'import')";
+        for id in ["a", "b"] {
+            db.execute(consent, args![bucket_of(id), id, true]).await.unwrap();
+        }
+        // A worker commits both and freezes; others name the doubt, and an operator has them sent again.
+        let lease = Arc::new(lease::claim(&db, None, clock::now()).await.unwrap().unwrap());
+        let ledger = Ledger::start(db.clone());
+        let mut late = Vec::new();
+        let mut messages = Vec::new();
+        for queued in lease::load(&db, &lease, clock::now()).await.unwrap() {
+            let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
+            let token = format!("t-{}", queued.customer_id);
+            let commit = Commit {
+                key,
+                lease: lease.clone(),
+                token: token.clone(),
+                address_key: queued.address_key.clone().unwrap(),
+                kind: Kind::Promotional,
+                topic: "offers".to_owned(),
+                date_at: clock::now(),
+            };
+            assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+            messages.push(show::find(&db, &queued.message_id).await.unwrap().unwrap());
+            let (state, code) = match queued.customer_id.as_str() {
+                "a" => (DeliveryState::Accepted, 250),
+                _ => (DeliveryState::Failed, 554),
+            };
+            let outcome = Outcome {
+                state,
+                due_at: None,
+                stage: "content",
+                code: Some(code),
+                enhanced: None,
+                reply: "late".to_owned(),
+                about: None,
+            };
+            let lease = lease.clone();
+            late.push(Settlement { key, lease, token: Some(token), attempt_no: 1, outcome, hard_bounced: None });
+        }
+        let by = By { who: "kay", evidence: "log" };
+        let resend = async |message| decide::decide(&db, message, Decision::Resend, by, clock::now()).await.unwrap();
+        assert!(resend(&messages[0]).await.unwrap().contains("it is committed"), "a worker is still at it");
+        db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
+        assert_eq!(rescue::rescue(&db, clock::now()).await.unwrap().unknown, 2);
+        for message in &messages {
+            assert_eq!(resend(message).await, None);
+        }
+        // The worker wakes up with the answers: what was accepted did arrive and is not sent again. A refusal changes nothing: it is sent.
+        for settlement in late {
+            ledger.write(Some(settlement), None).await.unwrap();
+        }
+        assert_eq!((state_of(&db, "a").await.0.as_str(), state_of(&db, "b").await.0.as_str()), ("accepted", "pending"));
+        let (totals, _) = drained(&db, &catcher.url()).await;
+        assert_eq!((totals.accepted, state_of(&db, "b").await.0.as_str()), (1, "accepted"));
+        assert_eq!(catcher.mails()[0].envelope_to, ["b@example.com"]);
+        assert_eq!(catcher.mails().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deferral_that_comes_after_its_run_was_cancelled_is_cancelled() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let run_id = enqueued(&db, "hello", &["a@example.com"]).await;
+        for late in [false, true] {
+            db.execute("UPDATE run SET state = 'sending'", args![]).await.unwrap();
+            db.execute("UPDATE chunk SET state = 'open', due_at = 0, lease_token = NULL", args![]).await.unwrap();
+            db.execute("UPDATE delivery SET state = 'pending', due_at = 0, attempts = 0", args![]).await.unwrap();
+            let lease = Arc::new(lease::claim(&db, None, clock::now()).await.unwrap().unwrap());
+            let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
+            let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
+            let ledger = Ledger::start(db.clone());
+            let token = format!("t-{late}");
+            let commit = Commit {
+                key,
+                lease: lease.clone(),
+                token: token.clone(),
+                address_key: "a@example.com".to_owned(),
+                kind: Kind::Promotional,
+                topic: "offers".to_owned(),
+                date_at: clock::now(),
+            };
+            assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+            let cancelled = cancel::cancel(&db, &run_id, "typo", clock::now()).await.unwrap();
+            assert_eq!(cancelled, cancel::Cancelled::Messages(0), "what is committed is left to end");
+            if late {
+                db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
+                assert_eq!(rescue::rescue(&db, clock::now()).await.unwrap().unknown, 1);
+            }
+            let outcome = Outcome {
+                state: DeliveryState::Deferred,
+                due_at: Some(clock::now()),
+                stage: "content",
+                code: Some(451),
+                enhanced: None,
+                reply: "later".to_owned(),
+                about: None,
+            };
+            let settlement = Settlement {
+                key,
+                lease: lease.clone(),
+                token: Some(token),
+                attempt_no: 1,
+                outcome,
+                hard_bounced: None,
+            };
+            ledger.write(Some(settlement), None).await.unwrap();
+            if !late {
+                lease::release(&db, &lease, clock::now()).await.unwrap();
+            }
+            assert_eq!(state_of(&db, "a").await.0, "cancelled", "late: {late}");
+            assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Cancelled);
+            let open: (i64,) = db.fetch_one("SELECT COUNT(*) FROM chunk WHERE state <> 'done'", args![]).await.unwrap();
+            assert_eq!(open.0, 0, "late: {late}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_does_not_wake_a_run_that_was_paused_meanwhile() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let run_id = enqueued(&db, "hello", &["a@example.com"]).await;
+        let now = clock::now();
+        lease::claim(&db, None, now).await.unwrap().unwrap();
+        assert!(run::advance(&db, &run_id, run::Move::Pause, Some("wait"), now).await.unwrap());
+        // What a claim does after its first statement; the pause came in between.
+        assert!(!run::advance(&db, &run_id, run::Move::Begin, None, now).await.unwrap());
+        let run = run::get(&db, &run_id).await.unwrap().unwrap();
+        assert_eq!((run.state(), run.reason.as_deref()), (RunState::Paused, Some("wait")));
     })
     .await;
 }

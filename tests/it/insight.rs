@@ -157,7 +157,7 @@ async fn one_customer_on_one_screen() {
         );
 
         let hostile = shop.okaeri(&format!("customer show hostile {AT}")).await.exits(0).stdout;
-        assert!(hostile.contains("A·[31m·B") && !hostile.contains('\u{1b}'), "{hostile:?}");
+        assert!(hostile.contains("A\\u{1b}[31m\\u{7}B") && !hostile.contains('\u{1b}'), "{hostile:?}");
         let nobody = shop.okaeri(&format!("customer show nobody --last 0 {AT}")).await.exits(0).stdout;
         assert!(nobody.contains("lead") && !nobody.contains("What happened"), "{nobody}");
         assert!(shop.okaeri("customer show ghost").await.exits(2).stderr.contains("no customer `ghost`"));

@@ -386,7 +386,7 @@ async fn servers_that_refuse_doubt_or_delay_end_with_4_3_and_75() {
         assert_eq!(catcher.mails().len(), 0);
 
         let shop = shop.smtp(&catcher.url());
-        let held = shop.json("work", 75).await;
+        let held = shop.json("work", 4).await;
         assert_eq!(held["totals"]["accepted"], 0, "a paused run waits for an operator: {held}");
         shop.json(&format!("queue resume {run}"), 0).await;
         let later = shop.json("work", 75).await;

@@ -280,6 +280,11 @@ impl Writer<'_> {
     fn history(&mut self, history: &History) -> String {
         let at_least_one = [(Measure::Times, vec![Check::Compare(Op::Gte, Number::Int(1))])];
         let measures = if history.measures.is_empty() { &at_least_one[..] } else { &history.measures };
+        if measures == at_least_one
+            && let Some(holds) = self.any_row(&history.rows)
+        {
+            return if history.negated { format!("NOT ({holds})") } else { holds };
+        }
         let mut parts = Vec::new();
         for (measure, checks) in measures {
             let column = self.measured(&history.rows, measure);

@@ -132,6 +132,26 @@ impl Writer<'_> {
         self.column(table, aggregate)
     }
 
+    /// Whether there is a row at all, by the latest or the earliest one: a column that leaves with other windows share. `None` where that does not tell.
+    pub(super) fn any_row(&mut self, rows: &Rows) -> Option<String> {
+        let Rows { with, window, .. } = rows;
+        if !with.is_empty() || !window.weekdays.is_empty() || !window.anchors().is_empty() {
+            return None;
+        }
+        let as_of = self.resolved.moment.as_of;
+        let (extreme, condition) = match window.bounds(&self.resolved.moment) {
+            (None, until) if until > as_of => ("MAX", " IS NOT NULL".to_owned()),
+            (Some(from), until) if until > as_of => ("MAX", format!(" >= {}", self.binds.bind(from))),
+            (None, until) => ("MIN", format!(" < {}", self.binds.bind(until))),
+            (Some(_), _) => return None,
+        };
+        let table = Table::of(&rows.source);
+        let alias = table.inside();
+        let filter = self.filter(table, alias, &Rows { window: Window::default(), ..rows.clone() });
+        let column = self.column(table, format!("{extreme}({}) FILTER (WHERE {filter})", table.at(alias)));
+        Some(format!("({column}{condition}) IS TRUE"))
+    }
+
     /// The latest row of the window passes the tests; of several at the same instant one is enough.
     pub(super) fn last(&mut self, rows: &Rows) -> String {
         let table = Table::of(&rows.source);

@@ -175,6 +175,11 @@ impl Scenario {
 
     /// Starts a command and lets it run.
     pub fn start(&self, line: &str) -> Running {
+        self.start_with(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// [`Scenario::start`] with words that may hold spaces.
+    pub fn start_with(&self, words: &[&str]) -> Running {
         let folder: &Path = self.folder.path();
         let statements = self.statements_of(self.started.fetch_add(1, Relaxed));
         let mut command = Command::new(env!("CARGO_BIN_EXE_okaeri"));
@@ -182,7 +187,7 @@ impl Scenario {
             command.arg("--record-statements").arg(&statements);
         }
         let mut child = command
-            .args(line.split_whitespace())
+            .args(words)
             .current_dir(folder)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -194,7 +199,7 @@ impl Scenario {
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
-        Running { line: line.to_owned(), child, stdout, stderr, said: String::new(), statements }
+        Running { line: words.join(" "), child, stdout, stderr, said: String::new(), statements }
     }
 }
 

@@ -1,4 +1,10 @@
-//! `okaeri queue`: look at the queue, prove that it adds up, hold a run and let it go.
+//! `okaeri queue`: look at the queue, prove that it adds up, hold runs and let them go, and settle what only a person can.
+
+mod act;
+mod list;
+mod show;
+
+pub(super) use list::answer;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -6,7 +12,8 @@ use serde_json::json;
 use super::{Exit, Failure, Invocation, table};
 use crate::clock;
 use crate::money::grouped;
-use crate::queue::{DeliveryState, RunState, run, status};
+use crate::queue::run::Move;
+use crate::queue::status;
 
 #[derive(Debug, clap::Args)]
 pub struct QueueArgs {
@@ -18,18 +25,10 @@ pub struct QueueArgs {
 enum What {
     /// The newest runs and where their messages stand
     Status,
-    /// Single messages with the server's last words
-    List {
-        /// Only this campaign
-        #[arg(long)]
-        campaign: Option<String>,
-        /// Only this state: pending, deferred, accepted, failed, unknown, withheld, suppressed, expired …
-        #[arg(long)]
-        state: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 50)]
-        limit: i64,
-    },
+    /// Single messages with the server's last words; or, with `--by`, how many of which kind
+    List(list::ListArgs),
+    /// One message: who, where it stands, every try with the server's words, and what comes next
+    Show(show::ShowArgs),
     /// Prove from the stored rows that nothing is lost or doubled
     Verify,
     /// Hold a run: what is in flight is finished, nothing more leaves
@@ -45,6 +44,18 @@ enum What {
         /// The run's id, as `queue status` shows it
         run: String,
     },
+    /// End a run for good: what has not left never will
+    Cancel {
+        /// The run's id, as `queue status` shows it
+        run: String,
+        /// Why; shown to whoever looks
+        #[arg(long, default_value = "by an operator")]
+        reason: String,
+    },
+    /// Try again what was refused for good, once its cause is mended
+    Retry(act::RetryArgs),
+    /// Settle a message in doubt: whether it arrived, and how you know
+    Resolve(act::ResolveArgs),
 }
 
 pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
@@ -57,45 +68,19 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
             inv.print(|| json!({ "runs": runs }), || overview_text(&runs, zone));
             Ok(Exit::Done)
         }
-        What::List { campaign, state, limit } => {
-            let state = state.as_deref().map(known_state).transpose()?;
-            let messages = status::list(&db, campaign.as_deref(), state, limit.max(1)).await?;
-            inv.print(|| json!({ "messages": messages }), || list_text(&messages));
-            Ok(Exit::Done)
-        }
+        What::List(args) => list::run(inv, &db, zone, args).await,
+        What::Show(args) => show::run(inv, &db, zone, args).await,
         What::Verify => {
             let findings = status::verify(&db, clock::now()).await?;
             inv.print(|| json!({ "findings": findings }), || verify_text(&findings));
             Ok(if findings.is_empty() { Exit::Done } else { Exit::Problems })
         }
-        What::Pause { run, reason } => moved(inv, &db, &run, RunState::Paused, Some(&reason)).await,
-        What::Resume { run } => moved(inv, &db, &run, RunState::Sending, None).await,
+        What::Pause { run, reason } => act::move_run(inv, &db, &run, Move::Pause, Some(&reason)).await,
+        What::Resume { run } => act::move_run(inv, &db, &run, Move::Resume, None).await,
+        What::Cancel { run, reason } => act::cancel_run(inv, &db, &run, &reason).await,
+        What::Retry(args) => act::retry(inv, &db, args).await,
+        What::Resolve(args) => act::resolve(inv, &db, args).await,
     }
-}
-
-fn known_state(word: &str) -> Result<DeliveryState, Failure> {
-    DeliveryState::from_word(word).ok_or_else(|| {
-        let words: Vec<&str> = DeliveryState::ALL.iter().map(|s| s.word()).collect();
-        Failure::Usage(format!("`{word}` is not a state of a message\none of: {}", words.join(", ")))
-    })
-}
-
-async fn moved(
-    inv: &Invocation,
-    db: &crate::db::Db,
-    run_id: &str,
-    next: RunState,
-    reason: Option<&str>,
-) -> Result<Exit, Failure> {
-    if !run::advance(db, run_id, next, reason, clock::now()).await? {
-        let found = run::get(db, run_id).await?;
-        return Err(Failure::Usage(match found {
-            Some(run) => format!("the run {run_id} is {} and cannot become {next}", run.state()),
-            None => format!("there is no run {run_id}\nokaeri queue status lists them"),
-        }));
-    }
-    inv.print(|| json!({ "run_id": run_id, "state": next.word() }), || format!("{run_id} is {next}\n"));
-    Ok(Exit::Done)
 }
 
 fn overview_text(runs: &[status::RunStatus], zone: &jiff::tz::TimeZone) -> String {
@@ -111,26 +96,6 @@ fn overview_text(runs: &[status::RunStatus], zone: &jiff::tz::TimeZone) -> Strin
             None => r.run.state().to_string(),
         };
         t.add_row([r.run.campaign.clone(), r.run.slot.clone(), state, messages.join("\n"), due, r.run.run_id.clone()]);
-    }
-    format!("{t}\n")
-}
-
-fn list_text(messages: &[status::Listed]) -> String {
-    if messages.is_empty() {
-        return "no such messages\n".to_owned();
-    }
-    let mut t = table(["customer", "address", "campaign", "slot", "state", "tries", "last answer"]);
-    for m in messages {
-        let code = m.code.map_or_else(String::new, |c| format!("{c} "));
-        t.add_row([
-            m.customer_id.clone(),
-            m.address.clone().unwrap_or_default(),
-            m.campaign.clone(),
-            m.slot.clone(),
-            m.state.clone(),
-            m.attempts.to_string(),
-            format!("{code}{}", m.reply.as_deref().unwrap_or_default()),
-        ]);
     }
     format!("{t}\n")
 }

@@ -1,0 +1,231 @@
+//! The circuit breaker: when the servers' answers say that something is wrong with a run or with us, it is held before more harm is done.
+//!
+//! Two rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are
+//! [`ANSWERS_MIN`]. *Policy in a row*: [`POLICY_IN_A_ROW_MAX`] refusals about us in one lane, one after the other, end the whole work, because
+//! the next run's mails would meet the same.
+//!
+//! Each process counts what it hears. At its first refusal, and whenever its count looks wrong, the database is asked, which knows the
+//! answers of all processes and of those before; only what it says holds a run. So a message costs no query.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::queue::answers::{About, Answers};
+
+/// Answers before shares are judged: of fewer, chance alone makes large ones.
+const ANSWERS_MIN: u64 = 100;
+/// Policy refusals in a row, in one lane, that stop everything.
+const POLICY_IN_A_ROW_MAX: u32 = 10;
+
+/// Shares of a run's answers, 0 to 1, above which it is held.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// No such mailbox.
+    pub hard_bounce: f64,
+    /// Refused because of us.
+    pub policy: f64,
+    /// Refused for good, for whatever reason.
+    pub failed: f64,
+}
+
+impl Limits {
+    /// Which limit these answers exceed, in words.
+    fn exceeded_by(&self, answers: &Answers) -> Option<String> {
+        let all = answers.all();
+        if all < ANSWERS_MIN {
+            return None;
+        }
+        let rules = [
+            ("hard_bounce", answers.hard_bounce, self.hard_bounce, "said that there is no such mailbox"),
+            ("policy", answers.policy, self.policy, "were refusals because of us (5.7.x)"),
+            ("failed", answers.failed(), self.failed, "were refusals for good"),
+        ];
+        rules.into_iter().find(|(_, n, most, _)| *n as f64 > most * all as f64).map(|(key, n, most, words)| {
+            let share = 100.0 * n as f64 / all as f64;
+            format!("{n} of {all} answers ({share:.1} %) {words}; stop_above allows {key}: {}%", most * 100.0)
+        })
+    }
+}
+
+/// What an answer calls for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Finding {
+    Fine,
+    /// By what this process knows a share is exceeded, or it knows nothing yet: count in the database.
+    Suspicious,
+    /// So many policy refusals in a row.
+    InARow(u32),
+}
+
+/// What this process knows of a run.
+#[derive(Debug, Default)]
+struct Watch {
+    answers: Answers,
+    /// The database was asked; what was answered before this process began is among the answers.
+    asked: bool,
+    /// Policy refusals since the last other answer, by lane.
+    in_a_row: HashMap<String, u32>,
+    /// Accepted, and not yet in the database: they travel with the next commit.
+    unwritten: u64,
+    /// When this process held the run. What was claimed before is left alone; what is claimed later was let go on by somebody.
+    stopped_at: Option<Instant>,
+}
+
+/// The runs this process sends.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    runs: Mutex<HashMap<String, Watch>>,
+}
+
+impl Breaker {
+    fn with<T>(&self, run_id: &str, look: impl FnOnce(&mut Watch) -> T) -> T {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        match runs.get_mut(run_id) {
+            Some(watch) => look(watch),
+            None => look(runs.entry(run_id.to_owned()).or_default()),
+        }
+    }
+
+    /// A message was accepted.
+    pub fn accepted(&self, run_id: &str, lane: &str) {
+        self.with(run_id, |w| {
+            w.answers.accepted += 1;
+            w.unwritten += 1;
+            if let Some(row) = w.in_a_row.get_mut(lane) {
+                *row = 0;
+            }
+        });
+    }
+
+    /// An acceptance is in the database.
+    pub fn written(&self, run_id: &str) {
+        self.with(run_id, |w| w.unwritten = w.unwritten.saturating_sub(1));
+    }
+
+    /// A message was refused for good.
+    pub fn refused(&self, run_id: &str, lane: &str, about: About, limits: &Limits) -> Finding {
+        self.with(run_id, |w| {
+            w.answers.refuse(about);
+            let row = w.in_a_row.entry(lane.to_owned()).or_default();
+            *row = if about == About::Sender { *row + 1 } else { 0 };
+            match *row {
+                row if row >= POLICY_IN_A_ROW_MAX => Finding::InARow(row),
+                _ if !w.asked || limits.exceeded_by(&w.answers).is_some() => Finding::Suspicious,
+                _ => Finding::Fine,
+            }
+        })
+    }
+
+    /// What the database counted, beside what was accepted here and is not written yet: the limit they exceed.
+    pub fn confirm(&self, run_id: &str, counted: Answers, limits: &Limits) -> Option<String> {
+        self.with(run_id, |w| {
+            w.asked = true;
+            w.answers = Answers { accepted: counted.accepted + w.unwritten, ..counted };
+            limits.exceeded_by(&w.answers)
+        })
+    }
+
+    /// The run is held, in the database too. Should it be let go on, everything is counted anew.
+    pub fn stop(&self, run_id: &str) {
+        self.with(run_id, |w| {
+            *w = Watch { unwritten: w.unwritten, stopped_at: Some(Instant::now()), ..Watch::default() };
+        });
+    }
+
+    /// Whether messages of a chunk that was claimed then are left alone.
+    pub fn is_stopped(&self, run_id: &str, claimed_at: Instant) -> bool {
+        self.with(run_id, |w| w.stopped_at.is_some_and(|stopped_at| claimed_at <= stopped_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 };
+
+    fn answers(accepted: u64, hard_bounce: u64, policy: u64, other: u64) -> Answers {
+        Answers { accepted, hard_bounce, policy, other }
+    }
+
+    #[test]
+    fn shares_are_judged_from_a_hundred_answers_on_and_strictly() {
+        let never = Limits { hard_bounce: 1.0, policy: 1.0, failed: 1.0 };
+        for (counted, limits, told) in [
+            (answers(0, 99, 0, 0), LIMITS, None),
+            (answers(95, 5, 0, 0), LIMITS, None),
+            (
+                answers(94, 6, 0, 0),
+                LIMITS,
+                Some("6 of 100 answers (6.0 %) said that there is no such mailbox; stop_above allows hard_bounce: 5%"),
+            ),
+            (
+                answers(188, 0, 12, 0),
+                LIMITS,
+                Some("12 of 200 answers (6.0 %) were refusals because of us (5.7.x); stop_above allows policy: 5%"),
+            ),
+            (
+                answers(89, 5, 5, 1),
+                LIMITS,
+                Some("11 of 100 answers (11.0 %) were refusals for good; stop_above allows failed: 10%"),
+            ),
+            (answers(0, 1_000, 0, 0), never, None),
+        ] {
+            assert_eq!(limits.exceeded_by(&counted).as_deref(), told, "{counted:?}");
+        }
+    }
+
+    #[test]
+    fn policy_refusals_count_in_a_row_and_by_lane() {
+        let breaker = Breaker::default();
+        let refused = |lane, about| breaker.refused("r", lane, about, &LIMITS);
+        assert_eq!(refused("default/other", About::Message), Finding::Suspicious, "nothing is known yet");
+        assert_eq!(breaker.confirm("r", answers(0, 0, 0, 1), &LIMITS), None);
+        for _ in 0..2 {
+            for _ in 1..POLICY_IN_A_ROW_MAX {
+                assert_eq!(refused("default/gmail", About::Sender), Finding::Fine);
+                assert_eq!(refused("default/other", About::Message), Finding::Fine);
+            }
+            breaker.accepted("r", "default/gmail");
+        }
+        for _ in 1..POLICY_IN_A_ROW_MAX {
+            assert_eq!(refused("default/gmail", About::Sender), Finding::Fine);
+        }
+        assert_eq!(refused("default/gmail", About::Sender), Finding::InARow(POLICY_IN_A_ROW_MAX));
+    }
+
+    #[test]
+    fn a_suspicion_is_confirmed_by_what_all_processes_heard() {
+        let breaker = Breaker::default();
+        assert_eq!(breaker.confirm("r", answers(95, 5, 0, 0), &LIMITS), None);
+        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Suspicious);
+        // Others were answered better: the run goes on, and this process knows it.
+        assert_eq!(breaker.confirm("r", answers(300, 6, 0, 0), &LIMITS), None);
+        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Fine);
+        // What is accepted and not yet written counts.
+        assert!(breaker.confirm("r", answers(94, 6, 0, 0), &LIMITS).is_some());
+        for _ in 0..30 {
+            breaker.accepted("r", "l");
+        }
+        assert_eq!(breaker.confirm("r", answers(94, 6, 0, 0), &LIMITS), None);
+        for _ in 0..30 {
+            breaker.written("r");
+        }
+        assert!(breaker.confirm("r", answers(94, 6, 0, 0), &LIMITS).is_some());
+    }
+
+    #[test]
+    fn a_stopped_run_that_somebody_lets_go_on_is_counted_anew() {
+        let breaker = Breaker::default();
+        let before = Instant::now();
+        assert!(breaker.confirm("r", answers(0, 100, 0, 0), &LIMITS).is_some());
+        assert!(!breaker.is_stopped("r", before), "not before the database holds it");
+        breaker.stop("r");
+        assert!(breaker.is_stopped("r", before) && !breaker.is_stopped("another", before));
+        let after = Instant::now() + std::time::Duration::from_millis(1);
+        assert!(!breaker.is_stopped("r", after), "claimed later: it was let go on");
+        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Suspicious, "nothing is known");
+        assert_eq!(breaker.confirm("r", answers(0, 1, 0, 0), &LIMITS), None);
+    }
+}
