@@ -126,10 +126,10 @@ pub async fn returns(db: &Db, shop: &Shop, every: usize) -> DbResult<Counts> {
 
 /// Statistics for the planner; on Postgres also what it does by itself within minutes of a load.
 async fn settle(db: &Db) -> DbResult<()> {
-    match db {
-        Db::Sqlite { .. } => db.analyze().await,
-        Db::Postgres(_) => db.execute("VACUUM (ANALYZE)", vec![]).await.map(|_| ()),
+    if let Db::Postgres(_) = db {
+        db.execute("VACUUM", vec![]).await?;
     }
+    db.analyze().await
 }
 
 async fn names_and_products(db: &Db) -> DbResult<()> {

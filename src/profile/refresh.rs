@@ -91,6 +91,7 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
         super::count_changes(db, totals.changed + totals.dropped).await?;
     }
     if totals.everyone {
+        db.analyze().await?;
         set_meta(db, META_ZONE, &zone_name).await?;
     }
     Ok(totals)

@@ -154,7 +154,7 @@ fn the_schema_keeps_its_rules() {
             assert!(found.len() == 1 && found[0].contains(told), "{script}\n{found:#?}");
         }
     }
-    let (local, session) = ("SET LOCAL enable_nestloop = off", "SET enable_nestloop = off");
+    let (local, session) = ("SET LOCAL plan_cache_mode = force_custom_plan", "SET plan_cache_mode = force_custom_plan");
     assert_eq!(lint_migration("", local, BOTH[1]), [""; 0]);
     assert!(!lint_migration("", session, BOTH[1]).is_empty(), "it would stay with a connection that others use next");
     let first =
