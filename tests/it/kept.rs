@@ -191,3 +191,20 @@ async fn more_rules_than_a_word_has_bits_and_one_refresh_at_a_time() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_knows_how_many_customers_a_bucket_has() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        history::write_customers(&db, 50).await;
+        db.analyze().await.unwrap();
+        db.analyze().await.unwrap();
+        if url.starts_with("postgres") {
+            let sql = "SELECT CAST(n_distinct AS DOUBLE PRECISION) FROM pg_stats WHERE tablename = 'customer' AND attname = 'customer_id'";
+            let (distinct,): (f64,) = db.fetch_one(sql, vec![]).await.unwrap();
+            assert_eq!(distinct, -1.0 / BUCKETS as f64);
+        }
+        db.close().await;
+    })
+    .await;
+}
