@@ -5,12 +5,14 @@
 
 pub mod contract;
 pub mod env;
+mod pacing;
 mod people;
 mod read;
 mod smtp;
 
 pub use contract::{Contract, PropertyType};
 pub use env::{EnvText, NotSet};
+pub use pacing::{Pacing, Rate};
 pub use smtp::{SmtpUrl, Tls};
 
 use std::path::{Path, PathBuf};
@@ -92,6 +94,8 @@ pub struct Smtp {
     pub connections: u32,
     /// A PEM file with one more certificate authority to trust.
     pub ca_file: Option<PathBuf>,
+    /// How fast mail may leave.
+    pub pacing: Pacing,
 }
 
 /// Links in mails.

@@ -20,6 +20,7 @@ mod audience;
 mod compared;
 
 mod delivery;
+mod pacing;
 mod queue;
 
 mod recommend;
