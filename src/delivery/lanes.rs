@@ -223,12 +223,15 @@ impl Lanes {
         soonest.map_or(Next::Nothing, |at| Next::In(Duration::from_millis((at - now) as u64)))
     }
 
-    /// Messages of a lane, to wait for their turn. `limited`: the settings limit it.
+    /// Messages of a lane, to wait for their turn; dropped when the lane is closed. `limited`: the settings limit it.
     pub fn add(&self, name: &str, works: Vec<Work>, limited: bool) {
         let now = self.now();
         let mut inner = self.inner();
         let slowed = inner.slowed.contains(name);
         let lane = inner.lane(name, now);
+        if lane.closed_until.is_some_and(|at| now < at) {
+            return; // closed while the chunk was being claimed: it goes back like the others
+        }
         lane.limited |= limited || slowed;
         lane.waiting.extend(works);
         drop(inner);

@@ -111,7 +111,7 @@ async fn a_lane_that_is_told_to_go_slower_does_and_says_why() {
             assert_eq!(held.slowed.is_empty(), at < clock::now(), "{held:?}");
         }
         assert!(matches!(reserved(&db, &pacing, 1).await, Reserved::Granted(_)));
-        let (at,): (i64,) = db.fetch_one("SELECT MAX(slowed_at) FROM pace", args![]).await.unwrap();
+        let (at,): (i64,) = db.fetch_one("SELECT slowed_at FROM pace WHERE lane = $1", args![LANE]).await.unwrap();
         assert!(at <= clock::now());
         db.close().await;
     })
