@@ -111,7 +111,11 @@ fn is_dns_name(domain: &str) -> bool {
         && !domain.rsplit('.').next().is_some_and(|tld| tld.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The family of a domain: the systems that share one reputation and one set of limits.
+/// Every family there is.
+pub const FAMILIES: [&str; 11] =
+    ["gmail", "outlook", "yahoo", "icloud", "gmx", "docomo", "au", "softbank", "rakuten", "yahoo_jp", "other"];
+
+/// The family of a domain, one of [`FAMILIES`]: the systems that share one reputation and one set of limits.
 pub fn family_of(domain: &str) -> &'static str {
     match domain {
         "gmail.com" | "googlemail.com" => "gmail",
@@ -196,6 +200,21 @@ mod tests {
         ] {
             assert_eq!(family_of(domain), family);
         }
+        // Each has a domain of its own, and no domain leads to another.
+        let domains = [
+            "gmail.com",
+            "live.com",
+            "aol.com",
+            "me.com",
+            "web.de",
+            "docomo.ne.jp",
+            "au.com",
+            "t.vodafone.ne.jp",
+            "rakuten.jp",
+            "yahoo.co.jp",
+            "example.com",
+        ];
+        assert_eq!(domains.map(family_of), FAMILIES);
     }
 
     #[test]

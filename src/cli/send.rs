@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::loaded::Loaded;
 use super::recommend;
 use super::sending::{self, Drained};
@@ -33,9 +35,13 @@ pub struct SendArgs {
     /// The key of this occurrence; the same slot is never sent twice [default: the local day]
     #[arg(long)]
     slot: Option<String>,
+    /// End after this time (20m, 90s, 2h) with what is in flight, planning included; exit code 75 when work remains
+    #[arg(long, value_name = "TIME", value_parser = sending::max_time)]
+    max_time: Option<Duration>,
 }
 
 pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
+    let until = args.max_time.map(|time| Instant::now() + time);
     let loaded = Loaded::load(inv)?;
     let campaign = loaded.live_campaign(&args.campaign)?;
     let clock = inv.clock(&loaded.project.settings.time_zone)?;
@@ -47,10 +53,8 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
     let sent = match enlisted.run.state() {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
-            let drained =
-                sending::drain(inv, &loaded.project, &db, (server, signer), Some(enlisted.run.run_id.clone()), waiting)
-                    .await?;
-            Some(drained)
+            let run_id = Some(enlisted.run.run_id.clone());
+            Some(sending::drain(inv, &loaded.project, &db, (server, signer), run_id, waiting, until).await?)
         }
         _ => None,
     };
@@ -163,7 +167,7 @@ pub fn not_rendered(campaign: &Campaign, filled: &Filled) -> Failure {
 }
 
 async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     loop {
         if let Some(lease) = planner::take(db, clock::now()).await? {
             return Ok(lease);

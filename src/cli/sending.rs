@@ -7,13 +7,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::{Exit, Failure, Invocation};
+use super::{Exit, Failure, Invocation, shown};
 use crate::args;
 use crate::campaign::{Definition, StopAbove};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
+use crate::delivery::pacing::{self, SlowLane, WarmingUp};
 use crate::delivery::{self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Server, Totals};
 use crate::dkim::{Identity, PrivateKey, Signer};
 use crate::message::{Composer, MessageFacts};
@@ -24,6 +26,7 @@ use crate::queue::{run, status};
 use crate::settings::{Dkim, DkimKey, Project, SmtpUrl};
 use crate::suppression::Kind;
 use crate::token::Tokens;
+use crate::yaml::Span;
 
 /// How long a second process waits for the one that delivers from the same SQLite file.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -201,6 +204,14 @@ pub fn stop_signal() -> watch::Receiver<bool> {
     .clone()
 }
 
+/// `--max-time`: `20m`, `90s`, `2h`.
+pub fn max_time(text: &str) -> Result<Duration, String> {
+    match Span::parse(text).map(Span::millis) {
+        Some(millis) if millis > 0 => Ok(Duration::from_millis(millis.unsigned_abs())),
+        _ => Err("a length of time such as 20m, 90s or 2h".to_owned()),
+    }
+}
+
 /// What a drain did, and how it ended.
 #[derive(Debug)]
 pub struct Drained {
@@ -210,6 +221,8 @@ pub struct Drained {
     pub next_due_at: Option<Millis>,
     /// Runs that wait for somebody to let them go on, and why they were held.
     pub held: Vec<(String, Option<String>)>,
+    /// What holds mail back: slowed lanes, warm-ups.
+    pub pace: pacing::Held,
 }
 
 /// Send what is due, of one run or of all.
@@ -220,6 +233,7 @@ pub async fn drain(
     (server, signer): (Server, Option<Arc<Signer>>),
     run_id: Option<String>,
     expected: u64,
+    until: Option<Instant>,
 ) -> Result<Drained, Failure> {
     let _lock = delivery_lock(db).await?;
     let bar = progress_bar(inv, expected);
@@ -227,9 +241,11 @@ pub async fn drain(
         run_id: run_id.clone(),
         server: Arc::new(server),
         connections: project.settings.smtp.connections,
+        pacing: project.settings.smtp.pacing.clone(),
         open_composer: composers(db.clone(), tokens(project)?),
         signer,
         stop: stop_signal(),
+        until,
         progress: bar.clone().map(|bar| {
             let told: delivery::Progress =
                 Arc::new(move |t: &Totals| bar.set_position(t.accepted + t.failed + t.deferred));
@@ -242,11 +258,12 @@ pub async fn drain(
     }
     let next_due_at = status::next_due(db, run_id.as_deref()).await?;
     let held = status::held(db, run_id.as_deref()).await?;
-    Ok(Drained { totals, ended, next_due_at, held })
+    let pace = pacing::held(db, &project.settings.smtp.pacing, clock::now()).await?;
+    Ok(Drained { totals, ended, next_due_at, held, pace })
 }
 
 async fn delivery_lock(db: &Db) -> Result<DeliveryLock, Failure> {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     loop {
         match DeliveryLock::take(db) {
             Ok(Some(lock)) => return Ok(lock),
@@ -282,10 +299,10 @@ impl Drained {
             ))),
             Ended::Paused(_) | Ended::CannotCompose(_) => Ok(Exit::Breaker),
             Ended::Asked => Ok(Exit::WorkRemains),
-            Ended::Idle if self.totals.unknown + self.totals.rescued_unknown > 0 => Ok(Exit::Unknown),
-            Ended::Idle if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
-            Ended::Idle if !self.held.is_empty() => Ok(Exit::Breaker),
-            Ended::Idle => Ok(Exit::Done),
+            Ended::Idle | Ended::TimeUp if self.totals.unknown + self.totals.rescued_unknown > 0 => Ok(Exit::Unknown),
+            Ended::Idle | Ended::TimeUp if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
+            Ended::Idle | Ended::TimeUp if !self.held.is_empty() => Ok(Exit::Breaker),
+            Ended::Idle | Ended::TimeUp => Ok(Exit::Done),
         }
     }
 
@@ -308,6 +325,7 @@ impl Drained {
         match &self.ended {
             Ended::Idle => {}
             Ended::Asked => lines.push("  stopped as asked; the rest waits in the queue".to_owned()),
+            Ended::TimeUp => lines.push("  its time was over".to_owned()),
             Ended::Paused(why) | Ended::CannotCompose(why) if self.held.is_empty() => {
                 lines.push(format!("  paused: {why}"));
             }
@@ -321,6 +339,9 @@ impl Drained {
         if t.unknown + t.rescued_unknown > 0 {
             lines.push("  see them with: okaeri queue list --state unknown".to_owned());
         }
+        if self.next_due_at.is_some() {
+            lines.extend(pace_lines(&self.pace, zone).into_iter().map(|line| format!("  {line}")));
+        }
         if let Some(due) = self.next_due_at {
             let when = if due <= clock::now() { "now".to_owned() } else { clock::readable(due, zone) };
             lines.push(format!("  work remains, next due {when}: okaeri work"));
@@ -333,6 +354,7 @@ impl Drained {
         let (ended, why) = match &self.ended {
             Ended::Idle => ("idle", None),
             Ended::Asked => ("asked", None),
+            Ended::TimeUp => ("time_up", None),
             Ended::Paused(why) => ("paused", Some(why)),
             Ended::CannotCompose(why) => ("cannot_compose", Some(why)),
             Ended::ServerUnavailable(why) => ("server_unavailable", Some(why)),
@@ -342,6 +364,35 @@ impl Drained {
             self.held.iter().map(|(run_id, why)| serde_json::json!({ "run_id": run_id, "reason": why })).collect();
         serde_json::json!({
             "totals": self.totals, "ended": ended, "reason": why, "next_due_at": self.next_due_at, "held": held,
+            "slowed": self.pace.slowed, "warm_up": self.pace.warm_up,
         })
+    }
+}
+
+/// For people: what holds mail back, one line each.
+pub fn pace_lines(pace: &pacing::Held, zone: &jiff::tz::TimeZone) -> Vec<String> {
+    let slowed = pace.slowed.iter().map(|SlowLane { lane, rate, full_rate, since, full_at, reason }| {
+        let of = full_rate.map(|r| format!(" instead of {r:.3}")).unwrap_or_default();
+        let (since, full_at) = (clock::readable(*since, zone), clock::readable(*full_at, zone));
+        format!("{lane} is slowed to {rate:.3}{of} messages a second since {since}, until {full_at}: {}", shown(reason))
+    });
+    let warm_up = pace.warm_up.iter().map(|WarmingUp { relay, day, allowed, messages, next_at }| {
+        let next_at = clock::readable(*next_at, zone);
+        format!("{relay} warms up: day {day}, {messages} of {allowed} messages; the next day begins {next_at}")
+    });
+    slowed.chain(warm_up).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_and_no_time_is_none() {
+        assert_eq!(max_time("20m"), Ok(Duration::from_secs(1_200)));
+        assert_eq!(max_time("90s"), Ok(Duration::from_secs(90)));
+        for text in ["", "0m", "20", "soon", "-5m"] {
+            assert!(max_time(text).is_err(), "{text}");
+        }
     }
 }

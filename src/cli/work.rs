@@ -1,19 +1,28 @@
 //! `okaeri work`: deliver everything that is due, whatever run it belongs to, then end.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::sending;
 use super::{Exit, Failure, Invocation};
 
 #[derive(Debug, clap::Args)]
-pub struct WorkArgs {}
+pub struct WorkArgs {
+    /// End after this time (20m, 90s, 2h) with what is in flight; exit code 75 when work remains
+    #[arg(long, value_name = "TIME", value_parser = sending::max_time)]
+    max_time: Option<Duration>,
+}
 
-pub async fn run(inv: &Invocation, _args: WorkArgs) -> Result<Exit, Failure> {
+pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
+    let until = args.max_time.map(|time| Instant::now() + time);
     let project = inv.project()?;
     let clock = inv.clock(&project.settings.time_zone)?;
     let server = sending::server(&project)?;
     sending::refuse_moved_clock(clock, &server)?;
     let signer = sending::signer(&project)?;
     let db = inv.open_db(&project).await?;
-    let drained = sending::drain(inv, &project, &db, (server, signer), None, 0).await?;
+    let drained = sending::drain(inv, &project, &db, (server, signer), None, 0, until).await?;
     inv.print(|| drained.json(), || drained.text(&project.settings.time_zone));
     drained.exit()
 }

@@ -15,6 +15,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (4, "recommendations", include_str!("migrations/0004_recommendations.sql")),
     (5, "scorers", include_str!("migrations/0005_scorers.sql")),
     (6, "operators", include_str!("migrations/0006_operators.sql")),
+    (7, "pacing", include_str!("migrations/0007_pacing.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

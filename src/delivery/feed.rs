@@ -1,15 +1,16 @@
-//! The feed: claims chunks, hands their messages to the connections, renews the leases meanwhile, and gives every chunk back when the last
-//! of its messages is settled or dropped.
+//! The feed: claims chunks, puts their messages into the lanes, renews the leases meanwhile, and gives every chunk back when the last
+//! of its messages is settled or dropped. No chunk is claimed of a lane that has enough, or that must wait.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Shared};
+use super::pacing::Reserved;
+use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Shared, pacing};
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult, Value};
@@ -17,10 +18,12 @@ use crate::queue::lease::{self, Lease, Queued};
 use crate::queue::run::Move;
 use crate::queue::{LEASE_RENEWAL, rescue, run};
 
-/// Messages that wait between the feed and the connections; more would only age.
-const READY_MAX: usize = 64;
-/// How long the feed waits for its own chunks to come back before it looks again.
-const OWN_CHUNK_POLL: Duration = Duration::from_millis(20);
+/// How often the feed looks whether others still hold chunks.
+const FOREIGN_LEASE_LOOK: Duration = Duration::from_millis(100);
+/// How often the pacer looks which lanes others have slowed.
+const SLOWED_LOOK: Duration = Duration::from_secs(5);
+/// The pause of the pacer while the database is busy.
+const PACER_PAUSE: Duration = Duration::from_millis(200);
 /// Tries to give a chunk back while the database is busy; after that its lease runs out by itself.
 const RELEASE_TRIES_MAX: u32 = 5;
 
@@ -66,34 +69,19 @@ impl Drop for HeldChunk {
     }
 }
 
-/// The connections' end of the feed.
-#[derive(Clone)]
-pub(super) struct Takers(Arc<AsyncMutex<mpsc::Receiver<Work>>>);
-
-impl Takers {
-    /// The next message; `None` when the feed has ended.
-    pub async fn next(&self) -> Option<Work> {
-        self.0.lock().await.recv().await
-    }
-
-    /// The next message if one is waiting.
-    pub fn try_next(&self) -> Option<Work> {
-        self.0.try_lock().ok()?.try_recv().ok()
-    }
-}
-
 /// The running feed.
 pub(super) struct Feed {
     feeder: JoinHandle<DbResult<u64>>,
     releaser: JoinHandle<()>,
     renewer: JoinHandle<()>,
+    pacer: JoinHandle<()>,
+    shared: Arc<Shared>,
 }
 
 type HeldChunks = Arc<Mutex<Vec<Weak<HeldChunk>>>>;
 
 /// Start feeding.
-pub(super) fn start(shared: Arc<Shared>, run_id: Option<String>, open_composer: OpenComposer) -> (Feed, Takers) {
-    let (ready, taken) = mpsc::channel(READY_MAX);
+pub(super) fn start(shared: Arc<Shared>, run_id: Option<String>, open_composer: OpenComposer) -> Feed {
     let (back, returned) = mpsc::unbounded_channel();
     let held: HeldChunks = Arc::default();
     let feeder = Feeder {
@@ -101,17 +89,17 @@ pub(super) fn start(shared: Arc<Shared>, run_id: Option<String>, open_composer: 
         run_id,
         open_composer,
         composers: HashMap::new(),
-        ready,
         back,
         held: held.clone(),
         rescued: 0,
     };
-    let feed = Feed {
+    Feed {
         feeder: tokio::spawn(feeder.run()),
         releaser: tokio::spawn(release_returned(shared.clone(), returned)),
-        renewer: tokio::spawn(renew_held(shared, held)),
-    };
-    (feed, Takers(Arc::new(AsyncMutex::new(taken))))
+        renewer: tokio::spawn(renew_held(shared.clone(), held)),
+        pacer: tokio::spawn(pace(shared.clone())),
+        shared,
+    }
 }
 
 impl Feed {
@@ -119,6 +107,11 @@ impl Feed {
     pub async fn finish(self) -> DbResult<u64> {
         let rescued = self.feeder.await.expect("the feeder does not panic");
         self.renewer.abort();
+        self.pacer.abort();
+        let unused = self.shared.lanes.clear(); // and with it the chunks they kept
+        for (lane, messages) in unused {
+            self.shared.give_back(&lane, messages).await;
+        }
         self.releaser.await.expect("the releaser does not panic");
         rescued
     }
@@ -129,7 +122,6 @@ struct Feeder {
     run_id: Option<String>,
     open_composer: OpenComposer,
     composers: HashMap<String, Arc<dyn Compose>>,
-    ready: mpsc::Sender<Work>,
     back: mpsc::UnboundedSender<Arc<Lease>>,
     held: HeldChunks,
     rescued: u64,
@@ -137,6 +129,12 @@ struct Feeder {
 
 impl Feeder {
     async fn run(mut self) -> DbResult<u64> {
+        let fed = self.feed().await;
+        self.shared.lanes.end();
+        fed.map(|()| self.rescued)
+    }
+
+    async fn feed(&mut self) -> DbResult<()> {
         // No step is cancelled halfway: a claim that was dropped after the database took it would hold its chunk for a whole lease. The
         // connections end first, and with them whatever this loop waits for.
         while !self.shared.stopping() {
@@ -150,14 +148,15 @@ impl Feeder {
                 }
             }
         }
-        Ok(self.rescued)
+        Ok(())
     }
 
     /// Feed one chunk, or wait for what may come; false when nothing can come any more.
     async fn feed_one(&mut self) -> Result<bool, DbError> {
         let db = self.shared.db.clone();
         let claimed_at = Instant::now();
-        let Some(lease) = lease::claim(&db, self.run_id.as_deref(), clock::now()).await? else {
+        let full = self.shared.lanes.full();
+        let Some(lease) = lease::claim(&db, self.run_id.as_deref(), &full, clock::now()).await? else {
             return self.wait_for_more().await;
         };
         let chunk = Arc::new(HeldChunk {
@@ -172,12 +171,13 @@ impl Feeder {
             held.push(Arc::downgrade(&chunk));
         }
         let Some(composer) = self.composer(&chunk.lease.run_id).await? else { return Ok(false) };
-        for queued in lease::load(&db, &chunk.lease, clock::now()).await? {
-            let work = Work { queued, chunk: chunk.clone(), composer: composer.clone() };
-            if self.ready.send(work).await.is_err() {
-                return Ok(false);
-            }
-        }
+        let works = lease::load(&db, &chunk.lease, clock::now())
+            .await?
+            .into_iter()
+            .map(|queued| Work { queued, chunk: chunk.clone(), composer: composer.clone() })
+            .collect();
+        let lane = &chunk.lease.lane;
+        self.shared.lanes.add(lane, works, pacing::is_limited(&self.shared.pacing, lane));
         Ok(true)
     }
 
@@ -201,7 +201,8 @@ impl Feeder {
     async fn wait_for_more(&mut self) -> Result<bool, DbError> {
         let ours = self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|c| c.strong_count() > 0);
         if ours {
-            tokio::time::sleep(OWN_CHUNK_POLL).await;
+            // A lane has room again, a chunk came back, or what was not due is.
+            let _ = tokio::time::timeout(FOREIGN_LEASE_POLL, self.shared.lanes.room.notified()).await;
             return Ok(true);
         }
         // A chunk just returned may not be released yet, and others may hold some: stay until no lease is left.
@@ -215,7 +216,7 @@ impl Feeder {
         if leased == 0 {
             return Ok(false);
         }
-        tokio::time::sleep(FOREIGN_LEASE_POLL.min(OWN_CHUNK_POLL * 5)).await;
+        let _ = tokio::time::timeout(FOREIGN_LEASE_LOOK, self.shared.lanes.room.notified()).await;
         self.rescued += rescue::rescue(&self.shared.db, clock::now()).await?.unknown;
         Ok(true)
     }
@@ -232,6 +233,38 @@ async fn release_returned(shared: Arc<Shared>, mut returned: mpsc::UnboundedRece
                     break;
                 }
             }
+        }
+        shared.lanes.room.notify_one();
+    }
+}
+
+/// The pacer: reserves time for the lanes that are limited, and looks which others have slowed meanwhile.
+async fn pace(shared: Arc<Shared>) {
+    let mut looked = Instant::now();
+    loop {
+        let paced = async {
+            if looked.elapsed() >= SLOWED_LOOK {
+                looked = Instant::now();
+                let held = pacing::held(&shared.db, &shared.pacing, clock::now()).await?;
+                shared.lanes.slowed(held.slowed.into_iter().map(|l| l.lane));
+            }
+            for (lane, messages) in shared.lanes.wanting() {
+                let now = clock::now();
+                match pacing::reserve(&shared.db, &shared.pacing, &lane, messages, now).await? {
+                    Reserved::Granted(grant) => shared.lanes.grant(&lane, grant, now),
+                    Reserved::Later(at) => shared.lanes.wait(&lane, at - now),
+                    Reserved::Free => shared.lanes.free(&lane),
+                }
+            }
+            Ok::<(), DbError>(())
+        };
+        match paced.await {
+            Ok(()) => {
+                let wait = shared.lanes.wanting_in().unwrap_or(SLOWED_LOOK).min(SLOWED_LOOK);
+                let _ = tokio::time::timeout(wait, shared.lanes.wanting.notified()).await;
+            }
+            Err(e) if e.is_retryable() => tokio::time::sleep(PACER_PAUSE).await,
+            Err(e) => return shared.end(Ended::DatabaseUnavailable(e.to_string())),
         }
     }
 }

@@ -9,7 +9,9 @@
 mod breaker;
 pub mod conversation;
 mod feed;
+mod lanes;
 mod lock;
+pub mod pacing;
 pub mod replies;
 mod signing;
 mod tls;
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use breaker::Breaker;
 use futures_util::future::BoxFuture;
+use lanes::Lanes;
 use tokio::sync::watch;
 
 pub use breaker::Limits;
@@ -35,12 +38,13 @@ use crate::dkim::Signer;
 use crate::queue::lease::Queued;
 use crate::queue::ledger::{Ledger, Stopped};
 use crate::queue::rescue;
+use crate::settings::Pacing;
 use crate::suppression::Kind;
 use signing::Signing;
 
 /// Attempts to reach the server before the work is given up for this invocation.
 const CONNECT_FAILURES_MAX: u64 = 5;
-/// How often idle workers look for due chunks while another process still holds some.
+/// How often the feed looks for what is due while nothing else wakes it, and its pause while the database is busy.
 const FOREIGN_LEASE_POLL: Duration = Duration::from_millis(500);
 
 /// A mail ready for the wire.
@@ -77,11 +81,15 @@ pub struct Options {
     pub run_id: Option<String>,
     pub server: Arc<Server>,
     pub connections: u32,
+    /// How fast mail may leave.
+    pub pacing: Pacing,
     pub open_composer: OpenComposer,
     /// Signs every mail with DKIM; without it mail leaves unsigned.
     pub signer: Option<Arc<Signer>>,
     /// Turns true when the process is asked to stop.
     pub stop: watch::Receiver<bool>,
+    /// When to stop by itself.
+    pub until: Option<tokio::time::Instant>,
     /// Called now and then with the totals so far.
     pub progress: Option<Progress>,
 }
@@ -106,6 +114,8 @@ pub enum Ended {
     Idle,
     /// Asked to stop; what was not in flight is back in the queue.
     Asked,
+    /// The time it was given is over; likewise.
+    TimeUp,
     /// The server refused our login or our mail as such, or too much was refused: the run is paused.
     Paused(String),
     /// The mail server could not be reached.
@@ -150,6 +160,8 @@ struct Shared {
     server: Arc<Server>,
     signing: Option<Signing>,
     counters: Counters,
+    pacing: Pacing,
+    lanes: Lanes,
     stop: watch::Receiver<bool>,
     breaker: Breaker,
     /// Why a run was paused while others go on; the first reason.
@@ -167,10 +179,31 @@ impl Shared {
             }
             first
         });
+        self.lanes.end();
     }
 
     fn stopping(&self) -> bool {
         *self.stop.borrow() || self.ended.borrow().is_some()
+    }
+
+    /// A server answered that less is wanted in this lane: everybody goes slower there.
+    async fn slow_down(&self, lane: &str, answer: &str) {
+        let Some(seen) = self.lanes.complained(lane) else { return };
+        match pacing::slow_down(&self.db, lane, seen, answer, clock::now()).await {
+            Ok(_) => {
+                let void = self.lanes.slow(lane);
+                self.give_back(lane, void).await;
+            }
+            Err(e) if e.is_retryable() => {} // the next such answer says it again
+            Err(e) => self.end(Ended::DatabaseUnavailable(e.to_string())),
+        }
+    }
+
+    /// Messages that a warm-up counted and that did not leave. When it fails they stay counted, which is only slower.
+    async fn give_back(&self, lane: &str, messages: u32) {
+        if messages > 0 && !self.pacing.warm_up.is_empty() {
+            let _ = pacing::give_back(&self.db, lane, messages).await;
+        }
     }
 
     fn database_gone(&self, e: &Stopped) {
@@ -181,6 +214,7 @@ impl Shared {
 /// Send everything that is due until nothing is, or until something stops us.
 pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError> {
     let rescued = rescue::rescue(db, clock::now()).await?;
+    let held = pacing::held(db, &options.pacing, clock::now()).await?;
     let (ended, ended_seen) = watch::channel(None);
     let shared = Arc::new(Shared {
         db: db.clone(),
@@ -188,16 +222,23 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
         server: options.server,
         signing: options.signer.map(Signing::new),
         counters: Counters::default(),
+        pacing: options.pacing,
+        lanes: Lanes::new(held.slowed.into_iter().map(|l| l.lane)),
         stop: options.stop,
         breaker: Breaker::default(),
         paused: OnceLock::new(),
         ended,
     });
     let mut rescued_unknown = rescued.unknown;
-    let (feed, takers) = feed::start(shared.clone(), options.run_id, options.open_composer);
-    let connections: Vec<_> =
-        (0..options.connections).map(|_| tokio::spawn(worker::work(shared.clone(), takers.clone()))).collect();
-    drop(takers);
+    let feed = feed::start(shared.clone(), options.run_id, options.open_composer);
+    let connections: Vec<_> = (0..options.connections).map(|_| tokio::spawn(worker::work(shared.clone()))).collect();
+    let timer = options.until.map(|until| {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(until).await;
+            shared.end(Ended::TimeUp);
+        })
+    });
     let reporter = options.progress.map(|progress| {
         let shared = shared.clone();
         tokio::spawn(async move {
@@ -215,8 +256,8 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
         }
     }
     rescued_unknown += feed.finish().await?;
-    if let Some(reporter) = reporter {
-        reporter.abort();
+    for task in [timer, reporter].into_iter().flatten() {
+        task.abort();
     }
     crate::queue::run::drain_finished(db, clock::now()).await?;
     let ended = ended_seen.borrow().clone();

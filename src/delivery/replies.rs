@@ -115,6 +115,23 @@ pub fn about(stage: Stage, reply: &Reply) -> About {
     }
 }
 
+/// Whether a 4yz means that less mail is wanted, of all that goes the same way. 421 does (RFC 5321 §3.8), and what RFC 3463 calls the state of
+/// the system (x.3), of the network (x.4) or policy (x.7). A full mailbox does not, nor does greylisting: it is about one address.
+pub fn asks_for_less(reply: &Reply) -> bool {
+    if reply.code == 421 {
+        return true;
+    }
+    let text = reply.text.to_lowercase();
+    let about_one = ["greylist", "graylist", "mailbox", "quota"].iter().any(|w| text.contains(w));
+    if !matches!(reply.code, 400..500) || about_one {
+        return false;
+    }
+    match reply.enhanced.as_deref() {
+        Some(e) => ["4.3.", "4.4.", "4.7."].iter().any(|class| e.starts_with(class)),
+        None => ["rate", "too many", "too much", "throttl", "slow", "limit", "load"].iter().any(|w| text.contains(w)),
+    }
+}
+
 /// The outcome of a refused try: later for 4yz, never for 5yz.
 pub fn refused(stage: Stage, reply: &Reply, attempt_no: i64, now: Millis, expires_at: Millis, spread: f64) -> Outcome {
     let outcome = |state, due_at| Outcome {
@@ -169,6 +186,26 @@ mod tests {
             (Stage::Mail, 530, "authentication required", About::Sender),
         ] {
             assert_eq!(about(stage, &Reply::new(code, text)), expected, "{stage:?} {code} {text}");
+        }
+    }
+
+    #[test]
+    fn only_some_answers_ask_for_less_mail() {
+        for (code, text, expected) in [
+            (421, "4.7.0 Too many connections, slow down", true),
+            (421, "closing", true),
+            (450, "4.7.650 The mail server has been temporarily rate limited", true),
+            (451, "4.3.0 Try again later", true),
+            (452, "4.3.1 Insufficient system storage", true),
+            (451, "Throttled", true),
+            (451, "4.7.1 Greylisted, come back later", false),
+            (451, "Greylisting in action", false),
+            (452, "4.2.2 Mailbox full", false),
+            (450, "Requested mail action not taken", false),
+            (550, "5.7.1 Too many complaints", false),
+            (250, "rate", false),
+        ] {
+            assert_eq!(asks_for_less(&Reply::new(code, text)), expected, "{code} {text}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::breaker::{Finding, Limits};
 use super::conversation::{Begun, Conversation, OpenError, Sent};
-use super::feed::{HeldChunk, Takers, Work};
+use super::feed::{HeldChunk, Work};
 use super::replies::{self, Reply, Stage};
 use super::{CONNECT_FAILURES_MAX, Ended, Mail, Shared};
 use crate::clock;
@@ -24,13 +24,13 @@ use crate::token;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Take messages until the feed ends or the drain does.
-pub(super) async fn work(shared: Arc<Shared>, takers: Takers) {
-    let mut worker = Worker { shared, conversation: None, held: None };
+pub(super) async fn work(shared: Arc<Shared>) {
+    let mut worker = Worker { shared, conversation: None, begun: 0, held: None };
     loop {
         let next = match (worker.shared.stopping(), &worker.held) {
             (true, _) => None,
-            (false, Some(_)) => takers.try_next(),
-            (false, None) => takers.next().await,
+            (false, Some(_)) => worker.shared.lanes.try_next(),
+            (false, None) => worker.shared.lanes.next().await,
         };
         match next {
             Some(work) => worker.send(work).await,
@@ -46,6 +46,8 @@ pub(super) async fn work(shared: Arc<Shared>, takers: Takers) {
 struct Worker {
     shared: Arc<Shared>,
     conversation: Option<Conversation>,
+    /// Messages begun in this conversation.
+    begun: u32,
     /// An outcome that waits for the next commit; its work keeps the chunk leased until then.
     held: Option<(Settlement, Work)>,
 }
@@ -71,6 +73,7 @@ impl Worker {
             return;
         }
         let Some(conversation) = &mut self.conversation else { return };
+        self.begun += 1;
         match conversation.begin(&mail, &work.queued.message_id).await {
             Begun::Ready => self.commit_and_send(work, mail, attempt_no, date_at).await,
             Begun::Refused(stage, reply) => {
@@ -187,6 +190,11 @@ impl Worker {
 
     /// Have a conversation open; false when there is none and the drain is about to end.
     async fn connect(&mut self, work: &Work) -> bool {
+        if self.shared.pacing.messages_per_connection.is_some_and(|most| self.begun >= most)
+            && let Some(conversation) = self.conversation.take()
+        {
+            conversation.quit().await;
+        }
         while self.conversation.is_none() {
             if self.shared.stopping() {
                 return false;
@@ -195,6 +203,7 @@ impl Worker {
                 Ok(conversation) => {
                     self.shared.counters.connect_failures.store(0, Ordering::Relaxed);
                     self.conversation = Some(conversation);
+                    self.begun = 0;
                 }
                 Err(OpenError::Refused(Stage::Auth, reply)) if !reply.is_temporary() => {
                     let why = format!("the mail server refused our login: {}", reply.line());
@@ -295,6 +304,9 @@ impl Worker {
         let (chunk, limits) = (work.chunk.clone(), work.composer.limits());
         let lease = chunk.lease.clone();
         self.write(Settlement { key: key(&work), lease, token, attempt_no, outcome, hard_bounced }, work).await;
+        if replies::asks_for_less(reply) {
+            self.shared.slow_down(&chunk.lease.lane, &reply.line()).await;
+        }
         if let Some(about) = about {
             self.judge(&chunk, &limits, about, reply).await;
         }

@@ -61,24 +61,33 @@ impl Lease {
     }
 }
 
-/// Claim the chunk that has been due longest, of one run or of any; `None` when nothing is due.
-pub async fn claim(db: &Db, run_id: Option<&str>, now: Millis) -> DbResult<Option<Lease>> {
+/// Claim the chunk that has been due longest, of one run or of any, in no lane of `but`; `None` when nothing such is due.
+pub async fn claim(db: &Db, run_id: Option<&str>, but: &[String], now: Millis) -> DbResult<Option<Lease>> {
     let token = crate::token::random_token();
     let until_at = now + LEASE;
+    let mut args = args![now, &token, until_at];
+    let mut only = String::new();
+    if let Some(run_id) = run_id {
+        args.push(run_id.into());
+        only.push_str(&format!(" AND k.run_id = ${}", args.len()));
+    }
+    if !but.is_empty() {
+        let first = args.len() + 1;
+        args.extend(padded(but).into_iter().map(Value::from));
+        let list: Vec<String> = (first..=args.len()).map(|n| format!("${n}")).collect();
+        only.push_str(&format!(" AND k.lane NOT IN ({})", list.join(", ")));
+    }
     // The outer `state = 'open'` is not redundant: without it Postgres hands a row out twice under load.
     let sql = format!(
         "WITH c AS MATERIALIZED (\
            SELECT k.bucket, k.chunk_id FROM chunk k JOIN run r ON r.run_id = k.run_id \
-           WHERE k.state = 'open' AND k.due_at <= $1 AND r.state IN ('ready', 'sending') {} \
+           WHERE k.state = 'open' AND k.due_at <= $1 AND r.state IN ('ready', 'sending'){only} \
            ORDER BY k.due_at, k.bucket, k.chunk_id LIMIT 1 {}) \
          UPDATE chunk SET state = 'leased', lease_token = $2, lease_until_at = $3, changed_at = $1 \
          FROM c WHERE chunk.bucket = c.bucket AND chunk.chunk_id = c.chunk_id AND chunk.state = 'open' \
          RETURNING chunk.bucket, chunk.chunk_id, chunk.bucket_to, chunk.run_id, chunk.lane",
-        if run_id.is_some() { "AND k.run_id = $4" } else { "" },
         db.dialect().claim(),
     );
-    let mut args = args![now, &token, until_at];
-    args.extend(run_id.map(Value::from));
     let claimed: Option<Claimed> = db.write_returning(&sql, args).await?.into_iter().next();
     let Some(c) = claimed else { return Ok(None) };
     run::advance(db, &c.run_id, run::Move::Begin, None, now).await?;

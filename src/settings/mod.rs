@@ -6,6 +6,7 @@
 pub mod contract;
 mod dkim;
 pub mod env;
+mod pacing;
 mod people;
 mod read;
 mod smtp;
@@ -13,6 +14,7 @@ mod smtp;
 pub use contract::{Contract, PropertyType};
 pub use dkim::{Dkim, DkimKey};
 pub use env::{EnvText, NotSet};
+pub use pacing::{Pacing, Rate};
 pub use smtp::{SmtpUrl, Tls};
 
 use std::path::{Path, PathBuf};
@@ -96,6 +98,8 @@ pub struct Smtp {
     pub connections: u32,
     /// A PEM file with one more certificate authority to trust.
     pub ca_file: Option<PathBuf>,
+    /// How fast mail may leave.
+    pub pacing: Pacing,
 }
 
 /// Links in mails.

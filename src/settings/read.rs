@@ -5,8 +5,9 @@ use jiff::tz::TimeZone;
 
 use super::contract;
 use super::dkim::dkim;
+use super::pacing::pacing;
 use super::people::{check_caps, guards, holdout, lifecycle, loyalty, models};
-use super::{Brand, Contract, EnvText, Links, Sender, Settings, Smtp, SmtpUrl, Source, Topic};
+use super::{Brand, Contract, EnvText, Links, Pacing, Sender, Settings, Smtp, SmtpUrl, Source, Topic};
 use crate::address::Address;
 use crate::problem::{Place, Problems};
 use crate::token::SECRET_CHARS_MIN;
@@ -187,13 +188,18 @@ fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {
 }
 
 fn smtp(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Smtp {
-    let mut smtp =
-        Smtp { url: EnvText::literal("smtp://127.0.0.1:2525"), connections: CONNECTIONS_DEFAULT, ca_file: None };
+    let mut smtp = Smtp {
+        url: EnvText::literal("smtp://127.0.0.1:2525"),
+        connections: CONNECTIONS_DEFAULT,
+        ca_file: None,
+        pacing: Pacing::default(),
+    };
     let Some(node) = m.node("smtp") else { return smtp };
     let (url, place) = match &node.shape {
         Shape::Map(_) => {
             let Some(mut s) = node.map("smtp", problems) else { return smtp };
-            s.not_supported_yet(&["relays", "failover", "rate", "family_rates", "warm_up"], problems);
+            s.not_supported_yet(&["relays", "failover"], problems);
+            smtp.pacing = pacing(&mut s, problems);
             if let Some(n) = s.node("connections")
                 && let Some(c) = n.read::<u32>("`connections`", problems)
             {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use okaeri::address::family_of;
 use okaeri::args;
 use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions, Tls};
 use okaeri::clock::{self, HOUR, Millis};
@@ -12,7 +13,7 @@ use okaeri::queue::enqueue::{Batch, Draft};
 use okaeri::queue::lease::Queued;
 use okaeri::queue::ledger::{Answer, Commit, Key, Ledger, Outcome, Settlement};
 use okaeri::queue::{DeliveryState, RunState, cancel, enqueue, lease, rescue, run, show, status};
-use okaeri::settings::SmtpUrl;
+use okaeri::settings::{Pacing, SmtpUrl};
 use okaeri::suppression::{self, Kind, Reason, Scope};
 use tokio::sync::watch;
 
@@ -63,7 +64,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
                 arm: "a".into(),
                 address: Some((*address).to_owned()),
                 address_key: Some((*address).to_owned()),
-                family: "other",
+                family: family_of(address.rsplit_once('@').unwrap().1),
                 locale: "en".into(),
                 payload: "{}".into(),
                 due_at: now,
@@ -105,6 +106,15 @@ async fn drained(db: &Db, url: &str) -> (Totals, Ended) {
 }
 
 async fn drained_as(db: &Db, url: &str, kind: Kind, expires_at: Millis) -> (Totals, Ended) {
+    drained_at_pace(db, url, kind, expires_at, Pacing::default()).await
+}
+
+/// Sends what is due, no faster than that.
+pub async fn paced(db: &Db, url: &str, pacing: Pacing) -> (Totals, Ended) {
+    drained_at_pace(db, url, Kind::Promotional, clock::now() + HOUR, pacing).await
+}
+
+async fn drained_at_pace(db: &Db, url: &str, kind: Kind, expires_at: Millis, pacing: Pacing) -> (Totals, Ended) {
     let open_composer: OpenComposer =
         Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { kind, expires_at }) as Arc<dyn Compose>) }));
     let (_keep, stop) = watch::channel(false);
@@ -113,9 +123,11 @@ async fn drained_as(db: &Db, url: &str, kind: Kind, expires_at: Millis) -> (Tota
         run_id: None,
         server: Arc::new(server),
         connections: 3,
+        pacing,
         open_composer,
         signer: None,
         stop,
+        until: None,
         progress: None,
     };
     drain(db, options).await.unwrap()
@@ -246,14 +258,14 @@ async fn a_dead_workers_chunk_is_rescued_and_its_doubt_is_named() {
         // A worker leased the chunk, committed one message, and died long ago.
         let then = clock::now() - HOUR;
         db.execute("UPDATE chunk SET due_at = 0", args![]).await.unwrap();
-        let lease = lease::claim(&db, None, then).await.unwrap().unwrap();
+        let lease = lease::claim(&db, None, &[], then).await.unwrap().unwrap();
         db.execute(
             "UPDATE delivery SET state = 'committed', commit_token = 't', attempts = 1, date_at = 5 WHERE customer_id = 'a'",
             args![],
         )
         .await
         .unwrap();
-        assert!(lease::claim(&db, None, then).await.unwrap().is_none(), "a leased chunk is not leased again");
+        assert!(lease::claim(&db, None, &[], then).await.unwrap().is_none(), "a leased chunk is not leased again");
         let (totals, _) = drained(&db, &catcher.url()).await;
         assert_eq!((totals.rescued_unknown, totals.accepted), (1, 1));
         assert_eq!(state_of(&db, "a").await.0, "unknown");
@@ -386,7 +398,7 @@ async fn a_late_come_back_later_is_not_forgotten() {
         let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
         let run_id = enqueued(&db, "hello", &["a@example.com"]).await;
         // A worker commits the message and freezes; others rescue the chunk and drain the run.
-        let lease = Arc::new(lease::claim(&db, None, clock::now()).await.unwrap().unwrap());
+        let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
         let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
         let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
         let ledger = Ledger::start(db.clone());
@@ -435,7 +447,7 @@ async fn a_late_acceptance_still_counts_while_what_was_resent_waits() {
             db.execute(consent, args![bucket_of(id), id, true]).await.unwrap();
         }
         // A worker commits both and freezes; others name the doubt, and an operator has them sent again.
-        let lease = Arc::new(lease::claim(&db, None, clock::now()).await.unwrap().unwrap());
+        let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
         let ledger = Ledger::start(db.clone());
         let mut late = Vec::new();
         let mut messages = Vec::new();
@@ -499,7 +511,7 @@ async fn a_deferral_that_comes_after_its_run_was_cancelled_is_cancelled() {
             db.execute("UPDATE run SET state = 'sending'", args![]).await.unwrap();
             db.execute("UPDATE chunk SET state = 'open', due_at = 0, lease_token = NULL", args![]).await.unwrap();
             db.execute("UPDATE delivery SET state = 'pending', due_at = 0, attempts = 0", args![]).await.unwrap();
-            let lease = Arc::new(lease::claim(&db, None, clock::now()).await.unwrap().unwrap());
+            let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
             let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
             let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
             let ledger = Ledger::start(db.clone());
@@ -556,7 +568,7 @@ async fn a_claim_does_not_wake_a_run_that_was_paused_meanwhile() {
         let db = Db::open(&url).await.unwrap();
         let run_id = enqueued(&db, "hello", &["a@example.com"]).await;
         let now = clock::now();
-        lease::claim(&db, None, now).await.unwrap().unwrap();
+        lease::claim(&db, None, &[], now).await.unwrap().unwrap();
         assert!(run::advance(&db, &run_id, run::Move::Pause, Some("wait"), now).await.unwrap());
         // What a claim does after its first statement; the pause came in between.
         assert!(!run::advance(&db, &run_id, run::Move::Begin, None, now).await.unwrap());

@@ -23,6 +23,7 @@ mod delivery;
 mod dkim;
 mod doctor;
 mod hostile;
+mod pacing;
 mod queue;
 
 mod recommend;

@@ -9,8 +9,9 @@ pub(super) use list::answer;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, Failure, Invocation, table};
+use super::{Exit, Failure, Invocation, sending, table};
 use crate::clock;
+use crate::delivery::pacing;
 use crate::money::grouped;
 use crate::queue::run::Move;
 use crate::queue::status;
@@ -23,7 +24,7 @@ pub struct QueueArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// The newest runs and where their messages stand
+    /// The newest runs and where their messages stand; lanes that are slowed, and why
     Status,
     /// Single messages with the server's last words; or, with `--by`, how many of which kind
     List(list::ListArgs),
@@ -65,7 +66,11 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
     match args.what {
         What::Status => {
             let runs = status::overview(&db, 20).await?;
-            inv.print(|| json!({ "runs": runs }), || overview_text(&runs, zone));
+            let pace = pacing::held(&db, &project.settings.smtp.pacing, clock::now()).await?;
+            inv.print(
+                || json!({ "runs": runs, "slowed": pace.slowed, "warm_up": pace.warm_up }),
+                || overview_text(&runs, &pace, zone),
+            );
             Ok(Exit::Done)
         }
         What::List(args) => list::run(inv, &db, zone, args).await,
@@ -83,7 +88,7 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
     }
 }
 
-fn overview_text(runs: &[status::RunStatus], zone: &jiff::tz::TimeZone) -> String {
+fn overview_text(runs: &[status::RunStatus], pace: &pacing::Held, zone: &jiff::tz::TimeZone) -> String {
     if runs.is_empty() {
         return "no runs yet: okaeri send CAMPAIGN makes one\n".to_owned();
     }
@@ -97,7 +102,8 @@ fn overview_text(runs: &[status::RunStatus], zone: &jiff::tz::TimeZone) -> Strin
         };
         t.add_row([r.run.campaign.clone(), r.run.slot.clone(), state, messages.join("\n"), due, r.run.run_id.clone()]);
     }
-    format!("{t}\n")
+    let pace: String = sending::pace_lines(pace, zone).iter().map(|line| format!("{line}\n")).collect();
+    format!("{t}\n{pace}")
 }
 
 fn verify_text(findings: &[status::Finding]) -> String {
