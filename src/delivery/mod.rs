@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 pub use breaker::Limits;
-pub use conversation::{Conversation, OpenError, Server};
+pub use conversation::{Conversation, OpenError, Patience, Server};
 pub use lock::DeliveryLock;
 pub use replies::Stage;
 
