@@ -15,7 +15,7 @@ use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued};
 use crate::queue::run::Move;
-use crate::queue::{LEASE_RENEWAL, rescue, run};
+use crate::queue::{LEASE_RENEWAL, rescue, run, status};
 
 /// Messages that wait between the feed and the connections; more would only age.
 const READY_MAX: usize = 64;
@@ -213,7 +213,9 @@ impl Feeder {
         let sql = format!("SELECT COUNT(*) FROM chunk WHERE state = 'leased' {}", only.unwrap_or_default());
         let (leased,): (i64,) = self.shared.db.fetch_one(&sql, args).await?;
         if leased == 0 {
-            return Ok(false);
+            // The last one may have been given back, with something left in it, since the claim found nothing.
+            let due_at = status::next_due(&self.shared.db, self.run_id.as_deref()).await?;
+            return Ok(due_at.is_some_and(|due_at| due_at <= clock::now()));
         }
         tokio::time::sleep(FOREIGN_LEASE_POLL.min(OWN_CHUNK_POLL * 5)).await;
         self.rescued += rescue::rescue(&self.shared.db, clock::now()).await?.unknown;

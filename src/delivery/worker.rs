@@ -82,7 +82,7 @@ impl Worker {
         match begun {
             Begun::Ready => self.commit_and_send(work, mail, attempt_no, date_at).await,
             Begun::Refused(stage, reply) => {
-                let closes = reply.closes();
+                let closes = reply.closes() || reply.is_odd();
                 let outcome = refused(&work, stage, &reply, attempt_no);
                 if closes || !conversation.reset().await {
                     self.conversation = None;
@@ -166,7 +166,7 @@ impl Worker {
             }
             Sent::Answered(stage, reply) => {
                 let outcome = refused(&work, stage, &reply, attempt_no);
-                if reply.closes() || !conversation_is_fit(stage, conversation).await {
+                if reply.closes() || reply.is_odd() || !conversation_is_fit(stage, conversation).await {
                     self.conversation = None;
                 }
                 self.settle_refusal(work, Some(token), attempt_no, &reply, outcome).await;
