@@ -7,6 +7,7 @@
 pub mod address;
 pub mod clock;
 pub mod dkim;
+pub mod failpoint;
 pub mod money;
 pub mod problem;
 pub mod token;

@@ -323,6 +323,10 @@ async fn run(cli: Cli) -> ExitCode {
     if let Some(file) = &cli.global.record_statements {
         crate::db::record_statements(file).expect("the file of --record-statements can be made");
     }
+    #[cfg(debug_assertions)]
+    if let Some(text) = Variables::Process.lookup("OKAERI_FAILPOINT") {
+        crate::failpoint::arm(&text).expect("OKAERI_FAILPOINT is understood");
+    }
     let Global { project, format, quiet, at, .. } = cli.global;
     let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
     let ended = match cli.verb {

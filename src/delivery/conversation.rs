@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -24,23 +24,64 @@ use tokio::time::timeout;
 
 use super::Mail;
 use super::replies::{Reply, Stage};
-use super::wire::{Stream, Wire};
+use super::wire::{Gauge, Stream, Wire};
+use crate::failpoint::{self, Step};
 use crate::settings::{SmtpUrl, Tls};
 
-/// RFC 5321 §4.5.3.2: how long each answer may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-const CONTENT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Courtesy at the end; nothing depends on it.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest reply read before TLS, in bytes.
 const CLEAR_REPLY_BYTES_MAX: usize = 8 * 1024;
+
+/// How long we wait for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a connection, and for its TLS handshake.
+    pub connect: Duration,
+    /// For the answer to a command.
+    pub command: Duration,
+    /// For the answer to a message's content.
+    pub content: Duration,
+    /// Before connecting again, times the number of failures so far.
+    pub reconnect: Duration,
+}
+
+impl Default for Patience {
+    /// What RFC 5321 §4.5.3.2 asks for.
+    fn default() -> Patience {
+        Patience {
+            connect: Duration::from_secs(30),
+            command: Duration::from_secs(5 * 60),
+            content: Duration::from_secs(10 * 60),
+            reconnect: Duration::from_millis(500),
+        }
+    }
+}
 
 /// A mail server and how to reach it.
 pub struct Server {
     url: SmtpUrl,
     tls: Arc<ClientConfig>,
     hello: ClientId,
+    patience: Patience,
+    /// Conversations with it that are open in this process.
+    open: Arc<AtomicUsize>,
+}
+
+/// Counts a conversation as open while it lives.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Open {
+        count.fetch_add(1, Ordering::Relaxed);
+        Open(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the server's EHLO offers.
@@ -86,14 +127,40 @@ pub enum Sent {
 /// An open conversation.
 pub struct Conversation {
     connection: AsyncSmtpConnection,
-    taken: Arc<AtomicU64>,
+    gauge: Arc<Gauge>,
     offers: Offers,
+    patience: Patience,
+    /// Envelopes given so far.
+    begun: u64,
+    _open: Open,
 }
 
 impl Server {
     /// A server at `url`, greeted as `hello_domain`.
     pub fn new(url: SmtpUrl, ca_file: Option<&Path>, hello_domain: &str) -> Result<Server, String> {
-        Ok(Server { url, tls: super::tls::client(ca_file)?, hello: ClientId::Domain(hello_domain.to_owned()) })
+        let hello = ClientId::Domain(hello_domain.to_owned());
+        Ok(Server {
+            url,
+            tls: super::tls::client(ca_file)?,
+            hello,
+            patience: Patience::default(),
+            open: Arc::default(),
+        })
+    }
+
+    /// How many conversations with it are open.
+    pub fn open_conversations(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// The same server, waited for so long.
+    pub fn with_patience(self, patience: Patience) -> Server {
+        Server { patience, ..self }
+    }
+
+    /// How long it is waited for.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// Where mail goes, without the password.
@@ -104,9 +171,9 @@ impl Server {
     async fn connect(&self) -> Result<Wire, OpenError> {
         let unreachable = |e: String| OpenError::Unreachable(format!("{}: {e}", self.url));
         let address = (self.url.host.as_str(), self.url.port);
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+        let stream = timeout(self.patience.connect, TcpStream::connect(address))
             .await
-            .map_err(|_| unreachable("no connection within 30 s".to_owned()))?
+            .map_err(|_| unreachable(format!("no connection within {:?}", self.patience.connect)))?
             .map_err(|e| unreachable(e.to_string()))?;
         // Without this every message waits 40 ms for a delayed acknowledgement.
         stream.set_nodelay(true).map_err(|e| unreachable(e.to_string()))?;
@@ -122,9 +189,11 @@ impl Server {
     }
 
     async fn begin_tls(&self, stream: TcpStream, peer: SocketAddr, greeting: &'static [u8]) -> Result<Wire, OpenError> {
-        let tls = timeout(CONNECT_TIMEOUT, super::tls::handshake(self.tls.clone(), &self.url.host, stream))
+        let tls = timeout(self.patience.connect, super::tls::handshake(self.tls.clone(), &self.url.host, stream))
             .await
-            .map_err(|_| OpenError::Unreachable(format!("{}: no TLS handshake within 30 s", self.url)))?
+            .map_err(|_| {
+                OpenError::Unreachable(format!("{}: no TLS handshake within {:?}", self.url, self.patience.connect))
+            })?
             .map_err(OpenError::Unreachable)?;
         Ok(Wire::new(Stream::Tls(Box::new(tls)), peer, greeting))
     }
@@ -137,7 +206,7 @@ impl Server {
                 stream.write_all(command.as_bytes()).await?;
                 clear_reply(&mut stream).await
             };
-            let reply = timeout(COMMAND_TIMEOUT, talk)
+            let reply = timeout(self.patience.command, talk)
                 .await
                 .map_err(|_| OpenError::Unreachable(format!("{}: no answer before TLS", self.url)))?
                 .map_err(|e| OpenError::Unreachable(format!("{}: {e}", self.url)))?;
@@ -222,12 +291,14 @@ impl Conversation {
     /// Connect, greet, and log in when the address has a login.
     pub async fn open(server: &Server) -> Result<Conversation, OpenError> {
         let wire = server.connect().await?;
-        let taken = wire.taken();
+        let gauge = wire.gauge();
         let unreachable = |e: String| OpenError::Unreachable(format!("{}: {e}", server.url));
-        let greeted =
-            timeout(COMMAND_TIMEOUT, AsyncSmtpConnection::connect_with_transport(Box::new(wire), &server.hello))
-                .await
-                .map_err(|_| unreachable("no greeting within 5 minutes".to_owned()))?;
+        let greeted = timeout(
+            server.patience.command,
+            AsyncSmtpConnection::connect_with_transport(Box::new(wire), &server.hello),
+        )
+        .await
+        .map_err(|_| unreachable(format!("no greeting within {:?}", server.patience.command)))?;
         let mut connection = match greeted {
             Ok(connection) => connection,
             Err(e) => {
@@ -238,7 +309,7 @@ impl Conversation {
             }
         };
         // lettre keeps only some of the EHLO lines; asking again is allowed (RFC 5321 §4.1.4) and costs one round trip a connection.
-        let ehlo = timeout(COMMAND_TIMEOUT, connection.command(Ehlo::new(server.hello.clone())))
+        let ehlo = timeout(server.patience.command, connection.command(Ehlo::new(server.hello.clone())))
             .await
             .map_err(|_| unreachable("no answer to EHLO".to_owned()))?
             .map_err(|e| unreachable(e.to_string()))?;
@@ -247,23 +318,40 @@ impl Conversation {
         if let Some((user, password)) = &server.url.login {
             let credentials = Credentials::new(user.clone(), password.clone());
             let login = connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials);
-            let result =
-                timeout(COMMAND_TIMEOUT, login).await.map_err(|_| unreachable("no answer to AUTH".to_owned()))?;
+            let result = timeout(server.patience.command, login)
+                .await
+                .map_err(|_| unreachable("no answer to AUTH".to_owned()))?;
+            // Of lettre's own errors only this says that no answer was given because none was asked for.
+            let impossible = result.as_ref().is_err_and(lettre::transport::smtp::Error::is_client);
             match reply_of(result) {
                 Ok(reply) if (200..300).contains(&reply.code) => {}
                 Ok(reply) => return Err(OpenError::Refused(Stage::Auth, reply)),
+                Err(e) if !impossible => return Err(unreachable(e)),
                 Err(e) => {
                     let reply = Reply { code: 535, enhanced: None, text: format!("login is not possible: {e}") };
                     return Err(OpenError::Refused(Stage::Auth, reply));
                 }
             }
         }
-        Ok(Conversation { connection, taken, offers })
+        failpoint::pass(Step::Connect);
+        Ok(Conversation {
+            connection,
+            gauge,
+            offers,
+            patience: server.patience,
+            begun: 0,
+            _open: Open::new(&server.open),
+        })
     }
 
     /// What the server offers.
     pub fn offers(&self) -> &Offers {
         &self.offers
+    }
+
+    /// Whether a message was begun in it before.
+    pub fn is_used(&self) -> bool {
+        self.begun > 0
     }
 
     /// Give the envelope. `envelope_id` names the message in delivery reports (RFC 3461 §4.4).
@@ -289,6 +377,9 @@ impl Conversation {
             from.push_str(&format!(" RET=HDRS ENVID={envelope_id}"));
             to.push_str(" NOTIFY=FAILURE");
         }
+        self.begun += 1;
+        self.gauge.expect_silence();
+        let patience = self.patience.command;
         let talk = async {
             if self.offers.pipelining {
                 self.begin_pipelined(&from, &to).await
@@ -296,9 +387,9 @@ impl Conversation {
                 self.begin_stepwise(&from, &to).await
             }
         };
-        timeout(COMMAND_TIMEOUT, talk)
+        timeout(patience, talk)
             .await
-            .unwrap_or_else(|_| Begun::Broken(Stage::Mail, "no answer within 5 minutes".to_owned()))
+            .unwrap_or_else(|_| Begun::Broken(Stage::Mail, format!("no answer within {patience:?}")))
     }
 
     async fn begin_stepwise(&mut self, from: &str, to: &str) -> Begun {
@@ -309,6 +400,7 @@ impl Conversation {
                 Err(e) => return Begun::Broken(stage, e),
             }
         }
+        failpoint::pass(Step::Rcpt);
         Begun::Ready
     }
 
@@ -322,7 +414,14 @@ impl Conversation {
             match reply_of(result) {
                 // After 421 the server closes; replies to the rest may never come.
                 Ok(reply) if reply.closes() => return Begun::Refused(stage, reply),
-                Ok(reply) => replies.push((stage, reply)),
+                Ok(reply) => {
+                    match stage {
+                        Stage::Rcpt => failpoint::pass(Step::Rcpt),
+                        Stage::Data => failpoint::pass(Step::Data),
+                        _ => {}
+                    }
+                    replies.push((stage, reply));
+                }
                 Err(e) => return Begun::Broken(stage, e),
             }
         }
@@ -346,34 +445,44 @@ impl Conversation {
 
     /// RSET, after a refusal; false when the connection is of no more use.
     pub async fn reset(&mut self) -> bool {
-        let reset = timeout(COMMAND_TIMEOUT, self.connection.command(Raw("RSET\r\n"))).await;
+        let reset = timeout(self.patience.command, self.connection.command(Raw("RSET\r\n"))).await;
         matches!(reset.map(reply_of), Ok(Ok(reply)) if reply.code == 250)
     }
 
     /// Hand over the content, with DATA before it where that is still to be said. Call only after the commit.
     pub async fn content(&mut self, mail: &Mail) -> Sent {
-        if !self.offers.pipelining {
-            match timeout(COMMAND_TIMEOUT, self.connection.command(Raw("DATA\r\n"))).await.map(reply_of) {
-                Ok(Ok(reply)) if reply.code == 354 => {}
-                Ok(Ok(reply)) => return Sent::Answered(Stage::Data, reply),
-                Ok(Err(e)) => return Sent::NotWritten(e),
-                Err(_) => return Sent::NotWritten("no answer to DATA within 5 minutes".to_owned()),
-            }
-        }
         let Some(text) = stuffed(&mail.bytes) else {
             return Sent::NotWritten("the composed mail is not UTF-8".to_owned());
         };
-        let before = self.taken.load(Ordering::Relaxed);
-        let answered = timeout(CONTENT_TIMEOUT, self.connection.command(Raw(&text))).await;
+        let patience = self.patience;
+        self.gauge.expect_silence();
+        if !self.offers.pipelining {
+            match timeout(patience.command, self.connection.command(Raw("DATA\r\n"))).await.map(reply_of) {
+                Ok(Ok(reply)) if reply.code == 354 => {}
+                Ok(Ok(reply)) => return Sent::Answered(Stage::Data, reply),
+                Ok(Err(e)) => return Sent::NotWritten(e),
+                Err(_) => return Sent::NotWritten(format!("no answer to DATA within {:?}", patience.command)),
+            }
+            failpoint::pass(Step::Data);
+            self.gauge.expect_silence();
+        }
+        if failpoint::is_fatal(Step::HalfContent) {
+            self.gauge.die_after(text.len() as u64 / 2);
+        } else if failpoint::is_fatal(Step::DotSent) {
+            self.gauge.die_after(text.len() as u64);
+        }
+        let before = self.gauge.taken();
+        let answered = timeout(patience.content, self.connection.command(Raw(&text))).await;
         let why = match answered.map(reply_of) {
             Ok(Ok(reply)) if (200..300).contains(&reply.code) || (400..600).contains(&reply.code) => {
+                failpoint::pass(Step::ReplyRead);
                 return Sent::Answered(Stage::Content, reply);
             }
             Ok(Ok(reply)) => format!("a reply that answers nothing: {}", reply.line()),
             Ok(Err(e)) => e,
-            Err(_) => "no answer within 10 minutes".to_owned(),
+            Err(_) => format!("no answer within {:?}", patience.content),
         };
-        let written = self.taken.load(Ordering::Relaxed) - before;
+        let written = self.gauge.taken() - before;
         if written < text.len() as u64 { Sent::NotWritten(why) } else { Sent::Unanswered(why) }
     }
 

@@ -16,7 +16,7 @@ use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued};
 use crate::queue::run::Move;
-use crate::queue::{LEASE_RENEWAL, rescue, run};
+use crate::queue::{LEASE_RENEWAL, rescue, run, status};
 
 /// How often the feed looks whether others still hold chunks.
 const FOREIGN_LEASE_LOOK: Duration = Duration::from_millis(100);
@@ -214,7 +214,9 @@ impl Feeder {
         let sql = format!("SELECT COUNT(*) FROM chunk WHERE state = 'leased' {}", only.unwrap_or_default());
         let (leased,): (i64,) = self.shared.db.fetch_one(&sql, args).await?;
         if leased == 0 {
-            return Ok(false);
+            // The last one may have been given back, with something left in it, since the claim found nothing.
+            let due_at = status::next_due(&self.shared.db, self.run_id.as_deref()).await?;
+            return Ok(due_at.is_some_and(|due_at| due_at <= clock::now()));
         }
         let _ = tokio::time::timeout(FOREIGN_LEASE_LOOK, self.shared.lanes.room.notified()).await;
         self.rescued += rescue::rescue(&self.shared.db, clock::now()).await?.unknown;

@@ -28,7 +28,7 @@ use lanes::Lanes;
 use tokio::sync::watch;
 
 pub use breaker::Limits;
-pub use conversation::{Conversation, OpenError, Server};
+pub use conversation::{Conversation, OpenError, Patience, Server};
 pub use lock::DeliveryLock;
 pub use replies::Stage;
 

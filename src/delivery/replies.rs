@@ -63,6 +63,11 @@ impl Reply {
         !(500..600).contains(&self.code)
     }
 
+    /// Neither yes nor no, where a refusal was read: nobody knows what the server waits for now, and RSET might be taken as content.
+    pub fn is_odd(&self) -> bool {
+        !(400..600).contains(&self.code)
+    }
+
     /// The server will close the connection (RFC 5321 §3.8).
     pub fn closes(&self) -> bool {
         self.code == 421

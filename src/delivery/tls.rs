@@ -1,7 +1,7 @@
 //! TLS for connections to mail servers: rustls with ring, the machine's certificate authorities, and one more from a file if asked for.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -12,11 +12,16 @@ use tokio_rustls::client::TlsStream;
 
 /// A client configuration; the error is a sentence.
 pub fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    for cert in rustls_native_certs::load_native_certs().certs {
-        // A machine's store may hold certificates rustls does not understand; the others still count.
-        let _ = roots.add(cert);
-    }
+    static MACHINE: OnceLock<RootCertStore> = OnceLock::new();
+    let machine = MACHINE.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        for cert in rustls_native_certs::load_native_certs().certs {
+            // A machine's store may hold certificates rustls does not understand; the others still count.
+            let _ = roots.add(cert);
+        }
+        roots
+    });
+    let mut roots = machine.clone();
     if let Some(path) = ca_file {
         let told = |e: &dyn std::fmt::Display| format!("smtp.ca_file {}: {e}", path.display());
         for cert in CertificateDer::pem_file_iter(path).map_err(|e| told(&e))? {

@@ -1,6 +1,10 @@
 //! Our own stream under lettre's connection: it counts the bytes it took, so that after a broken connection we know whether the end of a
 //! message can have reached the server; after STARTTLS it plays the greeting that lettre expects; and it makes UTF-8 of whatever the server
 //! says, because lettre gives up a connection over a reply that is not, though the server may have taken the message.
+//!
+//! It hands out one line at a time, so that what the server said beyond its reply stays here and is noticed before the next command
+//! ([`Gauge::expect_silence`]): one reply too many would otherwise be taken for the answer to something else, up to an acceptance of a
+//! message that was refused.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,8 +12,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
 use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,19 +23,50 @@ use tokio_rustls::client::TlsStream;
 /// Read from the server at once, in bytes.
 const READ_BYTES: usize = 1024;
 
+/// The longest line the server may say, in bytes; RFC 5321 §4.5.3.1.5 allows 512.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
 /// A plain or encrypted connection.
 pub enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What is known of a wire after it was handed over.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    taken: AtomicU64,
+    silence: AtomicBool,
+    /// The count of taken bytes at which a test has the process die; 0: never.
+    fatal_at: AtomicU64,
+}
+
+impl Gauge {
+    /// The bytes taken for writing so far.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Every reply was read: if the server has said more when the next byte is to be written, nothing is written and writing fails.
+    pub fn expect_silence(&self) {
+        self.silence.store(true, Ordering::Relaxed);
+    }
+
+    /// Die, as a [`crate::failpoint`], when so many more bytes are taken.
+    pub fn die_after(&self, bytes: u64) {
+        self.fatal_at.store(self.taken() + bytes.max(1), Ordering::Relaxed);
+    }
+}
+
 /// A counting connection.
 pub struct Wire {
     stream: Stream,
     peer: SocketAddr,
-    taken: Arc<AtomicU64>,
+    gauge: Arc<Gauge>,
     /// Read before anything else.
     read: VecDeque<u8>,
+    /// Handed out since the last end of a line, in bytes.
+    line_bytes: usize,
     /// The beginning of a character whose end has not arrived.
     split: Vec<u8>,
 }
@@ -42,15 +77,54 @@ impl Wire {
         Wire {
             stream,
             peer,
-            taken: Arc::new(AtomicU64::new(0)),
+            gauge: Arc::default(),
             read: greeting.iter().copied().collect(),
+            line_bytes: 0,
             split: vec![],
         }
     }
 
-    /// The count of bytes taken for writing; keeps counting after the wire is handed over.
-    pub fn taken(&self) -> Arc<AtomicU64> {
-        self.taken.clone()
+    /// Its gauge; goes on after the wire is handed over.
+    pub fn gauge(&self) -> Arc<Gauge> {
+        self.gauge.clone()
+    }
+
+    /// What of `buf` may still be written before a test has the process die; at that byte it does.
+    fn up_to_the_end<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
+        match (self.gauge.fatal_at.load(Ordering::Relaxed), self.gauge.taken()) {
+            (0, _) => buf,
+            (fatal_at, taken) if taken >= fatal_at => std::process::abort(),
+            (fatal_at, taken) => &buf[..buf.len().min((fatal_at - taken) as usize)],
+        }
+    }
+
+    /// Take what the server said, as text. Ready with no byte: the end.
+    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; READ_BYTES];
+        let mut got = ReadBuf::new(&mut bytes);
+        let polled = match &mut self.stream {
+            Stream::Plain(s) => Pin::new(s).poll_read(cx, &mut got),
+            Stream::Tls(s) => Pin::new(s).poll_read(cx, &mut got),
+        };
+        ready!(polled)?;
+        self.split.extend_from_slice(got.filled());
+        let text = readable(&mut self.split);
+        self.read.extend(text.as_bytes());
+        Poll::Ready(Ok(got.filled().len()))
+    }
+
+    /// Fails when the server has said anything, or has gone.
+    fn hear_nothing(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let unasked = || io::Error::new(io::ErrorKind::InvalidData, "the server said more than it was asked");
+        if !self.read.is_empty() || !self.split.is_empty() {
+            return Err(unasked());
+        }
+        match self.poll_hear(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(_)) => Err(unasked()),
+            Poll::Ready(Err(e)) => Err(e),
+        }
     }
 }
 
@@ -97,23 +171,16 @@ fn readable(bytes: &mut Vec<u8>) -> String {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while self.read.is_empty() {
-            let mut bytes = [0; READ_BYTES];
-            let mut got = ReadBuf::new(&mut bytes);
-            let polled = match &mut self.stream {
-                Stream::Plain(s) => Pin::new(s).poll_read(cx, &mut got),
-                Stream::Tls(s) => Pin::new(s).poll_read(cx, &mut got),
-            };
-            match polled {
-                Poll::Ready(Ok(())) if got.filled().is_empty() => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(())) => {
-                    self.split.extend_from_slice(got.filled());
-                    let text = readable(&mut self.split);
-                    self.read.extend(text.as_bytes());
-                }
-                other => return other,
+            if ready!(self.poll_hear(cx))? == 0 {
+                return Poll::Ready(Ok(()));
             }
         }
-        let n = self.read.len().min(buf.remaining());
+        let line = self.read.iter().position(|b| *b == b'\n').map(|at| at + 1);
+        let n = line.unwrap_or(self.read.len()).min(buf.remaining());
+        self.line_bytes = if line == Some(n) { 0 } else { self.line_bytes + n };
+        if self.line_bytes > LINE_BYTES_MAX {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an endless reply")));
+        }
         for byte in self.read.drain(..n) {
             buf.put_slice(&[byte]);
         }
@@ -123,21 +190,29 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gauge.silence.swap(false, Ordering::Relaxed) {
+            self.hear_nothing(cx)?;
+        }
+        let buf = self.up_to_the_end(buf);
         let written = match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Stream::Tls(s) => Pin::new(s).poll_write(cx, buf),
         };
         if let Poll::Ready(Ok(n)) = written {
-            self.taken.fetch_add(n as u64, Ordering::Relaxed);
+            self.gauge.taken.fetch_add(n as u64, Ordering::Relaxed);
         }
         written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let flushed = match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_flush(cx),
             Stream::Tls(s) => Pin::new(s).poll_flush(cx),
+        };
+        if flushed.is_ready() {
+            self.up_to_the_end(&[]);
         }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::breaker::{Finding, Limits};
 use super::conversation::{Begun, Conversation, OpenError, Sent};
@@ -20,14 +19,11 @@ use crate::queue::run::Move;
 use crate::queue::{DeliveryState, run};
 use crate::token;
 
-/// The pause before connecting again, times the number of failures so far.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
-
 /// Take messages until the feed ends or the drain does.
 pub(super) async fn work(shared: Arc<Shared>) {
-    let mut worker = Worker { shared, conversation: None, begun: 0, held: None };
-    loop {
-        let next = match (worker.shared.stopping(), &worker.held) {
+    let mut worker = Worker { shared, conversation: None, begun: 0, held: None, retired: false };
+    while !worker.retired || worker.held.is_some() {
+        let next = match (worker.shared.stopping() || worker.retired, &worker.held) {
             (true, _) => None,
             (false, Some(_)) => worker.shared.lanes.try_next(),
             (false, None) => worker.shared.lanes.next().await,
@@ -50,6 +46,8 @@ struct Worker {
     begun: u32,
     /// An outcome that waits for the next commit; its work keeps the chunk leased until then.
     held: Option<(Settlement, Work)>,
+    /// The server takes no more connections than others have; they go on without this one.
+    retired: bool,
 }
 
 impl Worker {
@@ -69,15 +67,25 @@ impl Worker {
             Ok(mail) => mail,
             Err(why) => return self.cannot_compose(&work, why).await,
         };
-        if !self.connect(&work).await {
-            return;
-        }
+        let begun = loop {
+            if !self.connect(&work).await {
+                return;
+            }
+            let Some(conversation) = &mut self.conversation else { return };
+            let used = conversation.is_used();
+            self.begun += 1;
+            let begun = conversation.begin(&mail, &work.queued.message_id).await;
+            if !(used && ends_the_connection(&begun)) {
+                break begun;
+            }
+            // The server was weary of the connection, not of the message: it has a new one, at once.
+            self.conversation = None;
+        };
         let Some(conversation) = &mut self.conversation else { return };
-        self.begun += 1;
-        match conversation.begin(&mail, &work.queued.message_id).await {
+        match begun {
             Begun::Ready => self.commit_and_send(work, mail, attempt_no, date_at).await,
             Begun::Refused(stage, reply) => {
-                let closes = reply.closes();
+                let closes = reply.closes() || reply.is_odd();
                 let outcome = refused(&work, stage, &reply, attempt_no);
                 if closes || !conversation.reset().await {
                     self.conversation = None;
@@ -137,7 +145,7 @@ impl Worker {
         }
         let Some(conversation) = &mut self.conversation else { return };
         match conversation.content(&mail).await {
-            Sent::Answered(_, reply) if (200..300).contains(&reply.code) => {
+            Sent::Answered(Stage::Content, reply) if (200..300).contains(&reply.code) => {
                 self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
                 self.shared.breaker.accepted(&work.chunk.lease.run_id, &work.chunk.lease.lane);
                 let outcome = Outcome {
@@ -161,7 +169,7 @@ impl Worker {
             }
             Sent::Answered(stage, reply) => {
                 let outcome = refused(&work, stage, &reply, attempt_no);
-                if reply.closes() || !conversation_is_fit(stage, conversation).await {
+                if reply.closes() || reply.is_odd() || !conversation_is_fit(stage, conversation).await {
                     self.conversation = None;
                 }
                 self.settle_refusal(work, Some(token), attempt_no, &reply, outcome).await;
@@ -217,12 +225,17 @@ impl Worker {
                     };
                     let failures = self.shared.counters.connect_failures.fetch_add(1, Ordering::Relaxed) + 1;
                     if failures >= CONNECT_FAILURES_MAX {
+                        if self.shared.server.open_conversations() > 0 {
+                            self.shared.counters.connect_failures.store(0, Ordering::Relaxed);
+                            self.retired = true;
+                            return false;
+                        }
                         self.shared.end(Ended::ServerUnavailable(why));
                         return false;
                     }
                     // What was delivered is recorded now, not after a wait.
                     self.write_held().await;
-                    tokio::time::sleep(RECONNECT_PAUSE * failures as u32).await;
+                    tokio::time::sleep(self.shared.server.patience().reconnect * failures as u32).await;
                 }
             }
         }
@@ -344,6 +357,15 @@ fn is_acceptance(settlement: &Settlement) -> bool {
 
 fn refused(work: &Work, stage: Stage, reply: &Reply, attempt_no: i64) -> Outcome {
     replies::refused(stage, reply, attempt_no, clock::now(), work.expires_at(), spread())
+}
+
+/// Whether an envelope failed because the server ends the connection (RFC 5321 §3.8): nothing is said about the message.
+fn ends_the_connection(begun: &Begun) -> bool {
+    match begun {
+        Begun::Refused(Stage::Mail, reply) => reply.closes(),
+        Begun::Broken(stage, _) => *stage == Stage::Mail,
+        _ => false,
+    }
 }
 
 /// After a refused content the server is ready for the next message; after a refused DATA the envelope is still open.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Tx, Value, padded};
+use crate::failpoint::{self, Step};
 
 use super::{LEASE, run};
 
@@ -90,6 +91,7 @@ pub async fn claim(db: &Db, run_id: Option<&str>, but: &[String], now: Millis) -
     );
     let claimed: Option<Claimed> = db.write_returning(&sql, args).await?.into_iter().next();
     let Some(c) = claimed else { return Ok(None) };
+    failpoint::pass(Step::Lease);
     run::advance(db, &c.run_id, run::Move::Begin, None, now).await?;
     Ok(Some(Lease {
         bucket: c.bucket,
@@ -151,7 +153,9 @@ pub async fn renew<'l>(db: &Db, leases: &[&'l Lease], now: Millis) -> DbResult<V
 pub async fn release(db: &Db, lease: &Lease, now: Millis) -> DbResult<()> {
     let mut tx = db.begin().await?;
     settle_chunk(&mut tx, lease.bucket, lease.chunk_id, lease.bucket_to, &lease.token, now).await?;
-    tx.commit().await
+    tx.commit().await?;
+    failpoint::pass(Step::ChunkClosed);
+    Ok(())
 }
 
 /// Close or reopen the chunk that `token` holds, by what is left in it; whether the token still held it.

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Conflict, Db, DbError, DbResult, Tx, Value};
+use crate::failpoint::{self, Step};
 use crate::suppression::{self, Kind, Reason, Scope};
 
 use super::answers::About;
@@ -182,7 +183,16 @@ async fn try_group(db: &Db, settlements: &[&Settlement], commits: &[&Commit]) ->
         settle(&mut tx, settlements, now).await?;
     }
     let answers = if commits.is_empty() { HashMap::new() } else { commit(&mut tx, commits, now).await? };
+    if !commits.is_empty() {
+        failpoint::pass(Step::CommitSent);
+    }
     tx.commit().await?;
+    if !commits.is_empty() {
+        failpoint::pass(Step::CommitConfirmed);
+    }
+    if !settlements.is_empty() {
+        failpoint::pass(Step::OutcomeWritten);
+    }
     Ok(answers)
 }
 

@@ -3,18 +3,20 @@
 //! The server's own log judges. Leases that a dead process held would make its heirs wait half a minute; with no other process alive, the
 //! tests age them in the database instead. Instants of death are random from a seed that is printed (`OKAERI_SEED` sets it).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use okaeri::args;
-use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Keep, Moment, Stage, read_log};
+use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Extensions, Keep, Moment, Stage};
 use okaeri::clock;
 use okaeri::db::Db;
+use okaeri::failpoint::STEPS;
 use sqlx::Connection as _;
 
 use crate::ground::each_database;
+use crate::ground::promise::{holds, judge, nothing_is_left};
 use crate::ground::scenario::{CONNECTIONS, Running, Scenario};
 
 /// Messages of the sends that are killed again and again, and how often.
@@ -76,52 +78,6 @@ async fn age_leases(db: &Db) {
     db.execute("UPDATE chunk SET lease_until_at = 0 WHERE state = 'leased'", args![]).await.unwrap();
 }
 
-/// The promise, judged by the server's log: `people` messages, each in the log once or named `unknown`.
-async fn judge(db: &Db, log: &Path, people: usize, unknown_max: usize) {
-    let rows: Vec<(String, String, String)> = db
-        .fetch_all(
-            "SELECT m.message_id, m.address, d.state FROM message m JOIN delivery d ON d.bucket = m.bucket \
-             AND d.customer_id = m.customer_id AND d.chunk_id = m.chunk_id AND d.seq = m.seq",
-            args![],
-        )
-        .await
-        .unwrap();
-    assert_eq!(rows.len(), people, "one message a person");
-    let states: BTreeMap<&str, usize> = rows.iter().fold(BTreeMap::new(), |mut all, (.., state)| {
-        *all.entry(state.as_str()).or_default() += 1;
-        all
-    });
-    let mut logged: BTreeMap<String, usize> = BTreeMap::new();
-    let mut mailed: BTreeMap<String, usize> = BTreeMap::new();
-    for entry in read_log(log).unwrap() {
-        *logged.entry(entry.message_id.expect("every mail has a Message-ID")).or_default() += 1;
-        *mailed.entry(entry.recipient).or_default() += 1;
-    }
-    println!("{states:?}, {} in the log", logged.len());
-    let twice: Vec<_> = logged.iter().chain(&mailed).filter(|(_, n)| **n > 1).collect();
-    assert!(twice.is_empty(), "mailed twice: {twice:?}");
-    let of_ours: BTreeSet<String> = rows.iter().map(|(id, ..)| format!("<{id}@example.com>")).collect();
-    assert!(logged.keys().all(|id| of_ours.contains(id)), "the log holds a message that the ledger does not know");
-    for (message_id, address, state) in &rows {
-        let arrived = logged.contains_key(&format!("<{message_id}@example.com>"));
-        match state.as_str() {
-            "accepted" => assert!(arrived && mailed.contains_key(address), "{address} is accepted and not in the log"),
-            "unknown" => {}
-            other => panic!("{address} is {other}; arrived: {arrived}"),
-        }
-    }
-    let unknown = states.get("unknown").copied().unwrap_or(0);
-    assert!(unknown <= unknown_max, "{unknown} messages in doubt, at most one a connection and kill: {unknown_max}");
-}
-
-/// Verdicts and messages add up, and the run is over.
-async fn nothing_is_left(shop: &Scenario) {
-    let verified = shop.okaeri("queue verify --format json").await.exits(0);
-    assert_eq!(verified.json()["findings"].as_array().map(Vec::len), Some(0));
-    let status = shop.json("queue status", 0).await;
-    assert!(status["runs"].as_array().unwrap().iter().all(|r| r["state"] == "drained"), "{status}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_of_a_process_that_sends_from_sqlite() {
     let folder = tempfile::tempdir().unwrap();
@@ -144,6 +100,47 @@ async fn twenty_kills_of_a_process_that_sends_from_sqlite() {
     assert!(matches!(last.code(), 0 | 3), "{last:?}");
     judge(&shop.database().await, &log, MESSAGES, KILLS * CONNECTIONS).await;
     nothing_is_left(&shop).await;
+}
+
+/// One send dies at each step by its name; another at the first step of all, then at the second, … until a process comes to the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_dies_at_every_step_in_turn_comes_to_its_end() {
+    const PEOPLE: usize = 60;
+    for (pipelining, by_name) in [(true, true), (true, false), (false, true), (false, false)] {
+        each_database(|url| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let log = folder.path().join("log");
+            let extensions = Extensions { pipelining, ..Extensions::default() };
+            let options = CatcherOptions { log: Some(log.clone()), extensions, ..CatcherOptions::default() };
+            let catcher = Catcher::start(options).await.unwrap();
+            let mut shop = Scenario::new(&url).smtp(&catcher.url()).campaign("hello", "").with_people(PEOPLE).await;
+            let db = shop.database().await;
+            // The last step of the first comes when everything is sent; the process after it passes few.
+            let named = STEPS.iter().map(|step| format!("{}:1", step.word())).chain(["any:1000".to_owned()]);
+            let counted = (1..).map(|k| format!("any:{k}"));
+            let failpoints: Vec<String> = if by_name { named.collect() } else { counted.take(1_000).collect() };
+            let mut kills = 0;
+            for failpoint in failpoints {
+                shop = shop.with("OKAERI_FAILPOINT", &failpoint);
+                let ran = shop.okaeri("send hello --slot one --quiet").await;
+                if ran.code() >= 0 {
+                    assert!(matches!(ran.code(), 0 | 3) && failpoint.starts_with("any"), "{failpoint}: {ran:?}");
+                    break;
+                }
+                kills += 1;
+                holds(&db, &log, PEOPLE, kills * CONNECTIONS).await;
+                shop.json("queue verify", 0).await;
+                age_leases(&db).await;
+            }
+            println!("{kills} kills");
+            assert!(if by_name { kills == STEPS.len() } else { kills > STEPS.len() }, "it died too rarely");
+            judge(&db, &log, PEOPLE, kills * CONNECTIONS).await;
+            nothing_is_left(&shop).await;
+            assert!(catcher.mails().iter().all(|m| m.defects.is_empty()), "every mail is whole");
+            assert_eq!(catcher.complaints(), Vec::<String>::new());
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,7 @@ mod compared;
 mod delivery;
 mod dkim;
 mod doctor;
+mod faults;
 mod hostile;
 mod pacing;
 mod queue;

@@ -7,6 +7,7 @@
 pub mod dns;
 pub mod emitted;
 pub mod postgres;
+pub mod promise;
 pub mod scenario;
 pub mod sql_lint;
 

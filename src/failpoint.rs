@@ -1,0 +1,136 @@
+//! Places at which a debug build dies when a test asks for it: the steps of delivery, so that a test can end a process between any two.
+//!
+//! `OKAERI_FAILPOINT=name:k` aborts the process at the `k`th passing of the step `name`; `any:k` counts the steps of all names together.
+//! Release builds contain nothing of it: [`pass`] is empty there.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A step of delivery, in the order a message meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A chunk was claimed.
+    Lease,
+    /// A connection to the mail server is open.
+    Connect,
+    /// The server accepted the recipient.
+    Rcpt,
+    /// The server waits for the content.
+    Data,
+    /// The transaction that commits messages is about to end.
+    CommitSent,
+    /// The database confirmed it.
+    CommitConfirmed,
+    /// Half of a content was written.
+    HalfContent,
+    /// All of a content was written, its end too.
+    DotSent,
+    /// The server's answer to a content was read.
+    ReplyRead,
+    /// What became of messages is in the database.
+    OutcomeWritten,
+    /// A chunk was given back.
+    ChunkClosed,
+}
+
+/// Every step.
+pub const STEPS: [Step; 11] = [
+    Step::Lease,
+    Step::Connect,
+    Step::Rcpt,
+    Step::Data,
+    Step::CommitSent,
+    Step::CommitConfirmed,
+    Step::HalfContent,
+    Step::DotSent,
+    Step::ReplyRead,
+    Step::OutcomeWritten,
+    Step::ChunkClosed,
+];
+
+impl Step {
+    /// As `OKAERI_FAILPOINT` names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Step::Lease => "lease",
+            Step::Connect => "connect",
+            Step::Rcpt => "rcpt",
+            Step::Data => "354",
+            Step::CommitSent => "commit_sent",
+            Step::CommitConfirmed => "commit_confirmed",
+            Step::HalfContent => "half_content",
+            Step::DotSent => "dot_sent",
+            Step::ReplyRead => "reply_read",
+            Step::OutcomeWritten => "outcome_written",
+            Step::ChunkClosed => "chunk_closed",
+        }
+    }
+}
+
+/// Where this process dies.
+struct Fatal {
+    /// `None`: at any step.
+    step: Option<Step>,
+    /// Passings that are still survived, and one.
+    left: AtomicU64,
+}
+
+static FATAL: OnceLock<Fatal> = OnceLock::new();
+
+impl Fatal {
+    fn read(text: &str) -> Result<Fatal, String> {
+        let told = || {
+            let names: Vec<&str> = STEPS.iter().map(|s| s.word()).collect();
+            format!("OKAERI_FAILPOINT={text}: not `name:k` with k from 1 on; names: any, {}", names.join(", "))
+        };
+        let (name, k) = text.split_once(':').ok_or_else(told)?;
+        let step = STEPS.into_iter().find(|s| s.word() == name);
+        let k: u64 = k.parse().map_err(|_| told())?;
+        if k == 0 || (step.is_none() && name != "any") {
+            return Err(told());
+        }
+        Ok(Fatal { step, left: AtomicU64::new(k) })
+    }
+
+    /// Counts a passing; true at the fatal one and from then on.
+    fn is_reached(&self, step: Step) -> bool {
+        self.step.is_none_or(|only| only == step)
+            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1))) <= Ok(1)
+    }
+}
+
+/// Set where this process dies, as `name:k`; once. The error is a sentence.
+pub fn arm(text: &str) -> Result<(), String> {
+    let fatal = Fatal::read(text)?;
+    FATAL.get_or_init(|| fatal);
+    Ok(())
+}
+
+/// The process is at a step; if it is the fatal one, it goes no further.
+pub fn pass(step: Step) {
+    if is_fatal(step) {
+        std::process::abort();
+    }
+}
+
+/// Counts a passing; whether the process is to die now, by the caller's hand.
+pub fn is_fatal(step: Step) -> bool {
+    cfg!(debug_assertions) && FATAL.get().is_some_and(|fatal| fatal.is_reached(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kth_passing_of_the_step_is_the_fatal_one() {
+        let fatal = Fatal::read("rcpt:2").unwrap();
+        let passings = [Step::Rcpt, Step::Data, Step::Rcpt, Step::Lease, Step::Rcpt];
+        assert_eq!(passings.map(|s| fatal.is_reached(s)), [false, false, true, false, true]);
+        let any = Fatal::read("any:3").unwrap();
+        assert_eq!(passings.map(|s| any.is_reached(s)), [false, false, true, true, true]);
+        for wrong in ["", "rcpt", "rcpt:0", "rcpt:x", "lunch:1"] {
+            assert!(Fatal::read(wrong).is_err_and(|e| e.contains("outcome_written")), "{wrong}");
+        }
+    }
+}
