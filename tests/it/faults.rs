@@ -302,7 +302,7 @@ async fn a_server_that_cannot_be_talked_to_leaves_everything_pending_and_says_wh
             (at(Banner, says(421, "Busy")), None, false, false, "421 Busy"),
             (at(Banner, says(554, "No service")), None, false, false, "554 No service"),
             (at(Banner, Answer::of([raw(b"SSH-2.0-OpenSSH_9.2\r\n")])), None, false, false, "error"),
-            (at(Banner, Answer::of([Move::Endless(b"220-more\r\n".to_vec())])), None, false, false, "large"),
+            (at(Banner, Answer::of([Move::Endless(b"220-more\r\n".to_vec())])), None, false, false, "endless"),
             (at(Banner, Answer::of([Move::Endless(b"220 more".to_vec())])), None, false, false, "endless"),
             (at(Ehlo, says(550, "Not you")), None, false, false, "550 Not you"),
             (at(Ehlo, Answer::close()), None, false, false, "response"),
