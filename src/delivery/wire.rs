@@ -23,8 +23,9 @@ use tokio_rustls::client::TlsStream;
 /// Read from the server at once, in bytes.
 const READ_BYTES: usize = 1024;
 
-/// The longest line the server may say, in bytes; RFC 5321 §4.5.3.1.5 allows 512.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// What the server may say between two writes of ours, in bytes; RFC 5321 §4.5.3.1.5 allows 512 a line. lettre parses a reply anew with
+/// every line of it, so an endless one costs time by its square.
+const REPLIES_BYTES_MAX: usize = 16 * 1024;
 
 /// A plain or encrypted connection.
 pub enum Stream {
@@ -65,8 +66,8 @@ pub struct Wire {
     gauge: Arc<Gauge>,
     /// Read before anything else.
     read: VecDeque<u8>,
-    /// Handed out since the last end of a line, in bytes.
-    line_bytes: usize,
+    /// Handed out since the last write, in bytes.
+    replies_bytes: usize,
     /// The beginning of a character whose end has not arrived.
     split: Vec<u8>,
 }
@@ -79,7 +80,7 @@ impl Wire {
             peer,
             gauge: Arc::default(),
             read: greeting.iter().copied().collect(),
-            line_bytes: 0,
+            replies_bytes: 0,
             split: vec![],
         }
     }
@@ -177,8 +178,8 @@ impl AsyncRead for Wire {
         }
         let line = self.read.iter().position(|b| *b == b'\n').map(|at| at + 1);
         let n = line.unwrap_or(self.read.len()).min(buf.remaining());
-        self.line_bytes = if line == Some(n) { 0 } else { self.line_bytes + n };
-        if self.line_bytes > LINE_BYTES_MAX {
+        self.replies_bytes += n;
+        if self.replies_bytes > REPLIES_BYTES_MAX {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an endless reply")));
         }
         for byte in self.read.drain(..n) {
@@ -193,6 +194,7 @@ impl AsyncWrite for Wire {
         if self.gauge.silence.swap(false, Ordering::Relaxed) {
             self.hear_nothing(cx)?;
         }
+        self.replies_bytes = 0;
         let buf = self.up_to_the_end(buf);
         let written = match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),

@@ -297,14 +297,14 @@ async fn a_server_that_cannot_be_talked_to_leaves_everything_pending_and_says_wh
         let slow = Answer::of([Move::Trickle(b"220 slow.example ESMTP\r\n".to_vec(), Duration::from_secs(1))]);
         let injected = Answer::of([raw(b"220 Go ahead\r\n250 Injected\r\n")]);
         let handshake = Answer::of([Move::Say(Reply::new(220, "2.0.0", "Go ahead")), Move::Reset]);
-        // (what happens, the server, whether its certificate is trusted, what is told)
-        let faults: Vec<(Arc<dyn Behaviour>, Option<Tls>, bool, bool, &str)> = vec![
+        // (what happens, its TLS, whether its certificate is trusted, whether it is mute, what is told)
+        let faults = [
             (at(Banner, Answer::stall(FOR_EVER)), None, false, true, "no greeting within 400ms"),
             (at(Banner, slow), None, false, true, "no greeting within 400ms"),
             (at(Banner, says(421, "Busy")), None, false, false, "421 Busy"),
             (at(Banner, says(554, "No service")), None, false, false, "554 No service"),
             (at(Banner, Answer::of([raw(b"SSH-2.0-OpenSSH_9.2\r\n")])), None, false, false, "error"),
-            (at(Banner, Answer::of([Move::Endless(b"220-more\r\n".to_vec())])), None, false, false, "large"),
+            (at(Banner, Answer::of([Move::Endless(b"220-more\r\n".to_vec())])), None, false, false, "endless"),
             (at(Banner, Answer::of([Move::Endless(b"220 more".to_vec())])), None, false, false, "endless"),
             (at(Ehlo, says(550, "Not you")), None, false, false, "550 Not you"),
             (at(Ehlo, Answer::close()), None, false, false, "response"),
