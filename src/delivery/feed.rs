@@ -16,7 +16,7 @@ use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued};
 use crate::queue::run::Move;
-use crate::queue::{LEASE_RENEWAL, rescue, run, status};
+use crate::queue::{LEASE_RENEWAL, rescue, run};
 
 /// How often the feed looks whether others still hold chunks.
 const FOREIGN_LEASE_LOOK: Duration = Duration::from_millis(100);
@@ -92,6 +92,7 @@ pub(super) fn start(shared: Arc<Shared>, run_id: Option<String>, open_composer: 
         back,
         held: held.clone(),
         rescued: 0,
+        looked_again: false,
     };
     Feed {
         feeder: tokio::spawn(feeder.run()),
@@ -125,6 +126,8 @@ struct Feeder {
     back: mpsc::UnboundedSender<Arc<Lease>>,
     held: HeldChunks,
     rescued: u64,
+    /// Nothing was leased, and another claim was made since.
+    looked_again: bool,
 }
 
 impl Feeder {
@@ -159,6 +162,7 @@ impl Feeder {
         let Some(lease) = lease::claim(&db, self.run_id.as_deref(), &full, clock::now()).await? else {
             return self.wait_for_more().await;
         };
+        self.looked_again = false;
         let chunk = Arc::new(HeldChunk {
             lease: Arc::new(lease),
             claimed_at,
@@ -214,9 +218,9 @@ impl Feeder {
         let sql = format!("SELECT COUNT(*) FROM chunk WHERE state = 'leased' {}", only.unwrap_or_default());
         let (leased,): (i64,) = self.shared.db.fetch_one(&sql, args).await?;
         if leased == 0 {
-            // The last one may have been given back, with something left in it, since the claim found nothing.
-            let due_at = status::next_due(&self.shared.db, self.run_id.as_deref()).await?;
-            return Ok(due_at.is_some_and(|due_at| due_at <= clock::now()));
+            // The last one may have been given back, with something left in it, since the claim found nothing: claim once more. What is due in a
+            // lane that may not send stays.
+            return Ok(!std::mem::replace(&mut self.looked_again, true));
         }
         let _ = tokio::time::timeout(FOREIGN_LEASE_LOOK, self.shared.lanes.room.notified()).await;
         self.rescued += rescue::rescue(&self.shared.db, clock::now()).await?.unknown;
