@@ -13,6 +13,7 @@ mod lanes;
 mod lock;
 pub mod pacing;
 pub mod replies;
+mod server;
 mod signing;
 mod tls;
 mod wire;
@@ -28,9 +29,10 @@ use lanes::Lanes;
 use tokio::sync::watch;
 
 pub use breaker::Limits;
-pub use conversation::{Conversation, OpenError, Patience, Server};
+pub use conversation::Conversation;
 pub use lock::DeliveryLock;
 pub use replies::Stage;
+pub use server::{OpenError, Patience, Server};
 
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbError};
@@ -270,8 +272,8 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
 pub async fn send_copy(server: &Server, mail: &Mail) -> Result<replies::Reply, String> {
     let told = |stage: replies::Stage, reply: replies::Reply| format!("refused at {}: {}", stage.word(), reply.line());
     let mut conversation = Conversation::open(server).await.map_err(|e| match e {
-        conversation::OpenError::Unreachable(why) => why,
-        conversation::OpenError::Refused(stage, reply) => told(stage, reply),
+        OpenError::Unreachable(why) => why,
+        OpenError::Refused(stage, reply) => told(stage, reply),
     })?;
     match conversation.begin(mail, "test").await {
         conversation::Begun::Ready => {}

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::breaker::{Finding, Limits};
-use super::conversation::{Begun, Conversation, OpenError, Sent};
+use super::conversation::{Begun, Conversation, Sent};
 use super::feed::{HeldChunk, Work};
 use super::replies::{self, Reply, Stage};
+use super::server::OpenError;
 use super::{CONNECT_FAILURES_MAX, Ended, Mail, Shared};
 use crate::clock;
 use crate::queue::answers::{self, About};
