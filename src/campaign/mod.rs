@@ -5,6 +5,7 @@
 
 mod read;
 mod recommend;
+pub mod schedule;
 mod stop;
 
 use crate::clock::Millis;
@@ -14,6 +15,7 @@ use crate::settings::Project;
 pub use crate::suppression::Kind;
 use crate::yaml::Span;
 pub use recommend::Recommend;
+pub use schedule::{Schedule, Slot};
 pub use stop::StopAbove;
 
 /// The folder campaigns lie in, relative to the project.
@@ -39,6 +41,8 @@ pub struct Campaign {
     pub audience: Audience,
     /// Segments whose members are left out of the audience.
     pub exclude: Vec<String>,
+    /// When it is due; without one it is sent by hand.
+    pub schedule: Option<Schedule>,
     pub once_per: Option<OncePer>,
     /// Campaigns due together are planned in this order, smallest first.
     pub priority: i64,

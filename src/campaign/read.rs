@@ -30,6 +30,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let topic = topic(&mut m, known, problems);
     let audience = audience(&mut m, known, problems);
     let exclude = m.node("exclude").map(|n| segments_of(n, "exclude", known, problems)).unwrap_or_default();
+    let schedule = m.node("schedule").and_then(|n| super::schedule::schedule(n, problems));
     let once_per = m.node("once_per").and_then(|n| once_per(n, problems));
     let priority = m.get("priority", problems).unwrap_or(0);
     let steps = steps(&mut m, problems);
@@ -40,7 +41,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         per_run
     });
     let stop_above = super::stop::stop_above(&mut m, problems);
-    m.not_supported_yet(&["schedule", "first_wave", "tests", "ends", "renamed_from", "exit_on"], problems);
+    m.not_supported_yet(&["first_wave", "tests", "ends", "renamed_from", "exit_on"], problems);
     let place = m.place.clone();
     m.finish(problems);
     if problems.count(Severity::Error) > before {
@@ -56,6 +57,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         kind,
         audience: audience?,
         exclude,
+        schedule,
         once_per,
         priority,
         steps,
@@ -301,7 +303,7 @@ mod tests {
         let (campaign, problems) = read(
             "campaign: Win Back\nstatus: alive\ntopic: offer\nkind: service\naudience: { in_segment: drifting_regular }\nonce_per: often\n\
              steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 5d\n\
-             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tuesday 09:00 }\nstop_above: { complaint: 0.3%, bounces: 5%, failed: often }\n",
+             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tusday 09:00 }\nstop_above: { complaint: 0.3%, bounces: 5%, failed: often }\n",
         );
         assert!(campaign.is_none());
         insta::assert_snapshot!(problems, @r#"
@@ -324,8 +326,8 @@ mod tests {
             for example: split: { holdout: 10%, a: 90% }
         c.yaml:14:12: error: service mail is owed to people and is never withheld [service-holdout]
             remove `holdout`, or make the campaign `kind: promotional`
-        c.yaml:15:1: error: `schedule` is not supported yet [not-supported-yet]
-            remove it for now; nothing is ignored in silence
+        c.yaml:15:20: error: `every: tusday 09:00` is not understood [bad-schedule]
+            did you mean `tuesday`?
         c.yaml:16:15: error: `complaint` is not supported yet [not-supported-yet]
             remove it for now; nothing is ignored in silence
         c.yaml:16:32: error: `bounces` is not a key of `stop_above` [unknown-key]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::guard::Rules;
+use super::timing::{Due, Timing};
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Value, padded};
@@ -25,6 +26,12 @@ pub struct Candidate {
     /// The canonical address; `None` when there is no usable one.
     pub address_key: Option<String>,
     pub locale: Option<String>,
+    /// The IANA name of their time zone.
+    pub time_zone: Option<String>,
+    /// When their message is due, or would have been.
+    pub due_at: Millis,
+    /// Their moment is over.
+    pub missed: bool,
     pub erased: bool,
     pub suppressed: bool,
     /// Whether this customer is the one the address is written to.
@@ -47,6 +54,7 @@ struct Row {
     email: Option<String>,
     address_key: Option<String>,
     locale: Option<String>,
+    time_zone: Option<String>,
     erased: i64,
     suppressed: i64,
     is_primary: i64,
@@ -61,11 +69,12 @@ struct Row {
 pub(super) async fn load(
     db: &Db,
     rules: &Rules,
+    timing: &Timing,
     range: (i64, i64),
     members: Option<&[(i64, String)]>,
     this_run: &str,
 ) -> DbResult<Vec<Candidate>> {
-    let mut found = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
     match members {
         None => {
             let mut args = args![];
@@ -87,6 +96,12 @@ pub(super) async fn load(
                 }
             }
         }
+    }
+    for person in &mut found {
+        (person.due_at, person.missed) = match timing.due(person.time_zone.as_deref()) {
+            Due::At(at) => (at, false),
+            Due::Missed(at) => (at, true),
+        };
     }
     found.sort_by(|a, b| (a.bucket, &a.customer_id).cmp(&(b.bucket, &b.customer_id)));
     Ok(found)
@@ -120,7 +135,7 @@ async fn select(db: &Db, rules: &Rules, mut args: Vec<Value>, place: &str, this_
         }
     };
     let sql = format!(
-        "SELECT c.bucket, c.customer_id, c.email, c.address_key, c.locale, {erased} AS erased, {suppressed} AS suppressed, \
+        "SELECT c.bucket, c.customer_id, c.email, c.address_key, c.locale, c.time_zone, {erased} AS erased, {suppressed} AS suppressed, \
                 {primary} AS is_primary, {consents} AS consents, {already} AS already_received, \
                 COALESCE(p.open_tickets, 0) AS open_tickets, p.last_rating, p.last_rating_at \
          FROM customer c LEFT JOIN profile p ON p.bucket = c.bucket AND p.customer_id = c.customer_id \
@@ -146,6 +161,9 @@ fn candidate(row: Row) -> Candidate {
         email: row.email,
         address_key: row.address_key,
         locale: row.locale,
+        time_zone: row.time_zone,
+        due_at: 0,
+        missed: false,
         erased: row.erased != 0,
         suppressed: row.suppressed != 0,
         primary: row.is_primary != 0,

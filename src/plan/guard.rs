@@ -23,6 +23,8 @@ pub enum Reason {
     DuplicateAddress,
     /// `once_per`.
     AlreadyReceived,
+    /// Their own moment of the schedule is further back than `catch_up`.
+    Missed,
     NoConsent,
     ServiceFreeze,
     FrequencyCap,
@@ -35,12 +37,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the guards.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Erased,
         Reason::Suppressed,
         Reason::InvalidAddress,
         Reason::DuplicateAddress,
         Reason::AlreadyReceived,
+        Reason::Missed,
         Reason::NoConsent,
         Reason::ServiceFreeze,
         Reason::FrequencyCap,
@@ -58,6 +61,7 @@ impl Reason {
             Reason::InvalidAddress => "invalid_address",
             Reason::DuplicateAddress => "duplicate_address",
             Reason::AlreadyReceived => "already_received",
+            Reason::Missed => "missed",
             Reason::NoConsent => "no_consent",
             Reason::ServiceFreeze => "service_freeze",
             Reason::FrequencyCap => "frequency_cap",
@@ -81,6 +85,7 @@ impl Reason {
             Reason::InvalidAddress => "no usable e-mail address",
             Reason::DuplicateAddress => "another customer with this address is written to",
             Reason::AlreadyReceived => "had this campaign within its `once_per`",
+            Reason::Missed => "their moment was over before this was planned",
             Reason::NoConsent => "has not agreed to this topic",
             Reason::ServiceFreeze => "waits for help or was let down lately",
             Reason::FrequencyCap => "had enough mail lately",
@@ -200,6 +205,7 @@ pub fn barred(rules: &Rules, person: &Candidate) -> Option<Reason> {
         (person.address_key.is_none(), Reason::InvalidAddress),
         (!person.primary, Reason::DuplicateAddress),
         (person.already_received, Reason::AlreadyReceived),
+        (person.missed, Reason::Missed),
     ];
     let hit = impossible.into_iter().find(|(hit, _)| *hit).map(|(_, reason)| reason);
     hit.or_else(|| if rules.kind == Kind::Promotional { unwelcome(rules, person) } else { None })
@@ -259,12 +265,13 @@ mod tests {
 
     /// Each change makes one guard hit, in their order.
     type Change = fn(&mut Candidate);
-    const CHANGES: [(Reason, Change); 9] = [
+    const CHANGES: [(Reason, Change); 10] = [
         (Reason::Erased, |p| p.erased = true),
         (Reason::Suppressed, |p| p.suppressed = true),
         (Reason::InvalidAddress, |p| p.address_key = None),
         (Reason::DuplicateAddress, |p| p.primary = false),
         (Reason::AlreadyReceived, |p| p.already_received = true),
+        (Reason::Missed, |p| p.missed = true),
         (Reason::NoConsent, |p| p.consents = false),
         (Reason::ServiceFreeze, |p| p.open_tickets = 1),
         (Reason::FrequencyCap, |p| p.recent_messages = vec![2]),
@@ -288,12 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn service_mail_meets_only_the_first_five_guards_and_is_never_withheld() {
+    fn service_mail_meets_only_the_first_guards_and_is_never_withheld() {
         let rules = Rules { holdout: 1.0, holdout_global: 1.0, ..rules(Kind::Service) };
         for (i, (reason, change)) in CHANGES.iter().enumerate() {
             let mut p = person();
             change(&mut p);
-            let expected = if i < 5 { Verdict::Skip(*reason) } else { Verdict::Send };
+            let expected = if i < 6 { Verdict::Skip(*reason) } else { Verdict::Send };
             assert_eq!(verdict(&rules, &p, &mut 0), expected, "{reason:?}");
         }
     }

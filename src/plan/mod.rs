@@ -9,10 +9,11 @@ mod candidates;
 pub mod guard;
 mod payload;
 mod share;
+mod timing;
 
 use std::collections::HashMap;
 
-use crate::campaign::{Audience, Campaign};
+use crate::campaign::{Audience, Campaign, Slot};
 use crate::clock::Millis;
 use crate::content::FieldSet;
 use crate::db::{BUCKETS, Db, DbResult, bucket_of};
@@ -24,6 +25,7 @@ use crate::settings::Settings;
 
 pub use candidates::Candidate;
 pub use guard::{Reason, Rules, Verdict};
+pub use timing::Timing;
 
 /// Customers looked at together, about; a range has at least one bucket.
 const RANGE_CUSTOMERS: i64 = 4_000;
@@ -35,6 +37,7 @@ pub struct Planning<'a> {
     /// The planning instant.
     pub as_of: Millis,
     rules: Rules,
+    timing: Timing,
     moment: Moment,
     /// The segments of audience and exclusions, evaluated together; `None` when everyone is meant and nobody excluded.
     segments: Option<Members>,
@@ -108,6 +111,7 @@ impl<'a> Planning<'a> {
             settings,
             as_of,
             rules: Rules::of(campaign, settings, as_of),
+            timing: Timing::of(campaign, settings, None, as_of),
             moment: Moment::at(db, settings, as_of).await?,
             segments,
             recommender,
@@ -122,6 +126,12 @@ impl<'a> Planning<'a> {
         if let Some(members) = &mut self.segments {
             members.kept = kept.filter(|k| k.as_of() == as_of);
         }
+        self
+    }
+
+    /// Plan for a slot of the campaign's schedule instead of for now.
+    pub fn for_slot(mut self, slot: Option<Slot>) -> Planning<'a> {
+        self.timing = Timing::of(self.campaign, self.settings, slot, self.as_of);
         self
     }
 
@@ -164,7 +174,8 @@ impl<'a> Planning<'a> {
                 )
             }
         };
-        let mut candidates = candidates::load(db, &self.rules, (first, last), members.as_deref(), this_run).await?;
+        let mut candidates =
+            candidates::load(db, &self.rules, &self.timing, (first, last), members.as_deref(), this_run).await?;
         let mut recommended = self.recommend(db, &mut candidates).await?;
         Ok(candidates
             .into_iter()

@@ -219,7 +219,7 @@ impl Filling<'_> {
             address_key: c.address_key.clone(),
             locale: self.locale(c).to_owned(),
             payload: payload.to_string(),
-            due_at: self.planning.as_of,
+            due_at: c.due_at,
             customer_id: c.customer_id.clone(),
             withheld,
         }

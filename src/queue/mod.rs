@@ -9,6 +9,7 @@
 pub mod answers;
 pub mod cancel;
 pub mod decide;
+pub mod due;
 pub mod enqueue;
 pub mod fill;
 pub mod groups;

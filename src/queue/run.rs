@@ -74,6 +74,24 @@ pub async fn open(tx: &mut Tx, new: &NewRun<'_>, now: Millis) -> DbResult<Run> {
     Ok(run.expect("inserted above or there before"))
 }
 
+/// Keep that a slot was missed, unless it has a run.
+pub async fn miss(db: &Db, new: &NewRun<'_>, why: &str, now: Millis) -> DbResult<()> {
+    let run_id = format!("{}-{}", new.campaign, crate::token::random_token());
+    db.execute(
+        "INSERT INTO run (run_id, campaign, slot, state, reason, as_of, due_at, expires_at, next_bucket, audience, snapshot_id, definition, created_at, changed_at) \
+         VALUES ($1, $2, $3, 'missed', $4, $5, $6, $7, 0, 0, $8, $9, $10, $10) ON CONFLICT (campaign, slot) DO NOTHING",
+        args![run_id, new.campaign, new.slot, why, new.as_of, new.due_at, new.expires_at, new.snapshot_id, new.definition, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Runs whose messages are not all written: somebody was interrupted, or is at it.
+pub async fn unfinished(db: &Db) -> DbResult<Vec<Run>> {
+    db.fetch_all(&format!("SELECT {COLUMNS} FROM run WHERE state = 'enqueuing' ORDER BY created_at, run_id"), args![])
+        .await
+}
+
 /// The run of (campaign, slot), if there is one.
 pub async fn find(db: &Db, campaign: &str, slot: &str) -> DbResult<Option<Run>> {
     db.fetch_optional(&format!("SELECT {COLUMNS} FROM run WHERE campaign = $1 AND slot = $2"), args![campaign, slot])
