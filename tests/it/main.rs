@@ -27,6 +27,8 @@ mod hostile;
 mod pacing;
 mod queue;
 
+mod run;
+
 mod recommend;
 
 mod report;
