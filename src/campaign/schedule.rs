@@ -25,6 +25,8 @@ pub(crate) use read::schedule;
 pub const CATCH_UP: Millis = 6 * HOUR;
 /// How far ahead a next slot is looked for: a rule for the 29th of February has one in it.
 pub const AHEAD_MAX: Millis = 9 * 366 * DAY;
+/// The same for the steps of a journey.
+pub const CATCH_UP_JOURNEY: Millis = DAY;
 /// Slots looked at in one go: a rule for every minute fills a week.
 pub const SLOTS_MAX: usize = 10_080;
 
@@ -38,6 +40,19 @@ pub struct Schedule {
     pub place: Place,
     /// What the author wrote, for calendars and reports.
     pub written: String,
+}
+
+/// Everybody enters as soon as they are in the audience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Journey {
+    /// A step's moment older than this is missed.
+    pub catch_up: Millis,
+}
+
+/// What `schedule:` says.
+pub(crate) enum Scheduled {
+    At(Box<Schedule>),
+    WhenMatching(Journey),
 }
 
 #[derive(Debug, Clone)]
@@ -165,26 +180,30 @@ impl Zone {
 }
 
 #[cfg(test)]
+impl Schedule {
+    /// A schedule from its YAML, for tests.
+    pub(crate) fn of_text(text: &str) -> Schedule {
+        let mut problems = crate::problem::Problems::new();
+        let node = crate::yaml::parse("c.yaml", text, &mut problems).expect("the YAML of a test");
+        match schedule(&node, &mut problems) {
+            Some(Scheduled::At(schedule)) => *schedule,
+            _ => panic!("{}", problems.to_text()),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::Problems;
 
     fn zone(name: &str) -> TimeZone {
         TimeZone::get(name).unwrap()
     }
 
-    fn schedule_of(text: &str) -> Schedule {
-        let mut problems = Problems::new();
-        let node = crate::yaml::parse("c.yaml", text, &mut problems).unwrap();
-        let schedule = schedule(&node, &mut problems);
-        assert!(problems.is_empty(), "{}", problems.to_text());
-        schedule.unwrap()
-    }
-
     fn keys(text: &str, zone_name: &str, after: &str, until: &str) -> Vec<String> {
         let zone = zone(zone_name);
         let at = |text: &str| clock::parse_instant(text, &zone).unwrap();
-        schedule_of(text).slots(at(after), at(until), &zone).iter().map(Slot::to_string).collect()
+        Schedule::of_text(text).slots(at(after), at(until), &zone).iter().map(Slot::to_string).collect()
     }
 
     #[test]
@@ -228,7 +247,7 @@ mod tests {
 
     #[test]
     fn everybody_has_a_moment_of_their_own() {
-        let s = schedule_of("every: tuesday 09:00\ntime_zone: customer");
+        let s = Schedule::of_text("every: tuesday 09:00\ntime_zone: customer");
         let (project, slot) = (zone("Europe/Berlin"), Slot::parse("2026-11-24T09:00").unwrap());
         let utc = |at| clock::rfc3339(at, &TimeZone::UTC);
         assert_eq!(utc(s.opens_at(slot, &project)), "2026-11-23T19:00:00+00:00");
@@ -244,7 +263,7 @@ mod tests {
     #[test]
     fn a_long_silence_is_looked_at_in_parts() {
         let zone = zone("UTC");
-        let s = schedule_of("cron: \"* * * * *\"");
+        let s = Schedule::of_text("cron: \"* * * * *\"");
         let all = s.slots(0, 400 * DAY, &zone);
         assert_eq!(all.len(), SLOTS_MAX);
         assert_eq!(all[0].to_string(), "1970-01-01T00:01");

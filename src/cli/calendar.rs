@@ -137,13 +137,10 @@ fn as_text(days: &[Day], about: impl Fn(&Campaign) -> About, others: &[&str], ah
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::problem::Problems;
 
     #[test]
     fn slots_are_told_in_the_wall_clock_they_are_named_by() {
-        let mut problems = Problems::new();
-        let node = crate::yaml::parse("c.yaml", "every: tuesday 09:00\ntime_zone: customer", &mut problems).unwrap();
-        let schedule = crate::campaign::schedule::schedule(&node, &mut problems).unwrap();
+        let schedule = Schedule::of_text("every: tuesday 09:00\ntime_zone: customer");
         let zone = TimeZone::get("Asia/Tokyo").unwrap();
         let from = clock::parse_instant("2026-11-23T00:00", &zone).unwrap();
         let slots = schedule.slots(from, from + 14 * DAY, &zone);

@@ -65,13 +65,11 @@ mod tests {
     use crate::clock;
 
     fn timing(quiet: bool, schedule: &str, as_of: &str) -> Timing {
-        let mut problems = crate::problem::Problems::new();
-        let node = crate::yaml::parse("c.yaml", schedule, &mut problems).unwrap();
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let slot = Slot::parse("2026-11-24T09:00").unwrap();
         let time = |text: &str| text.parse().unwrap();
         Timing {
-            scheduled: crate::campaign::schedule::schedule(&node, &mut problems).map(|s| (s, slot)),
+            scheduled: Some((Schedule::of_text(schedule), slot)),
             quiet: quiet.then(|| QuietHours { from: time("21:00"), to: time("08:00") }),
             as_of: clock::parse_instant(as_of, &zone).unwrap(),
             project_zone: zone,

@@ -105,14 +105,11 @@ fn span(ms: Millis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::Problems;
 
     fn found(schedule: &str, since: Option<&str>, now: &str) -> Vec<String> {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let at = |text: &str| clock::parse_instant(text, &zone).unwrap();
-        let mut problems = Problems::new();
-        let node = crate::yaml::parse("c.yaml", schedule, &mut problems).unwrap();
-        let schedule = crate::campaign::schedule::schedule(&node, &mut problems).expect("a schedule");
+        let schedule = Schedule::of_text(schedule);
         let told = |opened| match opened {
             Opened::Due(slot) => format!("{slot}"),
             Opened::Missed(slot, why) => format!("{slot} {why}"),

@@ -5,7 +5,8 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 
-use super::{CATCH_UP, Rule, Schedule, Zone};
+use super::{CATCH_UP, CATCH_UP_JOURNEY, Journey, Rule, Schedule, Scheduled, Zone};
+use crate::clock::Millis;
 use crate::problem::{Place, Problems, nearest};
 use crate::yaml::{MapReader, Node, Span};
 
@@ -14,34 +15,60 @@ const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursd
 const WEEKDAY_CHARS_MIN: usize = 3;
 const EVERY_EXAMPLES: &str = "every: tuesday 09:00; also day, weekday, weekend, month 1, month last, or a list of them";
 
-pub(crate) fn schedule(node: &Node, problems: &mut Problems) -> Option<Schedule> {
+pub(crate) fn schedule(node: &Node, problems: &mut Problems) -> Option<Scheduled> {
     let mut m = node.map("a schedule", problems)?;
     let found: Vec<(&'static str, &Node)> =
-        ["at", "every", "cron"].into_iter().filter_map(|key| Some((key, m.node(key)?))).collect();
+        ["at", "every", "cron", "enter"].into_iter().filter_map(|key| Some((key, m.node(key)?))).collect();
     let zone = zone(&mut m, problems);
     let catch_up = catch_up(&mut m, problems);
-    m.not_supported_yet(&["enter"], problems);
     let place = m.place.clone();
     m.finish(problems);
     let (key, value) = match found[..] {
         [one] => one,
         [] => {
             problems
-                .error("missing-key", &place, "a schedule needs one of `at`, `every` and `cron`")
+                .error("missing-key", &place, "a schedule needs one of `at`, `every`, `cron` and `enter`")
                 .hint(EVERY_EXAMPLES);
             return None;
         }
         [_, (_, second), ..] => {
-            problems.error("several-schedules", &second.place, "a schedule has one of `at`, `every` and `cron`");
+            problems.error("several-schedules", &second.place, "a schedule has one of `at`, `every`, `cron` and `enter`");
             return None;
         }
     };
+    if key == "enter" {
+        return journey(value, zone.as_ref(), catch_up, problems).map(Scheduled::WhenMatching);
+    }
     let (rule, written) = match key {
         "at" => once(value, problems)?,
         "every" => every(value, problems)?,
         _ => cron(value, problems)?,
     };
-    Some(Schedule { rule, zone: zone?, catch_up: catch_up?, place, written })
+    let schedule = Schedule { rule, zone: zone?, catch_up: catch_up?.unwrap_or(CATCH_UP), place, written };
+    Some(Scheduled::At(Box::new(schedule)))
+}
+
+/// `enter: when_matching`.
+fn journey(
+    node: &Node,
+    zone: Option<&Zone>,
+    catch_up: Option<Option<Millis>>,
+    problems: &mut Problems,
+) -> Option<Journey> {
+    let word = node.read::<String>("`enter`", problems)?;
+    if word != "when_matching" {
+        problems
+            .error("unknown-word", &node.place, format!("`enter` cannot be `{word}`"))
+            .hint("enter: when_matching; everybody enters as soon as they are in the audience");
+        return None;
+    }
+    if let Some(Zone::Named(_)) = zone {
+        problems
+            .error("journey-zone", &node.place, "people enter a journey whenever they match: there is no time to read")
+            .hint("leave `time_zone` away; `at:` of a step goes by each person's own clock");
+        return None;
+    }
+    Some(Journey { catch_up: catch_up?.unwrap_or(CATCH_UP_JOURNEY) })
 }
 
 fn zone(m: &mut MapReader, problems: &mut Problems) -> Option<Zone> {
@@ -61,8 +88,9 @@ fn zone(m: &mut MapReader, problems: &mut Problems) -> Option<Zone> {
     }
 }
 
-fn catch_up(m: &mut MapReader, problems: &mut Problems) -> Option<crate::clock::Millis> {
-    let Some(node) = m.node("catch_up") else { return Some(CATCH_UP) };
+/// `None` when it is wrong, `Some(None)` when it is not there.
+fn catch_up(m: &mut MapReader, problems: &mut Problems) -> Option<Option<Millis>> {
+    let Some(node) = m.node("catch_up") else { return Some(None) };
     let span = node.read::<Span>("`catch_up`", problems)?;
     if span.millis() == 0 {
         problems
@@ -70,7 +98,7 @@ fn catch_up(m: &mut MapReader, problems: &mut Problems) -> Option<crate::clock::
             .hint("schedulers are minutes late: 1h is short");
         return None;
     }
-    Some(span.millis())
+    Some(Some(span.millis()))
 }
 
 fn once(node: &Node, problems: &mut Problems) -> Option<(Rule, String)> {
@@ -219,9 +247,9 @@ mod tests {
         c.yaml:1:5: error: `at` must be a day and a time, not `2026-12-01` [wrong-type]
             at: 2026-12-01 09:00; the zone stands in `time_zone`
         1 error and 0 warnings
-        c.yaml:2:8: error: a schedule has one of `at`, `every` and `cron` [several-schedules]
+        c.yaml:2:8: error: a schedule has one of `at`, `every`, `cron` and `enter` [several-schedules]
         1 error and 0 warnings
-        c.yaml:1:1: error: a schedule needs one of `at`, `every` and `cron` [missing-key]
+        c.yaml:1:1: error: a schedule needs one of `at`, `every`, `cron` and `enter` [missing-key]
             every: tuesday 09:00; also day, weekday, weekend, month 1, month last, or a list of them
         c.yaml:1:12: error: there is no time zone `Mars/Olympus` [unknown-zone]
             `customer` for each person's own, or an IANA name such as Europe/Berlin or Asia/Tokyo
