@@ -158,6 +158,21 @@ impl Campaign {
         self.segments().into_iter().chain(conditions).collect()
     }
 
+    /// From the entry to its last step, about.
+    pub fn length(&self) -> Millis {
+        self.steps.iter().map(|s| s.after.millis()).max().unwrap_or_default()
+    }
+
+    /// Whether people may still enter at this instant.
+    pub fn is_open_at(&self, at: Millis) -> bool {
+        self.ends_at.is_none_or(|ends| at < ends)
+    }
+
+    /// Whether somebody may get a step at any look, whatever the schedule says.
+    pub fn is_followed(&self) -> bool {
+        self.journey.is_some() || self.has_later_steps()
+    }
+
     /// How late a moment may be and still be kept.
     pub fn catch_up(&self) -> Millis {
         let journey = self.journey.map(|j| j.catch_up);

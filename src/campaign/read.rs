@@ -35,11 +35,9 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let topic = topic(&mut m, known, problems);
     let audience = audience(&mut m, known, problems);
     let exclude = m.node("exclude").map(|n| segments_of(n, "exclude", known, problems)).unwrap_or_default();
-    let (schedule, journey) = match m.node("schedule") {
-        Some(node) => match super::schedule::schedule(node, problems)? {
-            Scheduled::At(schedule) => (Some(*schedule), None),
-            Scheduled::WhenMatching(journey) => (None, Some(journey)),
-        },
+    let (schedule, journey) = match m.node("schedule").and_then(|n| super::schedule::schedule(n, problems)) {
+        Some(Scheduled::At(schedule)) => (Some(*schedule), None),
+        Some(Scheduled::WhenMatching(journey)) => (None, Some(journey)),
         None => (None, None),
     };
     let once_per = m.node("once_per").and_then(|n| once_per(n, problems));
@@ -300,7 +298,7 @@ mod tests {
     fn mistakes_are_named_all_at_once() {
         let (campaign, problems) = read(
             "campaign: Win Back\nstatus: alive\ntopic: offer\nkind: service\naudience: { in_segment: drifting_regular }\nonce_per: often\n\
-             steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 5d\n\
+             steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 500d\n\
              experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tusday 09:00 }\nstop_above: { complaint: 0.3%, bounces: 5%, failed: often }\n",
         );
         assert!(campaign.is_none());
@@ -317,9 +315,8 @@ mod tests {
         c.yaml:8:5: error: a step needs `template`: text [missing-key]
         c.yaml:9:5: error: `tempalte` is not a key of a step [unknown-key]
             did you mean `template`?
-        c.yaml:10:5: error: more than one step is not supported yet [not-supported-yet]
-        c.yaml:12:5: error: `after` is not supported yet [not-supported-yet]
-            remove it for now; nothing is ignored in silence
+        c.yaml:12:12: error: `after: 500d` lies too far ahead [after-too-long]
+            at most 400 days after the entry
         c.yaml:14:10: error: the shares add up to 90.00 %, not 100 % [split-total]
             for example: split: { holdout: 10%, a: 90% }
         c.yaml:14:12: error: service mail is owed to people and is never withheld [service-holdout]
@@ -331,7 +328,7 @@ mod tests {
         c.yaml:16:32: error: `bounces` is not a key of `stop_above` [unknown-key]
             known here: complaint, failed, hard_bounce, policy
         c.yaml:16:53: error: `failed` must be a share such as 10%, not the text "often" [wrong-type]
-        15 errors and 0 warnings
+        14 errors and 0 warnings
         "#);
     }
 }

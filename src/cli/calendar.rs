@@ -56,10 +56,12 @@ pub async fn run(inv: &Invocation, args: CalendarArgs) -> Result<Exit, Failure> 
     let about = |campaign: &Campaign| {
         about.iter().find(|(name, _)| *name == campaign.name).map_or(About::Unknown, |(_, about)| *about)
     };
-    let others: Vec<&str> = live.iter().filter(|c| c.schedule.is_none()).map(|c| c.name.as_str()).collect();
+    let journeys: Vec<&str> = live.iter().filter(|c| c.journey.is_some()).map(|c| c.name.as_str()).collect();
+    let by_hand = |c: &&&Campaign| c.schedule.is_none() && c.journey.is_none();
+    let others: Vec<&str> = live.iter().filter(by_hand).map(|c| c.name.as_str()).collect();
     inv.print(
-        || json!({ "from": now, "days": args.days, "slots": days.iter().map(|d| as_json(d, about(d.campaign), zone)).collect::<Vec<_>>(), "by_hand": others }),
-        || as_text(&days, about, &others, args.days, zone),
+        || json!({ "from": now, "days": args.days, "slots": days.iter().map(|d| as_json(d, about(d.campaign), zone)).collect::<Vec<_>>(), "journeys": journeys, "by_hand": others }),
+        || as_text(&days, about, (&journeys, &others), args.days, zone),
     );
     Ok(Exit::Done)
 }
@@ -67,7 +69,8 @@ pub async fn run(inv: &Invocation, args: CalendarArgs) -> Result<Exit, Failure> 
 fn days_of<'l>(campaign: &'l Campaign, from: Millis, to: Millis, zone: &TimeZone) -> Vec<Day<'l>> {
     let Some(schedule) = &campaign.schedule else { return Vec::new() };
     let slots = schedule.slots(from, to, zone);
-    slots.into_iter().map(|slot| Day { campaign, schedule, slot, opens_at: schedule.opens_at(slot, zone) }).collect()
+    let days = slots.into_iter().map(|slot| Day { campaign, schedule, slot, opens_at: schedule.opens_at(slot, zone) });
+    days.filter(|d| campaign.is_open_at(d.opens_at)).collect()
 }
 
 async fn about_of(db: &Db, campaign: &Campaign) -> Result<About, Failure> {
@@ -103,7 +106,7 @@ fn as_json(day: &Day, about: About, zone: &TimeZone) -> serde_json::Value {
     })
 }
 
-fn as_text(days: &[Day], about: impl Fn(&Campaign) -> About, others: &[&str], ahead: i64, zone: &TimeZone) -> String {
+fn as_text(days: &[Day], about: impl Fn(&Campaign) -> About, (journeys, others): (&[&str], &[&str]), ahead: i64, zone: &TimeZone) -> String {
     let mut out = String::new();
     if days.is_empty() {
         out.push_str(&format!("nothing is scheduled in the next {ahead} days\n"));
@@ -126,6 +129,9 @@ fn as_text(days: &[Day], about: impl Fn(&Campaign) -> About, others: &[&str], ah
     if days.len() > LINES_MAX {
         let all = if days.len() >= SLOTS_MAX { "and many more" } else { "and more" };
         out.push_str(&format!("  {all}; --format json has them\n"));
+    }
+    if !journeys.is_empty() {
+        out.push_str(&format!("  whenever somebody matches: {}\n", journeys.join(", ")));
     }
     if !others.is_empty() {
         out.push_str(&format!("  sent by hand, without a schedule: {}\n", others.join(", ")));

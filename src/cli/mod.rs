@@ -10,6 +10,7 @@ mod customer;
 pub mod demo;
 mod dkim;
 mod doctor;
+mod follow;
 mod import;
 mod init;
 mod loaded;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::follow;
 use super::loaded::Loaded;
 use super::send::{self, Enlisted};
 use super::sending::{self, Drained};
@@ -18,7 +19,7 @@ use crate::money::grouped;
 use crate::problem::Problems;
 use crate::profile::{self, Scope};
 use crate::queue::due::{self, Opened};
-use crate::queue::run;
+use crate::queue::run::{self, Run};
 use crate::score;
 
 #[derive(Debug, clap::Args)]
@@ -70,9 +71,10 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
     let mut turns = Vec::new();
     for campaign in live {
         let before = turns.len();
-        let half_written = unfinished.iter().filter(|r| r.campaign == campaign.name).map(|r| r.slot.clone());
+        let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.name);
         let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;
-        let mut slots: Vec<String> = half_written.collect();
+        let followed = |run: &&Run| run.is_followed();
+        let mut slots: Vec<String> = half_written().filter(|r| !followed(r)).map(|r| r.slot.clone()).collect();
         for opened in opened {
             match opened {
                 Opened::Due(slot) => slots.push(slot.to_string()),
@@ -92,9 +94,22 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
             };
             turns.push(Turn { campaign, slot, became });
         }
+        if campaign.is_followed() {
+            let interrupted = half_written().find(followed);
+            let slot = interrupted.map_or_else(|| "now".to_owned(), |run| run.slot.clone());
+            match follow::follow(inv, loaded, db, campaign, clock, interrupted).await {
+                Ok(None) => {}
+                Ok(Some(enlisted)) => {
+                    let slot = enlisted.run.slot.clone();
+                    turns.push(Turn { campaign, slot, became: Became::Enlisted(Box::new(enlisted)) });
+                }
+                Err(failure @ Failure::Environment(_)) => return Err(failure),
+                Err(failure) => turns.push(Turn { campaign, slot, became: Became::Stopped(failure) }),
+            }
+        }
         // Looked at up to now, unless something of it waits for another try.
         let all_taken = turns[before..].iter().all(|t| !matches!(t.became, Became::Stopped(_)));
-        if campaign.schedule.is_some() && all_taken {
+        if (campaign.schedule.is_some() || campaign.is_followed()) && all_taken {
             due::mark(db, &campaign.name, now).await?;
         }
     }

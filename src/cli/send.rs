@@ -105,7 +105,7 @@ pub async fn enlist(
         return Ok(Enlisted { run, filled: None });
     }
     let snapshot = pinned_earlier(db, &run, snapshot).await?;
-    let planning = Planning::prepare(db, settings, &loaded.segments, campaign, set.fields_used(), run.as_of).await?;
+    let planning = Planning::prepare(db, settings, &loaded.segments, (campaign, &campaign.steps[0]), set.fields_used(), run.as_of).await?;
     let planning = planning.with_kept(kept).for_slot(Slot::parse(&slot));
     let composer = composer(&snapshot, tokens.clone())?;
     let filling = Filling {
@@ -181,7 +181,7 @@ pub fn not_rendered(campaign: &Campaign, filled: &Filled) -> Failure {
     Failure::Problems(problems)
 }
 
-async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
+pub(super) async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
     let started = Instant::now();
     loop {
         if let Some(lease) = planner::take(db, clock::now()).await? {
@@ -194,7 +194,7 @@ async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
     }
 }
 
-async fn open_run(
+pub(super) async fn open_run(
     db: &Db,
     loaded: &Loaded,
     campaign: &Campaign,
@@ -227,7 +227,7 @@ async fn open_run(
 }
 
 /// The templates the run was opened with; an interrupted run goes on with them, whatever the files say now.
-async fn pinned_earlier(db: &Db, run: &Run, ours: Snapshot) -> Result<Snapshot, Failure> {
+pub(super) async fn pinned_earlier(db: &Db, run: &Run, ours: Snapshot) -> Result<Snapshot, Failure> {
     if run.snapshot_id == ours.id() {
         return Ok(ours);
     }

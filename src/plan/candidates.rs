@@ -38,6 +38,8 @@ pub struct Candidate {
     pub primary: bool,
     pub consents: bool,
     pub already_received: bool,
+    /// How often they entered the campaign, when it is a journey.
+    pub entries: i64,
     pub open_tickets: i64,
     pub last_rating: Option<f64>,
     pub last_rating_at: Option<Millis>,
@@ -60,6 +62,7 @@ struct Row {
     is_primary: i64,
     consents: i64,
     already_received: i64,
+    entries: i64,
     open_tickets: i64,
     last_rating: Option<f64>,
     last_rating_at: Option<i64>,
@@ -120,8 +123,20 @@ fn flag(condition: &str) -> String {
 
 async fn select(db: &Db, rules: &Rules, mut args: Vec<Value>, place: &str, this_run: &str) -> DbResult<Vec<Candidate>> {
     let topic = bind(&mut args, &rules.topic);
+    let mut entries = "CAST(0 AS BIGINT)".to_owned();
     let already = match rules.once_per {
         None => flag("1 = 0"),
+        Some(since) if rules.journey => {
+            let campaign = bind(&mut args, &rules.campaign);
+            let since = bind(&mut args, since.unwrap_or(i64::MIN / 4));
+            let in_since = bind(&mut args, rules.in_since);
+            let run = bind(&mut args, this_run);
+            let theirs =
+                format!("FROM entry e WHERE e.bucket = c.bucket AND e.customer_id = c.customer_id AND e.campaign = {campaign}");
+            entries = format!("(SELECT COUNT(*) {theirs})");
+            // Whoever is still in does not enter again.
+            flag(&format!("EXISTS (SELECT 1 {theirs} AND e.run_id <> {run} AND (e.entered_at >= {since} OR (e.exited_at IS NULL AND e.entered_at >= {in_since})))"))
+        }
         Some(since) => {
             let campaign = bind(&mut args, &rules.campaign);
             let since = bind(&mut args, since.unwrap_or(i64::MIN / 4));
@@ -136,7 +151,7 @@ async fn select(db: &Db, rules: &Rules, mut args: Vec<Value>, place: &str, this_
     };
     let sql = format!(
         "SELECT c.bucket, c.customer_id, c.email, c.address_key, c.locale, c.time_zone, {erased} AS erased, {suppressed} AS suppressed, \
-                {primary} AS is_primary, {consents} AS consents, {already} AS already_received, \
+                {primary} AS is_primary, {consents} AS consents, {already} AS already_received, {entries} AS entries, \
                 COALESCE(p.open_tickets, 0) AS open_tickets, p.last_rating, p.last_rating_at \
          FROM customer c LEFT JOIN profile p ON p.bucket = c.bucket AND p.customer_id = c.customer_id \
          WHERE {place} ORDER BY c.bucket, c.customer_id",
@@ -169,6 +184,7 @@ fn candidate(row: Row) -> Candidate {
         primary: row.is_primary != 0,
         consents: row.consents != 0,
         already_received: row.already_received != 0,
+        entries: row.entries,
         open_tickets: row.open_tickets,
         last_rating: row.last_rating,
         last_rating_at: row.last_rating_at,

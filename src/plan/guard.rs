@@ -25,6 +25,12 @@ pub enum Reason {
     AlreadyReceived,
     /// Their own moment of the schedule is further back than `catch_up`.
     Missed,
+    /// `exit_on` of the campaign.
+    Exit,
+    /// `unless` of the step.
+    Unless,
+    /// `only_if` of the step.
+    OnlyIf,
     NoConsent,
     ServiceFreeze,
     FrequencyCap,
@@ -37,13 +43,16 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the guards.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 16] = [
         Reason::Erased,
         Reason::Suppressed,
         Reason::InvalidAddress,
         Reason::DuplicateAddress,
         Reason::AlreadyReceived,
         Reason::Missed,
+        Reason::Exit,
+        Reason::Unless,
+        Reason::OnlyIf,
         Reason::NoConsent,
         Reason::ServiceFreeze,
         Reason::FrequencyCap,
@@ -62,6 +71,9 @@ impl Reason {
             Reason::DuplicateAddress => "duplicate_address",
             Reason::AlreadyReceived => "already_received",
             Reason::Missed => "missed",
+            Reason::Exit => "exit",
+            Reason::Unless => "unless",
+            Reason::OnlyIf => "only_if",
             Reason::NoConsent => "no_consent",
             Reason::ServiceFreeze => "service_freeze",
             Reason::FrequencyCap => "frequency_cap",
@@ -86,6 +98,9 @@ impl Reason {
             Reason::DuplicateAddress => "another customer with this address is written to",
             Reason::AlreadyReceived => "had this campaign within its `once_per`",
             Reason::Missed => "their moment was over before this was planned",
+            Reason::Exit => "reached what ends the campaign for them (`exit_on`)",
+            Reason::Unless => "the step is not for those its `unless` holds for",
+            Reason::OnlyIf => "the step is only for those its `only_if` holds for",
             Reason::NoConsent => "has not agreed to this topic",
             Reason::ServiceFreeze => "waits for help or was let down lately",
             Reason::FrequencyCap => "had enough mail lately",
@@ -132,6 +147,10 @@ pub struct Rules {
     pub project: String,
     pub topic: String,
     pub kind: Kind,
+    /// Whether people enter as soon as they are in the audience.
+    pub journey: bool,
+    /// Whoever entered since then may have steps to come.
+    pub in_since: Millis,
     /// Whether `once_per` is set, and since when an entry bars; `None` inside: ever.
     pub once_per: Option<Option<Millis>>,
     pub freeze: ServiceFreeze,
@@ -154,6 +173,8 @@ impl Rules {
             project: settings.project.clone(),
             topic: campaign.topic.clone(),
             kind: campaign.kind,
+            journey: campaign.journey.is_some(),
+            in_since: as_of - campaign.length() - campaign.catch_up(),
             once_per: campaign.once_per.map(|o| o.bars_since(as_of, zone)),
             freeze: guards.service_freeze.clone(),
             freeze_since: clock::days_before(as_of, guards.service_freeze.days, zone),
@@ -241,6 +262,8 @@ mod tests {
             project: "shop".into(),
             topic: "offers".into(),
             kind,
+            journey: false,
+            in_since: 0,
             once_per: None,
             freeze: ServiceFreeze { open_tickets: true, rating_at_most: Some(2.0), days: 14 },
             freeze_since: 1_000,

@@ -9,11 +9,12 @@ mod candidates;
 pub mod guard;
 mod payload;
 mod share;
+mod steps;
 mod timing;
 
 use std::collections::HashMap;
 
-use crate::campaign::{Audience, Campaign, Slot};
+use crate::campaign::{Audience, Campaign, Slot, Step};
 use crate::clock::Millis;
 use crate::content::FieldSet;
 use crate::db::{BUCKETS, Db, DbResult, bucket_of};
@@ -25,6 +26,7 @@ use crate::settings::Settings;
 
 pub use candidates::Candidate;
 pub use guard::{Reason, Rules, Verdict};
+pub use steps::{DueStep, StepDecided, Turn};
 pub use timing::Timing;
 
 /// Customers looked at together, about; a range has at least one bucket.
@@ -33,6 +35,8 @@ const RANGE_CUSTOMERS: i64 = 4_000;
 /// One campaign, ready to be planned at one instant.
 pub struct Planning<'a> {
     pub campaign: &'a Campaign,
+    /// Its step that is planned.
+    pub step: &'a Step,
     pub settings: &'a Settings,
     /// The planning instant.
     pub as_of: Millis,
@@ -79,12 +83,12 @@ pub struct Decided {
 }
 
 impl<'a> Planning<'a> {
-    /// Compile segments and rules. `fields` are what the campaign's templates use.
+    /// Compile segments and rules for a step of a campaign. `fields` are what the campaign's templates use.
     pub async fn prepare(
         db: &Db,
         settings: &'a Settings,
         library: &segment::Library,
-        campaign: &'a Campaign,
+        (campaign, step): (&'a Campaign, &'a Step),
         fields: FieldSet,
         as_of: Millis,
     ) -> Result<Planning<'a>, PlanError> {
@@ -100,14 +104,15 @@ impl<'a> Planning<'a> {
             let excluded = campaign.exclude.iter().fold(0, |mask, name| mask | prepared.mask_of(name));
             Some(Members { prepared, kept: None, audience, excluded })
         };
-        let recommender = match campaign.recommends() {
-            Some(asked) => Some(Recommender::prepare(db, asked.clone(), as_of).await?),
+        let recommender = match &step.recommend {
+            Some(recommend) => Some(Recommender::prepare(db, recommend.asked.clone(), as_of).await?),
             None => None,
         };
         let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await?;
         let buckets_per_range = (RANGE_CUSTOMERS * BUCKETS / customers.max(1)).clamp(1, BUCKETS);
         Ok(Planning {
             campaign,
+            step,
             settings,
             as_of,
             rules: Rules::of(campaign, settings, as_of),
@@ -203,12 +208,16 @@ impl<'a> Planning<'a> {
     }
 
     /// What the messages of these people carry: JSON with the fields the templates use, in the order asked.
-    pub async fn payloads(&self, db: &Db, people: &[&Decided]) -> DbResult<Vec<serde_json::Value>> {
-        let candidates: Vec<&Candidate> = people.iter().map(|d| &d.candidate).collect();
+    pub async fn payloads(
+        &self,
+        db: &Db,
+        people: &[(&Candidate, &[Recommended])],
+    ) -> DbResult<Vec<serde_json::Value>> {
+        let candidates: Vec<&Candidate> = people.iter().map(|(candidate, _)| *candidate).collect();
         let mut payloads = payload::build(db, &self.fields, &self.moment, &candidates).await?;
         if self.recommender.is_some() {
-            for (payload, decided) in payloads.iter_mut().zip(people) {
-                payload::add_recommended(payload, &decided.recommended);
+            for (payload, (_, recommended)) in payloads.iter_mut().zip(people) {
+                payload::add_recommended(payload, recommended);
             }
         }
         Ok(payloads)
@@ -243,6 +252,8 @@ pub async fn payload_of(
 pub enum PlanError {
     #[error(transparent)]
     Segment(#[from] segment::CompileError),
+    #[error(transparent)]
+    Condition(#[from] segment::condition::ConditionError),
     #[error(transparent)]
     Db(#[from] crate::db::DbError),
 }

@@ -25,11 +25,19 @@ pub enum Opened {
 /// The slots of a campaign that opened since the last look, oldest first; none without a schedule.
 pub async fn look(db: &Db, campaign: &Campaign, zone: &TimeZone, now: Millis) -> DbResult<Vec<Opened>> {
     let Some(schedule) = &campaign.schedule else { return Ok(Vec::new()) };
-    let mark: Option<(i64,)> = db
-        .fetch_optional("SELECT looked_until_at FROM schedule_mark WHERE campaign = $1", args![&campaign.name])
-        .await?;
-    let since = mark.map(|(at,)| at);
-    Ok(sorted(schedule, since, zone, now))
+    let since = looked_until(db, &campaign.name).await?;
+    let mut opened = sorted(schedule, since, zone, now);
+    opened.retain(|o| {
+        let (Opened::Due(slot) | Opened::Missed(slot, _)) = o;
+        campaign.is_open_at(schedule.opens_at(*slot, zone))
+    });
+    Ok(opened)
+}
+
+/// Up to when the campaign was looked at; `None` when never.
+pub async fn looked_until(db: &Db, campaign: &str) -> DbResult<Option<Millis>> {
+    let sql = "SELECT looked_until_at FROM schedule_mark WHERE campaign = $1";
+    Ok(db.fetch_optional::<(i64,)>(sql, args![campaign]).await?.map(|(at,)| at))
 }
 
 /// Note that everything up to `now` was seen to.

@@ -12,6 +12,7 @@ pub mod decide;
 pub mod due;
 pub mod enqueue;
 pub mod fill;
+mod follow;
 pub mod groups;
 pub mod lease;
 pub mod ledger;

@@ -38,6 +38,11 @@ impl Run {
         matches!(self.state(), RunState::Planned | RunState::Enqueuing)
     }
 
+    /// Whether it is a look at entries and steps, and not a slot: its key is an instant.
+    pub fn is_followed(&self) -> bool {
+        self.slot.ends_with('Z')
+    }
+
     /// The state; a word this version does not know reads as `paused`, which sends nothing.
     pub fn state(&self) -> RunState {
         RunState::from_word(&self.state_word).unwrap_or(RunState::Paused)
@@ -176,6 +181,12 @@ pub async fn note_enqueued(
     Ok(noted > 0)
 }
 
+/// Note that so many more people were decided about; part of the transaction that wrote it. False when the run is no longer being enqueued.
+pub async fn note_followed(tx: &mut Tx, run_id: &str, people: i64, now: Millis) -> DbResult<bool> {
+    let sql = "UPDATE run SET audience = audience + $1, changed_at = $2 WHERE run_id = $3 AND state = 'enqueuing'";
+    Ok(tx.execute(sql, args![people, now, run_id]).await? > 0)
+}
+
 /// Runs in which every chunk is done are drained; how many.
 pub async fn drain_finished(db: &Db, now: Millis) -> DbResult<u64> {
     let mut tx = db.begin().await?;
@@ -208,7 +219,7 @@ pub async fn discard(db: &Db, run_id: &str) -> DbResult<()> {
         .execute("UPDATE run SET state = 'cancelled' WHERE run_id = $1 AND state = 'enqueuing'", args![run_id])
         .await?;
     if held > 0 {
-        for table in ["chunk", "delivery", "message", "entry", "skip", "run_verdict", "run"] {
+        for table in ["chunk", "delivery", "message", "entry", "skip", "step_pass", "run_verdict", "run"] {
             tx.execute(&format!("DELETE FROM {table} WHERE run_id = $1"), args![run_id]).await?;
         }
     }
