@@ -106,7 +106,13 @@ fn as_json(day: &Day, about: About, zone: &TimeZone) -> serde_json::Value {
     })
 }
 
-fn as_text(days: &[Day], about: impl Fn(&Campaign) -> About, (journeys, others): (&[&str], &[&str]), ahead: i64, zone: &TimeZone) -> String {
+fn as_text(
+    days: &[Day],
+    about: impl Fn(&Campaign) -> About,
+    (journeys, others): (&[&str], &[&str]),
+    ahead: i64,
+    zone: &TimeZone,
+) -> String {
     let mut out = String::new();
     if days.is_empty() {
         out.push_str(&format!("nothing is scheduled in the next {ahead} days\n"));

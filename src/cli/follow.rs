@@ -37,7 +37,8 @@ pub async fn follow(
     };
     recommend::get_ready(inv, db, campaign).await?;
     let lease = send::planner_lease(db).await?;
-    let slot = unfinished.map_or_else(|| clock::timestamp(as_of).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), |r| r.slot.clone());
+    let slot = unfinished
+        .map_or_else(|| clock::timestamp(as_of).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), |r| r.slot.clone());
     let timing = Timing::of(campaign, settings, None, as_of);
     let run = send::open_run(db, loaded, campaign, (&slot, &timing), &snapshot, as_of, clock).await?;
     if !run.is_being_planned() {
@@ -61,7 +62,9 @@ pub async fn follow(
     let mut keep = async || !*stop.borrow() && lease.renew(db, clock::now()).await.unwrap_or(false);
     let Some(filled) = look.fill(kept, &mut keep).await? else {
         lease.release(db).await?;
-        return Err(Failure::Busy("stopped before every message was written; nothing has left\nrun again to go on".to_owned()));
+        return Err(Failure::Busy(
+            "stopped before every message was written; nothing has left\nrun again to go on".to_owned(),
+        ));
     };
     let nobody = run::get(db, &run.run_id).await?.is_none_or(|run| run.audience == 0);
     if filled.failed > 0 || nobody {
@@ -94,7 +97,9 @@ impl<'l> Look<'l> {
         let mut all = Filled::default();
         if self.campaign.journey.is_some() && self.campaign.is_open_at(self.run.as_of) {
             let planning = self.planning(&self.campaign.steps[0]).await?.with_kept(kept);
-            let Some(entered) = self.filling(&planning).fill(self.db, self.run, &mut *keep).await? else { return Ok(None) };
+            let Some(entered) = self.filling(&planning).fill(self.db, self.run, &mut *keep).await? else {
+                return Ok(None);
+            };
             all.append(entered);
         }
         for step in &self.campaign.steps {

@@ -105,7 +105,9 @@ pub async fn enlist(
         return Ok(Enlisted { run, filled: None });
     }
     let snapshot = pinned_earlier(db, &run, snapshot).await?;
-    let planning = Planning::prepare(db, settings, &loaded.segments, (campaign, &campaign.steps[0]), set.fields_used(), run.as_of).await?;
+    let planning =
+        Planning::prepare(db, settings, &loaded.segments, (campaign, &campaign.steps[0]), set.fields_used(), run.as_of)
+            .await?;
     let planning = planning.with_kept(kept).for_slot(Slot::parse(&slot));
     let composer = composer(&snapshot, tokens.clone())?;
     let filling = Filling {

@@ -131,11 +131,14 @@ async fn select(db: &Db, rules: &Rules, mut args: Vec<Value>, place: &str, this_
             let since = bind(&mut args, since.unwrap_or(i64::MIN / 4));
             let in_since = bind(&mut args, rules.in_since);
             let run = bind(&mut args, this_run);
-            let theirs =
-                format!("FROM entry e WHERE e.bucket = c.bucket AND e.customer_id = c.customer_id AND e.campaign = {campaign}");
+            let theirs = format!(
+                "FROM entry e WHERE e.bucket = c.bucket AND e.customer_id = c.customer_id AND e.campaign = {campaign}"
+            );
             entries = format!("(SELECT COUNT(*) {theirs})");
             // Whoever is still in does not enter again.
-            flag(&format!("EXISTS (SELECT 1 {theirs} AND e.run_id <> {run} AND (e.entered_at >= {since} OR (e.exited_at IS NULL AND e.entered_at >= {in_since})))"))
+            flag(&format!(
+                "EXISTS (SELECT 1 {theirs} AND e.run_id <> {run} AND (e.entered_at >= {since} OR (e.exited_at IS NULL AND e.entered_at >= {in_since})))"
+            ))
         }
         Some(since) => {
             let campaign = bind(&mut args, &rules.campaign);

@@ -208,11 +208,7 @@ impl<'a> Planning<'a> {
     }
 
     /// What the messages of these people carry: JSON with the fields the templates use, in the order asked.
-    pub async fn payloads(
-        &self,
-        db: &Db,
-        people: &[(&Candidate, &[Recommended])],
-    ) -> DbResult<Vec<serde_json::Value>> {
+    pub async fn payloads(&self, db: &Db, people: &[(&Candidate, &[Recommended])]) -> DbResult<Vec<serde_json::Value>> {
         let candidates: Vec<&Candidate> = people.iter().map(|(candidate, _)| *candidate).collect();
         let mut payloads = payload::build(db, &self.fields, &self.moment, &candidates).await?;
         if self.recommender.is_some() {

@@ -196,11 +196,8 @@ impl Filling<'_> {
         }
         let mut filled = Filled::default();
         // Whoever only enters now gets the first step when it is due (follow.rs).
-        let drafts = if self.planning.step.is_immediate() {
-            self.drafts(db, &going, &mut filled).await?
-        } else {
-            Vec::new()
-        };
+        let drafts =
+            if self.planning.step.is_immediate() { self.drafts(db, &going, &mut filled).await? } else { Vec::new() };
         Ok(Range { entries, drafts, skips, tally, filled })
     }
 
@@ -213,12 +210,7 @@ impl Filling<'_> {
     }
 
     /// The messages of these people, each rendered once.
-    pub(super) async fn drafts(
-        &self,
-        db: &Db,
-        going: &[Recipient<'_>],
-        filled: &mut Filled,
-    ) -> DbResult<Vec<Draft>> {
+    pub(super) async fn drafts(&self, db: &Db, going: &[Recipient<'_>], filled: &mut Filled) -> DbResult<Vec<Draft>> {
         let people: Vec<(&Candidate, &[Recommended])> = going.iter().map(|r| (r.candidate, r.recommended)).collect();
         let payloads = self.planning.payloads(db, &people).await?;
         let mut drafts = Vec::with_capacity(going.len());

@@ -89,7 +89,16 @@ impl Filling<'_> {
             if let Some(reason) = reason {
                 let at = self.planning.as_of;
                 let word = reason.word();
-                passes.extend(args![due.bucket, &due.customer_id, &campaign.name, &due.slot, step, &run.run_id, word, at]);
+                passes.extend(args![
+                    due.bucket,
+                    &due.customer_id,
+                    &campaign.name,
+                    &due.slot,
+                    step,
+                    &run.run_id,
+                    word,
+                    at
+                ]);
             }
             if *turn == Turn::Exit {
                 tx.execute(

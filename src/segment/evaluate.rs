@@ -115,10 +115,7 @@ impl Compiled {
 }
 
 /// The definitions of segments and of everything they refer to.
-pub(super) fn definitions(
-    library: &Library,
-    mut open: Vec<String>,
-) -> Result<BTreeMap<String, Defined>, CompileError> {
+pub(super) fn definitions(library: &Library, mut open: Vec<String>) -> Result<BTreeMap<String, Defined>, CompileError> {
     let mut defined = BTreeMap::new();
     while let Some(name) = open.pop() {
         if defined.contains_key(&name) {

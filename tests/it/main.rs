@@ -27,6 +27,7 @@ mod hostile;
 mod pacing;
 mod queue;
 
+mod journey;
 mod run;
 
 mod recommend;

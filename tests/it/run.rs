@@ -130,11 +130,8 @@ async fn in_quiet_hours_mail_waits_and_service_mail_does_not() {
     each_database(|url| async move {
         let catcher = catcher().await;
         // Quiet now, whatever the time: from an hour ago until an hour from now, on the clock of the project.
-        let quiet = format!(
-            "guards: {{ quiet_hours: {{ from: \"{}\", to: \"{}\" }} }}\n",
-            wall_clock(HOUR),
-            wall_clock(-HOUR)
-        );
+        let quiet =
+            format!("guards: {{ quiet_hours: {{ from: \"{}\", to: \"{}\" }} }}\n", wall_clock(HOUR), wall_clock(-HOUR));
         let shop = Scenario::new(&url)
             .smtp(&catcher.url())
             .settings(&quiet)

@@ -32,7 +32,11 @@ pub(crate) fn schedule(node: &Node, problems: &mut Problems) -> Option<Scheduled
             return None;
         }
         [_, (_, second), ..] => {
-            problems.error("several-schedules", &second.place, "a schedule has one of `at`, `every`, `cron` and `enter`");
+            problems.error(
+                "several-schedules",
+                &second.place,
+                "a schedule has one of `at`, `every`, `cron` and `enter`",
+            );
             return None;
         }
     };

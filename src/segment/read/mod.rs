@@ -108,7 +108,9 @@ fn refuse_entry(node: &Node, problems: &mut Problems) {
                             &pair.value.place,
                             "`since: entry` counts from a person's entry into a campaign; a segment has none",
                         )
-                        .hint("use it in a step of a campaign, or count from a date or an instant: since: last_viewed_at");
+                        .hint(
+                            "use it in a step of a campaign, or count from a date or an instant: since: last_viewed_at",
+                        );
                 }
                 refuse_entry(&pair.value, problems);
             }
