@@ -186,7 +186,7 @@ fn day_of_month(text: &str) -> Option<String> {
 
 fn weekday(name: &str) -> Option<usize> {
     let fits = |full: &&str| name.len() >= WEEKDAY_CHARS_MIN && full.starts_with(name);
-    WEEKDAYS.iter().position(|full| fits(full))
+    WEEKDAYS.iter().position(fits)
 }
 
 /// `9:00` and `09:00`.
