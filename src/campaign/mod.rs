@@ -5,15 +5,20 @@
 
 mod read;
 mod recommend;
+pub mod schedule;
+mod step;
 mod stop;
 
 use crate::clock::Millis;
 use crate::offer::recommend::Asked;
 use crate::problem::{Place, Problems};
+use crate::segment::condition::Condition;
 use crate::settings::Project;
 pub use crate::suppression::Kind;
 use crate::yaml::Span;
 pub use recommend::Recommend;
+pub use schedule::{Journey, Schedule, Slot};
+pub use step::Step;
 pub use stop::StopAbove;
 
 /// The folder campaigns lie in, relative to the project.
@@ -39,7 +44,15 @@ pub struct Campaign {
     pub audience: Audience,
     /// Segments whose members are left out of the audience.
     pub exclude: Vec<String>,
+    /// When it is due; without one it is sent by hand.
+    pub schedule: Option<Schedule>,
+    /// A journey: everybody enters as soon as they are in the audience.
+    pub journey: Option<Journey>,
     pub once_per: Option<OncePer>,
+    /// Whoever this holds for gets no further step.
+    pub exit_on: Option<Condition>,
+    /// Nobody enters from then on.
+    pub ends_at: Option<Millis>,
     /// Campaigns due together are planned in this order, smallest first.
     pub priority: i64,
     pub steps: Vec<Step>,
@@ -72,18 +85,6 @@ pub enum OncePer {
     Person,
     /// Once in any window of this length.
     Window(Span),
-}
-
-/// One message of a campaign.
-#[derive(Debug, Clone)]
-pub struct Step {
-    pub name: String,
-    /// Names files in `templates/`: `win-back/letter`.
-    pub template: String,
-    /// Where the template is named.
-    pub template_place: Place,
-    /// Products for each person.
-    pub recommend: Option<Recommend>,
 }
 
 /// Who is held out, and what counts as success.
@@ -142,7 +143,7 @@ impl Library {
 
     /// The segments that any campaign uses.
     pub fn segments_used(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.iter().flat_map(Campaign::segments).collect();
+        let mut names: Vec<&str> = self.iter().flat_map(Campaign::segments_named).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -150,6 +151,39 @@ impl Library {
 }
 
 impl Campaign {
+    /// Every segment it names, conditions of steps included.
+    pub fn segments_named(&self) -> Vec<&str> {
+        let steps = self.steps.iter().flat_map(Step::conditions);
+        let conditions = steps.chain(&self.exit_on).flat_map(Condition::segments);
+        self.segments().into_iter().chain(conditions).collect()
+    }
+
+    /// From the entry to its last step, about.
+    pub fn length(&self) -> Millis {
+        self.steps.iter().map(|s| s.after.millis()).max().unwrap_or_default()
+    }
+
+    /// Whether people may still enter at this instant.
+    pub fn is_open_at(&self, at: Millis) -> bool {
+        self.ends_at.is_none_or(|ends| at < ends)
+    }
+
+    /// Whether somebody may get a step at any look, whatever the schedule says.
+    pub fn is_followed(&self) -> bool {
+        self.journey.is_some() || self.has_later_steps()
+    }
+
+    /// How late a moment may be and still be kept.
+    pub fn catch_up(&self) -> Millis {
+        let journey = self.journey.map(|j| j.catch_up);
+        self.schedule.as_ref().map(|s| s.catch_up).or(journey).unwrap_or(schedule::CATCH_UP)
+    }
+
+    /// Whether somebody can get a step later than at entry.
+    pub fn has_later_steps(&self) -> bool {
+        self.steps.len() > 1 || !self.steps[0].is_immediate()
+    }
+
     /// The segments its audience is made of.
     pub fn segments(&self) -> Vec<&str> {
         let audience = match &self.audience {

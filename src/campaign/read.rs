@@ -1,6 +1,11 @@
 //! From a campaign's YAML to a checked [`Campaign`].
 
-use super::{Audience, Campaign, Experiment, Goal, Kind, OncePer, Status, Step};
+use jiff::ToSpan as _;
+use jiff::civil::Date;
+
+use super::schedule::Scheduled;
+use super::{Audience, Campaign, Condition, Experiment, Goal, Kind, OncePer, Status};
+use crate::clock::{self, Millis};
 use crate::problem::{Problems, Severity};
 use crate::settings::Settings;
 use crate::yaml::{MapReader, Node, Shape, Share, Span};
@@ -30,9 +35,16 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let topic = topic(&mut m, known, problems);
     let audience = audience(&mut m, known, problems);
     let exclude = m.node("exclude").map(|n| segments_of(n, "exclude", known, problems)).unwrap_or_default();
+    let (schedule, journey) = match m.node("schedule").and_then(|n| super::schedule::schedule(n, problems)) {
+        Some(Scheduled::At(schedule)) => (Some(*schedule), None),
+        Some(Scheduled::WhenMatching(journey)) => (None, Some(journey)),
+        None => (None, None),
+    };
     let once_per = m.node("once_per").and_then(|n| once_per(n, problems));
     let priority = m.get("priority", problems).unwrap_or(0);
-    let steps = steps(&mut m, problems);
+    let steps = super::step::steps(&mut m, known, problems);
+    let exit_on = m.node("exit_on").and_then(|n| Condition::read(n, known.settings, known.segments, problems));
+    let ends_at = m.node("ends").and_then(|n| ends(n, known, problems));
     let experiment = m.node("experiment").map(|n| experiment(n, kind, problems)).unwrap_or_default();
     let per_run = m.map("limits", "limits", problems).and_then(|mut l| {
         let per_run = l.get("per_run", problems);
@@ -40,13 +52,15 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         per_run
     });
     let stop_above = super::stop::stop_above(&mut m, problems);
-    m.not_supported_yet(&["schedule", "first_wave", "tests", "ends", "renamed_from", "exit_on"], problems);
+    m.not_supported_yet(&["first_wave", "tests", "renamed_from"], problems);
     let place = m.place.clone();
     m.finish(problems);
     if problems.count(Severity::Error) > before {
         return None;
     }
     let name = name?;
+    // Whoever is in the audience at every look would enter again and again.
+    let once_per = once_per.or(journey.is_some().then_some(OncePer::Person));
     Some(Campaign {
         title: title.unwrap_or_else(|| name.clone()),
         name,
@@ -56,7 +70,11 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         kind,
         audience: audience?,
         exclude,
+        schedule,
+        journey,
         once_per,
+        exit_on,
+        ends_at,
         priority,
         steps,
         experiment,
@@ -65,7 +83,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     })
 }
 
-fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems) -> Option<String> {
+pub(super) fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems) -> Option<String> {
     let name = m.require::<String>(key, problems)?;
     let fits = !name.is_empty()
         && name.len() <= NAME_CHARS_MAX
@@ -168,40 +186,20 @@ fn once_per(node: &Node, problems: &mut Problems) -> Option<OncePer> {
     }
 }
 
-fn steps(m: &mut MapReader, problems: &mut Problems) -> Vec<Step> {
-    let Some(node) = m.node("steps") else {
+/// A day, which belongs to it, or an instant.
+fn ends(node: &Node, known: &Known, problems: &mut Problems) -> Option<Millis> {
+    let zone = &known.settings.time_zone;
+    let text = node.read::<String>("`ends`", problems)?;
+    if let Ok(day) = text.trim().parse::<Date>() {
+        return Some(clock::start_of_day(day.saturating_add(1.day()), zone));
+    }
+    let at = clock::parse_instant(&text, zone);
+    if at.is_none() {
         problems
-            .error("missing-key", &m.place, "a campaign needs `steps`: what is sent")
-            .hint("steps:\n      - step: letter\n        template: win-back/letter");
-        return Vec::new();
-    };
-    let list: Vec<&Node> = match &node.shape {
-        Shape::List(list) => list.iter().collect(),
-        _ => {
-            problems.error("wrong-type", &node.place, format!("`steps` must be a list, not {}", node.described()));
-            return Vec::new();
-        }
-    };
-    if list.is_empty() {
-        problems.error("missing-key", &node.place, "a campaign needs at least one step");
+            .error("bad-instant", &node.place, format!("`{text}` is not an instant"))
+            .hint("ends: 2026-12-31 (that day belongs to it), or 2026-12-31T18:00");
     }
-    if let Some(second) = list.get(1) {
-        problems.error("not-supported-yet", &second.place, "more than one step is not supported yet");
-    }
-    let mut steps = Vec::new();
-    for node in list {
-        let Some(mut s) = node.map("a step", problems) else { continue };
-        s.not_supported_yet(&["after", "unless", "only_if", "reward", "variants", "at"], problems);
-        let step = name(&mut s, "step", problems);
-        let template = s.require::<String>("template", problems);
-        let recommend = s.node("recommend").and_then(|n| super::recommend::recommend(n, problems));
-        if let (Some(name), Some(template)) = (step, template) {
-            let template_place = s.node("template").expect("required above").place.clone();
-            steps.push(Step { name, template, template_place, recommend });
-        }
-        s.finish(problems);
-    }
-    steps
+    at
 }
 
 fn experiment(node: &Node, kind: Kind, problems: &mut Problems) -> Experiment {
@@ -300,8 +298,8 @@ mod tests {
     fn mistakes_are_named_all_at_once() {
         let (campaign, problems) = read(
             "campaign: Win Back\nstatus: alive\ntopic: offer\nkind: service\naudience: { in_segment: drifting_regular }\nonce_per: often\n\
-             steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 5d\n\
-             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tuesday 09:00 }\nstop_above: { complaint: 0.3%, bounces: 5%, failed: often }\n",
+             steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 500d\n\
+             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tusday 09:00 }\nstop_above: { complaint: 0.3%, bounces: 5%, failed: often }\n",
         );
         assert!(campaign.is_none());
         insta::assert_snapshot!(problems, @r#"
@@ -317,21 +315,20 @@ mod tests {
         c.yaml:8:5: error: a step needs `template`: text [missing-key]
         c.yaml:9:5: error: `tempalte` is not a key of a step [unknown-key]
             did you mean `template`?
-        c.yaml:10:5: error: more than one step is not supported yet [not-supported-yet]
-        c.yaml:12:5: error: `after` is not supported yet [not-supported-yet]
-            remove it for now; nothing is ignored in silence
+        c.yaml:12:12: error: `after: 500d` lies too far ahead [after-too-long]
+            at most 400 days after the entry
         c.yaml:14:10: error: the shares add up to 90.00 %, not 100 % [split-total]
             for example: split: { holdout: 10%, a: 90% }
         c.yaml:14:12: error: service mail is owed to people and is never withheld [service-holdout]
             remove `holdout`, or make the campaign `kind: promotional`
-        c.yaml:15:1: error: `schedule` is not supported yet [not-supported-yet]
-            remove it for now; nothing is ignored in silence
+        c.yaml:15:20: error: `every: tusday 09:00` is not understood [bad-schedule]
+            did you mean `tuesday`?
         c.yaml:16:15: error: `complaint` is not supported yet [not-supported-yet]
             remove it for now; nothing is ignored in silence
         c.yaml:16:32: error: `bounces` is not a key of `stop_above` [unknown-key]
             known here: complaint, failed, hard_bounce, policy
         c.yaml:16:53: error: `failed` must be a share such as 10%, not the text "often" [wrong-type]
-        15 errors and 0 warnings
+        14 errors and 0 warnings
         "#);
     }
 }

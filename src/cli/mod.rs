@@ -2,6 +2,7 @@
 //!
 //! Stdout is data, stderr is talk. `--format json` prints one JSON value on stdout. Exit codes are [`Exit`] and [`Failure::exit`].
 
+mod calendar;
 mod campaign;
 mod catch;
 mod check;
@@ -9,6 +10,7 @@ mod customer;
 pub mod demo;
 mod dkim;
 mod doctor;
+mod follow;
 mod import;
 mod init;
 mod loaded;
@@ -19,6 +21,7 @@ mod profile;
 mod queue;
 mod recommend;
 mod report;
+mod run;
 mod schema;
 mod segment;
 mod send;
@@ -115,6 +118,10 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Make keys that sign mail, and the DNS records that publish them
     Dkim(dkim::DkimArgs),
+    /// Everything that is due: what schedules ask for, and what waits in the queue
+    Run(run::RunArgs),
+    /// What will go out in the days to come, and to about how many
+    Calendar(calendar::CalendarArgs),
     /// Plan a campaign and deliver it
     Send(send::SendArgs),
     /// Deliver everything that is due
@@ -177,6 +184,16 @@ impl Exit {
 }
 
 impl Failure {
+    /// In a word, for machines.
+    fn kind(&self) -> &'static str {
+        match self {
+            Failure::Problems(_) => "problems",
+            Failure::Usage(_) => "usage",
+            Failure::Environment(_) => "environment",
+            Failure::Busy(_) => "busy",
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Failure::Problems(_) | Failure::Usage(_) => 2,
@@ -315,10 +332,10 @@ pub fn start() -> ExitCode {
         .enable_all()
         .build()
         .expect("the system gives threads")
-        .block_on(run(cli))
+        .block_on(invoke(cli))
 }
 
-async fn run(cli: Cli) -> ExitCode {
+async fn invoke(cli: Cli) -> ExitCode {
     #[cfg(debug_assertions)]
     if let Some(file) = &cli.global.record_statements {
         crate::db::record_statements(file).expect("the file of --record-statements can be made");
@@ -346,6 +363,8 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Catch(args) => catch::run(&inv, args).await,
         Verb::Doctor(args) => doctor::run(&inv, args).await,
         Verb::Dkim(args) => dkim::run(&inv, args).await,
+        Verb::Run(args) => run::run(&inv, args).await,
+        Verb::Calendar(args) => calendar::run(&inv, args).await,
         Verb::Send(args) => send::run(&inv, args).await,
         Verb::Work(args) => work::run(&inv, args).await,
         Verb::Queue(args) => queue::run(&inv, args).await,

@@ -29,8 +29,15 @@ pub async fn run(inv: &Invocation, args: PlanArgs) -> Result<Exit, Failure> {
     let db = inv.open_db(&loaded.project).await?;
     recommend::get_ready(inv, &db, campaign).await?;
     loaded.scores_hold(inv, &db, campaign).await?;
-    let planning =
-        Planning::prepare(&db, settings, &loaded.segments, campaign, set.fields_used(), clock.as_of()).await?;
+    let planning = Planning::prepare(
+        &db,
+        settings,
+        &loaded.segments,
+        (campaign, &campaign.steps[0]),
+        set.fields_used(),
+        clock.as_of(),
+    )
+    .await?;
     // A plan is looked at where no secret is at hand; its links and Message-IDs are never used.
     let tokens = Tokens::new(settings.links.secret.get().unwrap_or("a plan signs nothing"));
     let composer = composer(&snapshot, tokens.clone())?;

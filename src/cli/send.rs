@@ -10,14 +10,15 @@ use super::recommend;
 use super::sending::{self, Drained};
 use super::{Exit, Failure, Invocation};
 use crate::args;
-use crate::campaign::{Campaign, Definition};
+use crate::campaign::{Campaign, Definition, Slot};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::{Db, Lease};
 use crate::message::Composer;
 use crate::money::grouped;
-use crate::plan::Planning;
+use crate::plan::{Planning, Timing};
 use crate::problem::{Place, Problems};
+use crate::queue::due::{self, Opened};
 use crate::queue::fill::{Filled, Filling};
 use crate::queue::run::{self, Move, NewRun, Run};
 use crate::queue::{MESSAGE_LIFETIME, RunState, planner, status};
@@ -32,7 +33,7 @@ const PLANNER_POLL: Duration = Duration::from_millis(200);
 pub struct SendArgs {
     /// The campaign's name
     campaign: String,
-    /// The key of this occurrence; the same slot is never sent twice [default: the local day]
+    /// The key of this occurrence; the same slot is never sent twice [default: what its schedule has open, else the local day]
     #[arg(long)]
     slot: Option<String>,
     /// End after this time (20m, 90s, 2h) with what is in flight, planning included; exit code 75 when work remains
@@ -84,7 +85,11 @@ pub async fn enlist(
 ) -> Result<Enlisted, Failure> {
     let settings = &loaded.project.settings;
     let as_of = clock.as_of();
-    let slot = slot.unwrap_or_else(|| clock::date_in(as_of, &settings.time_zone).to_string());
+    let slot = match slot {
+        Some(slot) => slot,
+        None => usual_slot(db, loaded, campaign, as_of).await?,
+    };
+    let timing = Timing::of(campaign, settings, Slot::parse(&slot), as_of);
     let tokens = sending::tokens(&loaded.project)?;
     let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
@@ -94,14 +99,16 @@ pub async fn enlist(
     let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
     recommend::get_ready(inv, db, campaign).await?;
     let lease = planner_lease(db).await?;
-    let run = open_run(db, loaded, campaign, &slot, &snapshot, as_of, clock).await?;
+    let run = open_run(db, loaded, campaign, (&slot, &timing), &snapshot, as_of, clock).await?;
     if run.state() != RunState::Enqueuing {
         lease.release(db).await?;
         return Ok(Enlisted { run, filled: None });
     }
     let snapshot = pinned_earlier(db, &run, snapshot).await?;
-    let planning = Planning::prepare(db, settings, &loaded.segments, campaign, set.fields_used(), run.as_of).await?;
-    let planning = planning.with_kept(kept);
+    let planning =
+        Planning::prepare(db, settings, &loaded.segments, (campaign, &campaign.steps[0]), set.fields_used(), run.as_of)
+            .await?;
+    let planning = planning.with_kept(kept).for_slot(Slot::parse(&slot));
     let composer = composer(&snapshot, tokens.clone())?;
     let filling = Filling {
         planning: &planning,
@@ -127,6 +134,16 @@ pub async fn enlist(
     lease.release(db).await?;
     let run = run::get(db, &run.run_id).await?.unwrap_or(run);
     Ok(Enlisted { run, filled: Some(filled) })
+}
+
+/// The slot of a campaign that is sent by hand: the one its schedule has open, which `okaeri run` would take; else the local day.
+async fn usual_slot(db: &Db, loaded: &Loaded, campaign: &Campaign, as_of: Millis) -> Result<String, Failure> {
+    let zone = &loaded.project.settings.time_zone;
+    let open = due::look(db, campaign, zone, as_of).await?.into_iter().rev().find_map(|opened| match opened {
+        Opened::Due(slot) => Some(slot.to_string()),
+        Opened::Missed(..) => None,
+    });
+    Ok(open.unwrap_or_else(|| clock::date_in(as_of, zone).to_string()))
 }
 
 /// All segments in one go, kept for the campaigns that follow today; before the planner's lease is taken, because it may take a while.
@@ -166,7 +183,7 @@ pub fn not_rendered(campaign: &Campaign, filled: &Filled) -> Failure {
     Failure::Problems(problems)
 }
 
-async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
+pub(super) async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
     let started = Instant::now();
     loop {
         if let Some(lease) = planner::take(db, clock::now()).await? {
@@ -179,11 +196,11 @@ async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
     }
 }
 
-async fn open_run(
+pub(super) async fn open_run(
     db: &Db,
     loaded: &Loaded,
     campaign: &Campaign,
-    slot: &str,
+    (slot, timing): (&str, &Timing),
     snapshot: &Snapshot,
     as_of: Millis,
     clock: Clock,
@@ -202,7 +219,7 @@ async fn open_run(
         slot,
         as_of,
         due_at: as_of,
-        expires_at: clock.now() + MESSAGE_LIFETIME,
+        expires_at: clock.now().max(if clock.is_moved() { 0 } else { timing.last_due() }) + MESSAGE_LIFETIME,
         snapshot_id: &snapshot_id,
         definition: &definition,
     };
@@ -212,7 +229,7 @@ async fn open_run(
 }
 
 /// The templates the run was opened with; an interrupted run goes on with them, whatever the files say now.
-async fn pinned_earlier(db: &Db, run: &Run, ours: Snapshot) -> Result<Snapshot, Failure> {
+pub(super) async fn pinned_earlier(db: &Db, run: &Run, ours: Snapshot) -> Result<Snapshot, Failure> {
     if run.snapshot_id == ours.id() {
         return Ok(ours);
     }

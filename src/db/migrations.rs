@@ -16,6 +16,8 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (5, "scorers", include_str!("migrations/0005_scorers.sql")),
     (6, "operators", include_str!("migrations/0006_operators.sql")),
     (7, "pacing", include_str!("migrations/0007_pacing.sql")),
+    (12, "schedules", include_str!("migrations/0012_schedules.sql")),
+    (13, "steps", include_str!("migrations/0013_steps.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::guard::Rules;
+use super::timing::{Due, Timing};
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Value, padded};
@@ -25,12 +26,20 @@ pub struct Candidate {
     /// The canonical address; `None` when there is no usable one.
     pub address_key: Option<String>,
     pub locale: Option<String>,
+    /// The IANA name of their time zone.
+    pub time_zone: Option<String>,
+    /// When their message is due, or would have been.
+    pub due_at: Millis,
+    /// Their moment is over.
+    pub missed: bool,
     pub erased: bool,
     pub suppressed: bool,
     /// Whether this customer is the one the address is written to.
     pub primary: bool,
     pub consents: bool,
     pub already_received: bool,
+    /// How often they entered the campaign, when it is a journey.
+    pub entries: i64,
     pub open_tickets: i64,
     pub last_rating: Option<f64>,
     pub last_rating_at: Option<Millis>,
@@ -47,11 +56,13 @@ struct Row {
     email: Option<String>,
     address_key: Option<String>,
     locale: Option<String>,
+    time_zone: Option<String>,
     erased: i64,
     suppressed: i64,
     is_primary: i64,
     consents: i64,
     already_received: i64,
+    entries: i64,
     open_tickets: i64,
     last_rating: Option<f64>,
     last_rating_at: Option<i64>,
@@ -61,11 +72,12 @@ struct Row {
 pub(super) async fn load(
     db: &Db,
     rules: &Rules,
+    timing: &Timing,
     range: (i64, i64),
     members: Option<&[(i64, String)]>,
     this_run: &str,
 ) -> DbResult<Vec<Candidate>> {
-    let mut found = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
     match members {
         None => {
             let mut args = args![];
@@ -88,6 +100,12 @@ pub(super) async fn load(
             }
         }
     }
+    for person in &mut found {
+        (person.due_at, person.missed) = match timing.due(person.time_zone.as_deref()) {
+            Due::At(at) => (at, false),
+            Due::Missed(at) => (at, true),
+        };
+    }
     found.sort_by(|a, b| (a.bucket, &a.customer_id).cmp(&(b.bucket, &b.customer_id)));
     Ok(found)
 }
@@ -105,8 +123,23 @@ fn flag(condition: &str) -> String {
 
 async fn select(db: &Db, rules: &Rules, mut args: Vec<Value>, place: &str, this_run: &str) -> DbResult<Vec<Candidate>> {
     let topic = bind(&mut args, &rules.topic);
+    let mut entries = "CAST(0 AS BIGINT)".to_owned();
     let already = match rules.once_per {
         None => flag("1 = 0"),
+        Some(since) if rules.journey => {
+            let campaign = bind(&mut args, &rules.campaign);
+            let since = bind(&mut args, since.unwrap_or(i64::MIN / 4));
+            let in_since = bind(&mut args, rules.in_since);
+            let run = bind(&mut args, this_run);
+            let theirs = format!(
+                "FROM entry e WHERE e.bucket = c.bucket AND e.customer_id = c.customer_id AND e.campaign = {campaign}"
+            );
+            entries = format!("(SELECT COUNT(*) {theirs})");
+            // Whoever is still in does not enter again.
+            flag(&format!(
+                "EXISTS (SELECT 1 {theirs} AND e.run_id <> {run} AND (e.entered_at >= {since} OR (e.exited_at IS NULL AND e.entered_at >= {in_since})))"
+            ))
+        }
         Some(since) => {
             let campaign = bind(&mut args, &rules.campaign);
             let since = bind(&mut args, since.unwrap_or(i64::MIN / 4));
@@ -120,8 +153,8 @@ async fn select(db: &Db, rules: &Rules, mut args: Vec<Value>, place: &str, this_
         }
     };
     let sql = format!(
-        "SELECT c.bucket, c.customer_id, c.email, c.address_key, c.locale, {erased} AS erased, {suppressed} AS suppressed, \
-                {primary} AS is_primary, {consents} AS consents, {already} AS already_received, \
+        "SELECT c.bucket, c.customer_id, c.email, c.address_key, c.locale, c.time_zone, {erased} AS erased, {suppressed} AS suppressed, \
+                {primary} AS is_primary, {consents} AS consents, {already} AS already_received, {entries} AS entries, \
                 COALESCE(p.open_tickets, 0) AS open_tickets, p.last_rating, p.last_rating_at \
          FROM customer c LEFT JOIN profile p ON p.bucket = c.bucket AND p.customer_id = c.customer_id \
          WHERE {place} ORDER BY c.bucket, c.customer_id",
@@ -146,11 +179,15 @@ fn candidate(row: Row) -> Candidate {
         email: row.email,
         address_key: row.address_key,
         locale: row.locale,
+        time_zone: row.time_zone,
+        due_at: 0,
+        missed: false,
         erased: row.erased != 0,
         suppressed: row.suppressed != 0,
         primary: row.is_primary != 0,
         consents: row.consents != 0,
         already_received: row.already_received != 0,
+        entries: row.entries,
         open_tickets: row.open_tickets,
         last_rating: row.last_rating,
         last_rating_at: row.last_rating_at,

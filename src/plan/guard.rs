@@ -23,6 +23,14 @@ pub enum Reason {
     DuplicateAddress,
     /// `once_per`.
     AlreadyReceived,
+    /// Their own moment of the schedule is further back than `catch_up`.
+    Missed,
+    /// `exit_on` of the campaign.
+    Exit,
+    /// `unless` of the step.
+    Unless,
+    /// `only_if` of the step.
+    OnlyIf,
     NoConsent,
     ServiceFreeze,
     FrequencyCap,
@@ -35,12 +43,16 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the guards.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 16] = [
         Reason::Erased,
         Reason::Suppressed,
         Reason::InvalidAddress,
         Reason::DuplicateAddress,
         Reason::AlreadyReceived,
+        Reason::Missed,
+        Reason::Exit,
+        Reason::Unless,
+        Reason::OnlyIf,
         Reason::NoConsent,
         Reason::ServiceFreeze,
         Reason::FrequencyCap,
@@ -58,6 +70,10 @@ impl Reason {
             Reason::InvalidAddress => "invalid_address",
             Reason::DuplicateAddress => "duplicate_address",
             Reason::AlreadyReceived => "already_received",
+            Reason::Missed => "missed",
+            Reason::Exit => "exit",
+            Reason::Unless => "unless",
+            Reason::OnlyIf => "only_if",
             Reason::NoConsent => "no_consent",
             Reason::ServiceFreeze => "service_freeze",
             Reason::FrequencyCap => "frequency_cap",
@@ -81,6 +97,10 @@ impl Reason {
             Reason::InvalidAddress => "no usable e-mail address",
             Reason::DuplicateAddress => "another customer with this address is written to",
             Reason::AlreadyReceived => "had this campaign within its `once_per`",
+            Reason::Missed => "their moment was over before this was planned",
+            Reason::Exit => "reached what ends the campaign for them (`exit_on`)",
+            Reason::Unless => "the step is not for those its `unless` holds for",
+            Reason::OnlyIf => "the step is only for those its `only_if` holds for",
             Reason::NoConsent => "has not agreed to this topic",
             Reason::ServiceFreeze => "waits for help or was let down lately",
             Reason::FrequencyCap => "had enough mail lately",
@@ -127,6 +147,10 @@ pub struct Rules {
     pub project: String,
     pub topic: String,
     pub kind: Kind,
+    /// Whether people enter as soon as they are in the audience.
+    pub journey: bool,
+    /// Whoever entered since then may have steps to come.
+    pub in_since: Millis,
     /// Whether `once_per` is set, and since when an entry bars; `None` inside: ever.
     pub once_per: Option<Option<Millis>>,
     pub freeze: ServiceFreeze,
@@ -149,6 +173,8 @@ impl Rules {
             project: settings.project.clone(),
             topic: campaign.topic.clone(),
             kind: campaign.kind,
+            journey: campaign.journey.is_some(),
+            in_since: as_of - campaign.length() - campaign.catch_up(),
             once_per: campaign.once_per.map(|o| o.bars_since(as_of, zone)),
             freeze: guards.service_freeze.clone(),
             freeze_since: clock::days_before(as_of, guards.service_freeze.days, zone),
@@ -200,6 +226,7 @@ pub fn barred(rules: &Rules, person: &Candidate) -> Option<Reason> {
         (person.address_key.is_none(), Reason::InvalidAddress),
         (!person.primary, Reason::DuplicateAddress),
         (person.already_received, Reason::AlreadyReceived),
+        (person.missed, Reason::Missed),
     ];
     let hit = impossible.into_iter().find(|(hit, _)| *hit).map(|(_, reason)| reason);
     hit.or_else(|| if rules.kind == Kind::Promotional { unwelcome(rules, person) } else { None })
@@ -235,6 +262,8 @@ mod tests {
             project: "shop".into(),
             topic: "offers".into(),
             kind,
+            journey: false,
+            in_since: 0,
             once_per: None,
             freeze: ServiceFreeze { open_tickets: true, rating_at_most: Some(2.0), days: 14 },
             freeze_since: 1_000,
@@ -259,12 +288,13 @@ mod tests {
 
     /// Each change makes one guard hit, in their order.
     type Change = fn(&mut Candidate);
-    const CHANGES: [(Reason, Change); 9] = [
+    const CHANGES: [(Reason, Change); 10] = [
         (Reason::Erased, |p| p.erased = true),
         (Reason::Suppressed, |p| p.suppressed = true),
         (Reason::InvalidAddress, |p| p.address_key = None),
         (Reason::DuplicateAddress, |p| p.primary = false),
         (Reason::AlreadyReceived, |p| p.already_received = true),
+        (Reason::Missed, |p| p.missed = true),
         (Reason::NoConsent, |p| p.consents = false),
         (Reason::ServiceFreeze, |p| p.open_tickets = 1),
         (Reason::FrequencyCap, |p| p.recent_messages = vec![2]),
@@ -288,12 +318,12 @@ mod tests {
     }
 
     #[test]
-    fn service_mail_meets_only_the_first_five_guards_and_is_never_withheld() {
+    fn service_mail_meets_only_the_first_guards_and_is_never_withheld() {
         let rules = Rules { holdout: 1.0, holdout_global: 1.0, ..rules(Kind::Service) };
         for (i, (reason, change)) in CHANGES.iter().enumerate() {
             let mut p = person();
             change(&mut p);
-            let expected = if i < 5 { Verdict::Skip(*reason) } else { Verdict::Send };
+            let expected = if i < 6 { Verdict::Skip(*reason) } else { Verdict::Send };
             assert_eq!(verdict(&rules, &p, &mut 0), expected, "{reason:?}");
         }
     }

@@ -9,10 +9,12 @@ mod candidates;
 pub mod guard;
 mod payload;
 mod share;
+mod steps;
+mod timing;
 
 use std::collections::HashMap;
 
-use crate::campaign::{Audience, Campaign};
+use crate::campaign::{Audience, Campaign, Slot, Step};
 use crate::clock::Millis;
 use crate::content::FieldSet;
 use crate::db::{BUCKETS, Db, DbResult, bucket_of};
@@ -24,6 +26,8 @@ use crate::settings::Settings;
 
 pub use candidates::Candidate;
 pub use guard::{Reason, Rules, Verdict};
+pub use steps::{DueStep, StepDecided, Turn};
+pub use timing::Timing;
 
 /// Customers looked at together, about; a range has at least one bucket.
 const RANGE_CUSTOMERS: i64 = 4_000;
@@ -31,10 +35,13 @@ const RANGE_CUSTOMERS: i64 = 4_000;
 /// One campaign, ready to be planned at one instant.
 pub struct Planning<'a> {
     pub campaign: &'a Campaign,
+    /// Its step that is planned.
+    pub step: &'a Step,
     pub settings: &'a Settings,
     /// The planning instant.
     pub as_of: Millis,
     rules: Rules,
+    timing: Timing,
     moment: Moment,
     /// The segments of audience and exclusions, evaluated together; `None` when everyone is meant and nobody excluded.
     segments: Option<Members>,
@@ -76,12 +83,12 @@ pub struct Decided {
 }
 
 impl<'a> Planning<'a> {
-    /// Compile segments and rules. `fields` are what the campaign's templates use.
+    /// Compile segments and rules for a step of a campaign. `fields` are what the campaign's templates use.
     pub async fn prepare(
         db: &Db,
         settings: &'a Settings,
         library: &segment::Library,
-        campaign: &'a Campaign,
+        (campaign, step): (&'a Campaign, &'a Step),
         fields: FieldSet,
         as_of: Millis,
     ) -> Result<Planning<'a>, PlanError> {
@@ -97,17 +104,19 @@ impl<'a> Planning<'a> {
             let excluded = campaign.exclude.iter().fold(0, |mask, name| mask | prepared.mask_of(name));
             Some(Members { prepared, kept: None, audience, excluded })
         };
-        let recommender = match campaign.recommends() {
-            Some(asked) => Some(Recommender::prepare(db, asked.clone(), as_of).await?),
+        let recommender = match &step.recommend {
+            Some(recommend) => Some(Recommender::prepare(db, recommend.asked.clone(), as_of).await?),
             None => None,
         };
         let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await?;
         let buckets_per_range = (RANGE_CUSTOMERS * BUCKETS / customers.max(1)).clamp(1, BUCKETS);
         Ok(Planning {
             campaign,
+            step,
             settings,
             as_of,
             rules: Rules::of(campaign, settings, as_of),
+            timing: Timing::of(campaign, settings, None, as_of),
             moment: Moment::at(db, settings, as_of).await?,
             segments,
             recommender,
@@ -122,6 +131,12 @@ impl<'a> Planning<'a> {
         if let Some(members) = &mut self.segments {
             members.kept = kept.filter(|k| k.as_of() == as_of);
         }
+        self
+    }
+
+    /// Plan for a slot of the campaign's schedule instead of for now.
+    pub fn for_slot(mut self, slot: Option<Slot>) -> Planning<'a> {
+        self.timing = Timing::of(self.campaign, self.settings, slot, self.as_of);
         self
     }
 
@@ -164,7 +179,8 @@ impl<'a> Planning<'a> {
                 )
             }
         };
-        let mut candidates = candidates::load(db, &self.rules, (first, last), members.as_deref(), this_run).await?;
+        let mut candidates =
+            candidates::load(db, &self.rules, &self.timing, (first, last), members.as_deref(), this_run).await?;
         let mut recommended = self.recommend(db, &mut candidates).await?;
         Ok(candidates
             .into_iter()
@@ -192,12 +208,12 @@ impl<'a> Planning<'a> {
     }
 
     /// What the messages of these people carry: JSON with the fields the templates use, in the order asked.
-    pub async fn payloads(&self, db: &Db, people: &[&Decided]) -> DbResult<Vec<serde_json::Value>> {
-        let candidates: Vec<&Candidate> = people.iter().map(|d| &d.candidate).collect();
+    pub async fn payloads(&self, db: &Db, people: &[(&Candidate, &[Recommended])]) -> DbResult<Vec<serde_json::Value>> {
+        let candidates: Vec<&Candidate> = people.iter().map(|(candidate, _)| *candidate).collect();
         let mut payloads = payload::build(db, &self.fields, &self.moment, &candidates).await?;
         if self.recommender.is_some() {
-            for (payload, decided) in payloads.iter_mut().zip(people) {
-                payload::add_recommended(payload, &decided.recommended);
+            for (payload, (_, recommended)) in payloads.iter_mut().zip(people) {
+                payload::add_recommended(payload, recommended);
             }
         }
         Ok(payloads)
@@ -232,6 +248,8 @@ pub async fn payload_of(
 pub enum PlanError {
     #[error(transparent)]
     Segment(#[from] segment::CompileError),
+    #[error(transparent)]
+    Condition(#[from] segment::condition::ConditionError),
     #[error(transparent)]
     Db(#[from] crate::db::DbError),
 }

@@ -16,6 +16,8 @@ use super::{CHUNK_MESSAGES_MAX, CHUNK_STRETCH};
 pub struct Draft {
     pub bucket: i64,
     pub customer_id: String,
+    /// Of the entry it belongs to.
+    pub slot: String,
     pub arm: String,
     /// Left side of the Message-ID.
     pub message_id: String,
@@ -38,7 +40,6 @@ pub struct Batch<'a> {
     pub run_id: &'a str,
     pub campaign: &'a str,
     pub step: &'a str,
-    pub slot: &'a str,
     pub topic: &'a str,
     pub kind: Kind,
     /// When `--at` moved the planning instant, messages leave now all the same: deliveries keep real time.
@@ -138,7 +139,7 @@ fn message_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 18] {
         (&d.customer_id).into(),
         batch.campaign.into(),
         batch.step.into(),
-        batch.slot.into(),
+        (&d.slot).into(),
         batch.run_id.into(),
         p.chunk_id.into(),
         p.seq.into(),

@@ -9,7 +9,8 @@ use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{BUCKETS, Conflict, Db, DbResult, Tx, Value};
 use crate::message::{Composer, MessageFacts};
-use crate::plan::{Candidate, Decided, Planning, Verdict};
+use crate::offer::recommend::Recommended;
+use crate::plan::{Candidate, Planning, Verdict};
 use crate::suppression::Kind;
 use crate::token::Tokens;
 
@@ -18,6 +19,8 @@ use super::run::{self, Run};
 
 /// The relay's name in lanes, while there is one.
 const RELAY: &str = "default";
+/// The columns of an entry, as they are written here.
+const ENTRY: [&str; 8] = ["bucket", "customer_id", "campaign", "slot", "run_id", "arm", "entered_at", "due_at"];
 /// Failures shown; the first ones tell the story.
 const FAILURES_MAX: usize = 10;
 /// Recipients kept as examples.
@@ -28,7 +31,7 @@ const SAMPLES_MAX: usize = 5;
 pub struct Tally(BTreeMap<(&'static str, &'static str), i64>);
 
 impl Tally {
-    fn count(&mut self, verdict: Verdict) {
+    pub(super) fn count(&mut self, verdict: Verdict) {
         *self.0.entry((verdict.word(), verdict.reason().map_or("", |r| r.word()))).or_default() += 1;
     }
 
@@ -45,6 +48,19 @@ impl Tally {
     /// The whole audience.
     pub fn audience(&self) -> i64 {
         self.0.values().sum()
+    }
+
+    /// Add them to those of a run.
+    pub(super) async fn add_to(&self, tx: &mut Tx, run_id: &str) -> DbResult<()> {
+        for (verdict, reason, people) in self.rows() {
+            tx.execute(
+                "INSERT INTO run_verdict (run_id, verdict, reason, people) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (run_id, verdict, reason) DO UPDATE SET people = run_verdict.people + excluded.people",
+                args![run_id, verdict, reason, people],
+            )
+            .await?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, other: &Tally) {
@@ -91,8 +107,19 @@ pub struct Filling<'a> {
     pub leave_at: Option<Millis>,
 }
 
+/// Somebody a message is written for.
+pub(super) struct Recipient<'a> {
+    pub candidate: &'a Candidate,
+    pub recommended: &'a [Recommended],
+    /// Of their entry.
+    pub slot: String,
+    pub arm: String,
+    pub withheld: bool,
+}
+
 /// The rows of one range.
 struct Range {
+    entries: Vec<Value>,
     drafts: Vec<Draft>,
     skips: Vec<Value>,
     tally: Tally,
@@ -142,31 +169,64 @@ impl Filling<'_> {
         let decided = self.planning.verdicts(db, range, run_id, passed).await?;
         let mut tally = Tally::default();
         let mut skips = Vec::new();
-        for d in &decided {
+        // Who does not enter a journey now is asked again at the next look: kept each time, it would be a list of everybody by the hour.
+        let kept = self.planning.campaign.journey.is_none() || run_id.is_empty();
+        for d in decided.iter().filter(|d| kept || !matches!(d.verdict, Verdict::Skip(_))) {
             tally.count(d.verdict);
             if let Verdict::Skip(reason) = d.verdict {
                 let c = &d.candidate;
                 skips.extend(args![c.bucket, &c.customer_id, run_id, reason.word()]);
             }
         }
-        let going: Vec<&Decided> = decided.iter().filter(|d| !matches!(d.verdict, Verdict::Skip(_))).collect();
-        let payloads = self.planning.payloads(db, &going).await?;
-        let mut filled = Filled::default();
-        let mut drafts = Vec::with_capacity(going.len());
-        for (d, payload) in going.iter().zip(payloads) {
-            if d.verdict == Verdict::Send {
-                self.prove(d, &payload, &mut filled);
-            }
-            drafts.push(self.draft(d, payload));
+        let going: Vec<Recipient> = decided
+            .iter()
+            .filter(|d| !matches!(d.verdict, Verdict::Skip(_)))
+            .map(|d| Recipient {
+                candidate: &d.candidate,
+                recommended: &d.recommended,
+                slot: self.slot_of(&d.candidate),
+                arm: d.verdict.reason().map_or("a", |r| r.word()).to_owned(),
+                withheld: matches!(d.verdict, Verdict::Withheld(_)),
+            })
+            .collect();
+        let mut entries = Vec::with_capacity(going.len() * ENTRY.len());
+        for r in &going {
+            let (c, campaign, as_of) = (r.candidate, &self.planning.campaign.name, self.planning.as_of);
+            entries.extend(args![c.bucket, &c.customer_id, campaign, &r.slot, run_id, &r.arm, as_of, c.due_at]);
         }
-        Ok(Range { drafts, skips, tally, filled })
+        let mut filled = Filled::default();
+        // Whoever only enters now gets the first step when it is due (follow.rs).
+        let drafts =
+            if self.planning.step.is_immediate() { self.drafts(db, &going, &mut filled).await? } else { Vec::new() };
+        Ok(Range { entries, drafts, skips, tally, filled })
+    }
+
+    /// The key of somebody's entry: the run's slot, or in a journey the number of the entry.
+    fn slot_of(&self, person: &Candidate) -> String {
+        match self.planning.campaign.journey {
+            Some(_) => format!("entry {}", person.entries + 1),
+            None => self.slot.to_owned(),
+        }
+    }
+
+    /// The messages of these people, each rendered once.
+    pub(super) async fn drafts(&self, db: &Db, going: &[Recipient<'_>], filled: &mut Filled) -> DbResult<Vec<Draft>> {
+        let people: Vec<(&Candidate, &[Recommended])> = going.iter().map(|r| (r.candidate, r.recommended)).collect();
+        let payloads = self.planning.payloads(db, &people).await?;
+        let mut drafts = Vec::with_capacity(going.len());
+        for (recipient, payload) in going.iter().zip(payloads) {
+            if !recipient.withheld {
+                self.prove(recipient, &payload, filled);
+            }
+            drafts.push(self.draft(recipient, payload));
+        }
+        Ok(drafts)
     }
 
     /// Render the message once, as it will leave.
-    fn prove(&self, d: &Decided, payload: &serde_json::Value, filled: &mut Filled) {
-        let campaign = self.planning.campaign;
-        let step = &campaign.steps[0];
-        let c = &d.candidate;
+    fn prove(&self, recipient: &Recipient, payload: &serde_json::Value, filled: &mut Filled) {
+        let (campaign, step) = (self.planning.campaign, self.planning.step);
+        let c = recipient.candidate;
         let facts = MessageFacts {
             bucket: c.bucket,
             chunk_id: 0,
@@ -175,7 +235,7 @@ impl Filling<'_> {
             campaign: &campaign.name,
             campaign_title: &campaign.title,
             step: &step.name,
-            slot: self.slot,
+            slot: &recipient.slot,
             topic: &campaign.topic,
             topic_title: self.planning.topic_title(self.locale(c)),
             promotional: campaign.kind == Kind::Promotional,
@@ -205,67 +265,61 @@ impl Filling<'_> {
         c.locale.as_deref().unwrap_or(&self.planning.settings.default_locale)
     }
 
-    fn draft(&self, d: &Decided, payload: serde_json::Value) -> Draft {
-        let campaign = self.planning.campaign;
-        let c = &d.candidate;
-        let withheld = matches!(d.verdict, Verdict::Withheld(_));
+    fn draft(&self, recipient: &Recipient, payload: serde_json::Value) -> Draft {
+        let (campaign, step) = (self.planning.campaign, self.planning.step);
+        let c = recipient.candidate;
         let address = c.email.as_deref().and_then(|e| crate::address::Address::parse(e).ok());
         Draft {
             bucket: c.bucket,
-            arm: d.verdict.reason().map_or("a", |r| r.word()).to_owned(),
-            message_id: self.tokens.message_id(&campaign.name, &campaign.steps[0].name, self.slot, &c.customer_id),
+            slot: recipient.slot.clone(),
+            arm: recipient.arm.clone(),
+            message_id: self.tokens.message_id(&campaign.name, &step.name, &recipient.slot, &c.customer_id),
             family: address.as_ref().map_or("other", |a| a.family()),
             address: address.map(|a| a.to_string()),
             address_key: c.address_key.clone(),
             locale: self.locale(c).to_owned(),
             payload: payload.to_string(),
-            due_at: self.planning.as_of,
+            due_at: c.due_at,
             customer_id: c.customer_id.clone(),
-            withheld,
+            withheld: recipient.withheld,
+        }
+    }
+
+    /// What the messages of a run have in common.
+    pub(super) fn batch<'b>(&'b self, run: &'b Run) -> Batch<'b> {
+        let campaign = self.planning.campaign;
+        Batch {
+            run_id: &run.run_id,
+            campaign: &campaign.name,
+            step: &self.planning.step.name,
+            topic: &campaign.topic,
+            kind: campaign.kind,
+            leave_at: self.leave_at,
+            relay: RELAY,
         }
     }
 
     /// False when the run is not ours to fill any more.
     async fn write(&self, tx: &mut Tx, run: &Run, range: &Range, (first, last): (i64, i64)) -> DbResult<bool> {
         let now = clock::now();
-        let campaign = self.planning.campaign;
-        let batch = Batch {
-            run_id: &run.run_id,
-            campaign: &campaign.name,
-            step: &campaign.steps[0].name,
-            slot: &run.slot,
-            topic: &campaign.topic,
-            kind: campaign.kind,
-            leave_at: self.leave_at,
-            relay: RELAY,
-        };
-        let entries: Vec<Value> = range
-            .drafts
-            .iter()
-            .flat_map(|d| {
-                args![d.bucket, &d.customer_id, &campaign.name, &run.slot, &run.run_id, &d.arm, run.as_of, d.due_at]
-            })
-            .collect();
-        let columns = ["bucket", "customer_id", "campaign", "slot", "run_id", "arm", "entered_at", "due_at"];
-        tx.insert_rows("entry", &columns, entries, Conflict::Keep).await?;
-        enqueue::write(tx, &batch, &range.drafts, now).await?;
+        tx.insert_rows("entry", &ENTRY, range.entries.clone(), Conflict::Keep).await?;
+        enqueue::write(tx, &self.batch(run), &range.drafts, now).await?;
         let columns = ["bucket", "customer_id", "run_id", "reason"];
         tx.insert_rows("skip", &columns, range.skips.clone(), Conflict::Keep).await?;
-        for (verdict, reason, people) in range.tally.rows() {
-            tx.execute(
-                "INSERT INTO run_verdict (run_id, verdict, reason, people) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (run_id, verdict, reason) DO UPDATE SET people = run_verdict.people + excluded.people",
-                args![&run.run_id, verdict, reason, people],
-            )
-            .await?;
-        }
+        range.tally.add_to(tx, &run.run_id).await?;
         let next = (last + 1).min(BUCKETS);
         run::note_enqueued(tx, &run.run_id, (first, next), range.tally.audience(), now).await
     }
 }
 
 impl Filled {
-    fn take(&mut self, other: Filled, tally: &Tally) {
+    /// Add what another filling of the same run came to.
+    pub fn append(&mut self, mut other: Filled) {
+        let tally = std::mem::take(&mut other.tally);
+        self.take(other, &tally);
+    }
+
+    pub(super) fn take(&mut self, other: Filled, tally: &Tally) {
         self.tally.add(tally);
         self.rendered += other.rendered;
         self.failed += other.failed;

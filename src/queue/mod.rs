@@ -9,8 +9,10 @@
 pub mod answers;
 pub mod cancel;
 pub mod decide;
+pub mod due;
 pub mod enqueue;
 pub mod fill;
+mod follow;
 pub mod groups;
 pub mod lease;
 pub mod ledger;

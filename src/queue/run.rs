@@ -38,6 +38,11 @@ impl Run {
         matches!(self.state(), RunState::Planned | RunState::Enqueuing)
     }
 
+    /// Whether it is a look at entries and steps, and not a slot: its key is an instant.
+    pub fn is_followed(&self) -> bool {
+        self.slot.ends_with('Z')
+    }
+
     /// The state; a word this version does not know reads as `paused`, which sends nothing.
     pub fn state(&self) -> RunState {
         RunState::from_word(&self.state_word).unwrap_or(RunState::Paused)
@@ -72,6 +77,24 @@ pub async fn open(tx: &mut Tx, new: &NewRun<'_>, now: Millis) -> DbResult<Run> {
         )
         .await?;
     Ok(run.expect("inserted above or there before"))
+}
+
+/// Keep that a slot was missed, unless it has a run.
+pub async fn miss(db: &Db, new: &NewRun<'_>, why: &str, now: Millis) -> DbResult<()> {
+    let run_id = format!("{}-{}", new.campaign, crate::token::random_token());
+    db.execute(
+        "INSERT INTO run (run_id, campaign, slot, state, reason, as_of, due_at, expires_at, next_bucket, audience, snapshot_id, definition, created_at, changed_at) \
+         VALUES ($1, $2, $3, 'missed', $4, $5, $6, $7, 0, 0, $8, $9, $10, $10) ON CONFLICT (campaign, slot) DO NOTHING",
+        args![run_id, new.campaign, new.slot, why, new.as_of, new.due_at, new.expires_at, new.snapshot_id, new.definition, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Runs whose messages are not all written: somebody was interrupted, or is at it.
+pub async fn unfinished(db: &Db) -> DbResult<Vec<Run>> {
+    db.fetch_all(&format!("SELECT {COLUMNS} FROM run WHERE state = 'enqueuing' ORDER BY created_at, run_id"), args![])
+        .await
 }
 
 /// The run of (campaign, slot), if there is one.
@@ -158,6 +181,12 @@ pub async fn note_enqueued(
     Ok(noted > 0)
 }
 
+/// Note that so many more people were decided about; part of the transaction that wrote it. False when the run is no longer being enqueued.
+pub async fn note_followed(tx: &mut Tx, run_id: &str, people: i64, now: Millis) -> DbResult<bool> {
+    let sql = "UPDATE run SET audience = audience + $1, changed_at = $2 WHERE run_id = $3 AND state = 'enqueuing'";
+    Ok(tx.execute(sql, args![people, now, run_id]).await? > 0)
+}
+
 /// Runs in which every chunk is done are drained; how many.
 pub async fn drain_finished(db: &Db, now: Millis) -> DbResult<u64> {
     let mut tx = db.begin().await?;
@@ -190,7 +219,7 @@ pub async fn discard(db: &Db, run_id: &str) -> DbResult<()> {
         .execute("UPDATE run SET state = 'cancelled' WHERE run_id = $1 AND state = 'enqueuing'", args![run_id])
         .await?;
     if held > 0 {
-        for table in ["chunk", "delivery", "message", "entry", "skip", "run_verdict", "run"] {
+        for table in ["chunk", "delivery", "message", "entry", "skip", "step_pass", "run_verdict", "run"] {
             tx.execute(&format!("DELETE FROM {table} WHERE run_id = $1"), args![run_id]).await?;
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::library::Library;
 use super::resolve::{Defined, Resolved};
-use super::rule::{Leaf, Rule};
+use super::rule::{Leaf, Pick, Rule};
 use super::sql::{self, Scope, Statement};
 use crate::clock::Millis;
 use crate::db::{BUCKETS, Db, DbResult, Dialect, Value};
@@ -75,8 +75,27 @@ impl Compiled {
         if names.len() > SEGMENTS_MAX {
             return Err(CompileError::TooMany(names.len()));
         }
-        let defined = definitions(library, names)?;
+        let defined = definitions(library, names.iter().map(|n| (*n).to_owned()).collect())?;
         let names = names.iter().map(|n| (*n).to_owned()).collect();
+        Ok(Compiled { names, defined, as_of, settings: settings.clone() })
+    }
+
+    /// Rules that are no segments; the n-th becomes bit n.
+    pub(super) fn of_rules(
+        library: &Library,
+        rules: Vec<Rule>,
+        as_of: Millis,
+        settings: &Settings,
+    ) -> Result<Compiled, CompileError> {
+        if rules.len() > SEGMENTS_MAX {
+            return Err(CompileError::TooMany(rules.len()));
+        }
+        let referred = rules.iter().flat_map(Rule::references).map(|r| r.name.clone()).collect();
+        let mut defined = definitions(library, referred)?;
+        // A space keeps them apart from the names of segments.
+        let names: Vec<String> = (0..rules.len()).map(|n| format!("condition {n}")).collect();
+        let conditions = rules.into_iter().map(|rule| Defined { rule, pick: Pick::default() });
+        defined.extend(names.iter().cloned().zip(conditions));
         Ok(Compiled { names, defined, as_of, settings: settings.clone() })
     }
 
@@ -96,9 +115,8 @@ impl Compiled {
 }
 
 /// The definitions of segments and of everything they refer to.
-pub(super) fn definitions(library: &Library, names: &[&str]) -> Result<BTreeMap<String, Defined>, CompileError> {
+pub(super) fn definitions(library: &Library, mut open: Vec<String>) -> Result<BTreeMap<String, Defined>, CompileError> {
     let mut defined = BTreeMap::new();
-    let mut open: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
     while let Some(name) = open.pop() {
         if defined.contains_key(&name) {
             continue;

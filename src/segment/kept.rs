@@ -87,7 +87,8 @@ async fn refresh_alone(
     lease: &Lease,
 ) -> DbResult<Option<Kept>> {
     let names: Vec<&str> = library.names().collect();
-    let defined = definitions(library, &names).expect("all names are the library's own");
+    let defined =
+        definitions(library, names.iter().map(|n| (*n).to_owned()).collect()).expect("all names are the library's own");
     let moment = Moment::at(db, settings, as_of).await?;
     let epoch = profile::epoch(db).await?;
     let resolved = Resolved::ask(db, defined, moment).await?;

@@ -12,6 +12,7 @@ pub mod case;
 mod check;
 pub mod compare;
 mod comparison;
+pub mod condition;
 mod decide;
 pub mod draw;
 mod edges;

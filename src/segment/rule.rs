@@ -229,6 +229,8 @@ pub enum Since {
     At(Millis),
     /// An instant of the same customer; nothing lies after a missing one.
     Field(&'static Field),
+    /// The person's entry into a campaign: an instant in conditions of steps, once [`Rule::entered`] gave it; never in segments.
+    Entry,
 }
 
 /// Local days counted from an instant of the same customer, whose own day is 0; both ends belong to it.
@@ -254,7 +256,11 @@ impl Window {
     /// whole; spans of hours are exact.
     pub fn bounds(&self, moment: &Moment) -> (Option<Millis>, Millis) {
         let ago = |span: Span| span.before(moment.as_of, &moment.zone);
-        let since = if let Some(Since::At(at)) = self.since { Some(at) } else { None };
+        let since = match self.since {
+            Some(Since::At(at)) => Some(at),
+            Some(Since::Entry) => Some(Millis::MAX), // nobody has entered: nothing lies after it
+            Some(Since::Field(_)) | None => None,
+        };
         let from = [self.in_last.map(ago), self.between.map(|b| b.0), since].into_iter().flatten().max();
         let until = [self.more_than_ago.map(ago), self.between.map(|b| b.1)].into_iter().flatten().min();
         (from, until.unwrap_or(Millis::MAX).min(moment.as_of + 1))
@@ -322,6 +328,25 @@ impl Rule {
         }
     }
 
+    /// The same for somebody who entered at this instant.
+    pub fn entered(&self, at: Millis) -> Rule {
+        let all = |rules: &[Rule]| rules.iter().map(|r| r.entered(at)).collect();
+        match self {
+            Rule::All(rules) => Rule::All(all(rules)),
+            Rule::Any(rules) => Rule::Any(all(rules)),
+            Rule::None(rules) => Rule::None(all(rules)),
+            Rule::Leaf(leaf) => {
+                let mut leaf = leaf.clone();
+                for window in leaf.windows_mut() {
+                    if window.since == Some(Since::Entry) {
+                        window.since = Some(Since::At(at));
+                    }
+                }
+                Rule::Leaf(leaf)
+            }
+        }
+    }
+
     /// Membership in a segment.
     pub fn member_of(name: &str) -> Rule {
         let place = Place::file("");
@@ -345,6 +370,16 @@ impl Leaf {
             Leaf::Funnel(steps) => steps.iter().map(|s| (Some(&s.rows.source), &s.rows.window)).collect(),
             Leaf::Customer { window, .. } => vec![(None, window)],
             Leaf::Tier(tier) => vec![(Some(&Source::OrdersPlaced), &tier.window)],
+            Leaf::Percentile { .. } | Leaf::Rfm(_) | Leaf::Lifecycle(_) | Leaf::InSegment(_) => Vec::new(),
+        }
+    }
+
+    fn windows_mut(&mut self) -> Vec<&mut Window> {
+        match self {
+            Leaf::History(History { rows, .. }) | Leaf::Last(rows) => vec![&mut rows.window],
+            Leaf::Funnel(steps) => steps.iter_mut().map(|s| &mut s.rows.window).collect(),
+            Leaf::Customer { window, .. } => vec![window],
+            Leaf::Tier(tier) => vec![&mut tier.window],
             Leaf::Percentile { .. } | Leaf::Rfm(_) | Leaf::Lifecycle(_) | Leaf::InSegment(_) => Vec::new(),
         }
     }

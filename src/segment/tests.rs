@@ -229,7 +229,7 @@ fn what_cannot_be_is_told() {
         the earlier date comes first
     a.yaml:10:37: error: no day lies from 30 to 1 days after it [impossible]
         the earlier day comes first; at most 36500 days
-    a.yaml:12:14: error: `since: entry` counts from a person's entry into a journey; a segment has none [since-entry]
+    a.yaml:12:14: error: `since: entry` counts from a person's entry into a campaign; a segment has none [since-entry]
         use it in a step of a campaign, or count from a date or an instant: since: last_viewed_at
     a.yaml:14:14: error: `last_oder_at` is neither a date nor an instant of a customer [bad-instant]
         did you mean `last_order_at`?

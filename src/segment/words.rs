@@ -199,6 +199,7 @@ fn window(w: &Window, settings: &Settings) -> String {
     match w.since {
         Some(Since::At(at)) => out.push_str(&format!(" since {}", instant(at, settings))),
         Some(Since::Field(field)) => out.push_str(&format!(" since {}", field.meaning)),
+        Some(Since::Entry) => out.push_str(" since they entered"),
         None => {}
     }
     if let Some(DaysAfter { field, from, to }) = w.days_after {

@@ -8,6 +8,7 @@ mod dkim;
 pub mod env;
 mod pacing;
 mod people;
+mod quiet;
 mod read;
 mod smtp;
 
@@ -23,6 +24,7 @@ use jiff::tz::TimeZone;
 
 use crate::problem::{Place, Problems, Severity};
 use crate::yaml::Span;
+pub use quiet::QuietHours;
 
 /// The name of the settings file in a project's folder.
 pub const FILE: &str = "okaeri.yaml";
@@ -116,6 +118,7 @@ pub struct Links {
 pub struct Guards {
     pub frequency_caps: Vec<FrequencyCap>,
     pub service_freeze: ServiceFreeze,
+    pub quiet_hours: Option<QuietHours>,
 }
 
 /// At most so many promotional messages in a rolling window; withheld ones count like sent ones.

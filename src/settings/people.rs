@@ -1,7 +1,7 @@
 //! What `okaeri.yaml` says of customers: how much mail they may get, who is held out, and how they are told apart. Reads `guards`, `holdout`,
 //! `lifecycle`, `models` and `loyalty`.
 
-use super::{FrequencyCap, Guards, Lifecycle, Loyalty, LoyaltyBy, Models, ServiceFreeze, Topic};
+use super::{FrequencyCap, Guards, Lifecycle, Loyalty, LoyaltyBy, Models, ServiceFreeze, Topic, quiet};
 use crate::problem::Problems;
 use crate::yaml::{MapReader, Node, Shape, Share, Span};
 
@@ -9,9 +9,10 @@ pub(super) fn guards(m: &mut MapReader, problems: &mut Problems) -> Guards {
     let mut guards = Guards {
         frequency_caps: Vec::new(),
         service_freeze: ServiceFreeze { open_tickets: true, rating_at_most: None, days: 14 },
+        quiet_hours: None,
     };
     let Some(mut g) = m.map("guards", "guards", problems) else { return guards };
-    g.not_supported_yet(&["quiet_hours"], problems);
+    guards.quiet_hours = g.node("quiet_hours").and_then(|n| quiet::read(n, problems));
     if let Some(node) = g.node("frequency_cap") {
         let list: Vec<&Node> = match &node.shape {
             Shape::List(list) => list.iter().collect(),

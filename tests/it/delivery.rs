@@ -60,6 +60,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
             let customer_id = address.split('@').next().unwrap().to_owned();
             Draft {
                 bucket: bucket_of(&customer_id),
+                slot: "2026-11-24".into(),
                 message_id: format!("{campaign}.{:016x}", stable_hash(customer_id.as_bytes())),
                 arm: "a".into(),
                 address: Some((*address).to_owned()),
@@ -89,7 +90,6 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
         run_id: &run.run_id,
         campaign,
         step: "letter",
-        slot: "2026-11-24",
         topic: "offers",
         kind: Kind::Promotional,
         leave_at: None,

@@ -27,6 +27,9 @@ mod hostile;
 mod pacing;
 mod queue;
 
+mod journey;
+mod run;
+
 mod recommend;
 
 mod report;

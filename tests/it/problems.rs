@@ -143,8 +143,7 @@ async fn broken_settings_are_told_everything_at_once_and_hide_nothing_else() {
     okaeri.yaml:9:51: error: `base_url` is not a web address: mail.example.com [bad-url]
         https://mail.shop.example.com
     okaeri.yaml:10:38: error: `messages` must be a whole number, 0 or more, not the text "many" [wrong-type]
-    okaeri.yaml:10:59: error: `quiet_hours` is not supported yet [not-supported-yet]
-        remove it for now; nothing is ignored in silence
+    okaeri.yaml:10:72: error: quiet_hours must be a mapping, not the text "22-7" [wrong-type]
     okaeri.yaml:11:12: error: lifecycle needs 0 < drifting_after_gaps < lapsed_after_gaps and default_gap of a day or more [out-of-range]
     okaeri.yaml:12:20: error: `global` must be a share such as 10%, not the text "120%" [wrong-type]
     okaeri.yaml:14:1: error: `topics` is given twice [duplicate-key]

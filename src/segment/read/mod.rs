@@ -65,6 +65,7 @@ pub(super) fn segment(node: &Node, settings: &Settings, problems: &mut Problems)
     let rule = match m.node("where") {
         Some(node) => {
             rule_place = node.place.clone();
+            refuse_entry(node, problems);
             rule(node, settings, problems)
         }
         None => {
@@ -92,6 +93,30 @@ pub(super) fn segment(node: &Node, settings: &Settings, problems: &mut Problems)
         watched,
     };
     is_sound.then_some(read)
+}
+
+/// `since: entry` means something in a campaign's step only.
+fn refuse_entry(node: &Node, problems: &mut Problems) {
+    match &node.shape {
+        Shape::List(list) => list.iter().for_each(|n| refuse_entry(n, problems)),
+        Shape::Map(pairs) => {
+            for pair in pairs {
+                if pair.key == "since" && pair.value.as_text() == Some("entry") {
+                    problems
+                        .error(
+                            "since-entry",
+                            &pair.value.place,
+                            "`since: entry` counts from a person's entry into a campaign; a segment has none",
+                        )
+                        .hint(
+                            "use it in a step of a campaign, or count from a date or an instant: since: last_viewed_at",
+                        );
+                }
+                refuse_entry(&pair.value, problems);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn is_name(name: &str) -> bool {

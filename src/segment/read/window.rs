@@ -83,14 +83,7 @@ fn instant(node: &Node, settings: &Settings, problems: &mut Problems) -> Option<
 fn since(node: &Node, settings: &Settings, problems: &mut Problems) -> Option<Since> {
     let word = node.read::<String>("`since`", problems)?;
     if word == "entry" {
-        problems
-            .error(
-                "since-entry",
-                &node.place,
-                "`since: entry` counts from a person's entry into a journey; a segment has none",
-            )
-            .hint("use it in a step of a campaign, or count from a date or an instant: since: last_viewed_at");
-        return None;
+        return Some(Since::Entry);
     }
     match anchor(&word) {
         Some(field) => Some(Since::Field(field)),

@@ -1,0 +1,190 @@
+//! `okaeri run`: everything that is due, for a scheduler that may be late, come twice or be killed.
+//!
+//! Brings profiles up to date, opens the slots that schedules ask for (keyed, so any number of these may overlap), goes on with runs that an
+//! earlier invocation left half written, and delivers what is due. What one campaign's problems stop, stops that campaign alone.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::follow;
+use super::loaded::Loaded;
+use super::send::{self, Enlisted};
+use super::sending::{self, Drained};
+use super::{Exit, Failure, Invocation};
+use crate::campaign::{Campaign, Status};
+use crate::clock::{self, Clock};
+use crate::db::Db;
+use crate::money::grouped;
+use crate::problem::Problems;
+use crate::profile::{self, Scope};
+use crate::queue::due::{self, Opened};
+use crate::queue::run::{self, Run};
+use crate::score;
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// End after this time (20m, 90s, 2h) with what is in flight, planning included; exit code 75 when work remains
+    #[arg(long, value_name = "TIME", value_parser = sending::max_time)]
+    max_time: Option<Duration>,
+}
+
+/// What became of one slot.
+struct Turn<'l> {
+    campaign: &'l Campaign,
+    slot: String,
+    became: Became,
+}
+
+enum Became {
+    Enlisted(Box<Enlisted>),
+    Missed(String),
+    /// Nothing of it has left; the next invocation tries again.
+    Stopped(Failure),
+}
+
+pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
+    let until = args.max_time.map(|time| Instant::now() + time);
+    let loaded = Loaded::load(inv)?;
+    let settings = &loaded.project.settings;
+    let clock = inv.clock(&settings.time_zone)?;
+    let server = sending::server(&loaded.project)?;
+    sending::refuse_moved_clock(clock, &server)?;
+    let signer = sending::signer(&loaded.project)?;
+    let db = inv.open_db(&loaded.project).await?;
+    profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
+    score::follow(&db, settings, clock.now()).await?;
+    let turns = take_turns(inv, &loaded, &db, clock).await?;
+    let drained = sending::drain(inv, &loaded.project, &db, (server, signer), None, 0, until).await?;
+    inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));
+    ended(turns, &drained)
+}
+
+/// Open what is due, campaign by campaign, the smallest priority first.
+async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Clock) -> Result<Vec<Turn<'l>>, Failure> {
+    let now = clock.as_of();
+    let mut live: Vec<&Campaign> = loaded.campaigns.iter().filter(|c| c.status == Status::Live).collect();
+    live.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
+    let names: Vec<&str> = live.iter().map(|c| c.name.as_str()).collect();
+    due::forget_others(db, &names).await?;
+    let unfinished = run::unfinished(db).await?;
+    let mut turns = Vec::new();
+    for campaign in live {
+        let before = turns.len();
+        let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.name);
+        let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;
+        let followed = |run: &&Run| run.is_followed();
+        let mut slots: Vec<String> = half_written().filter(|r| !followed(r)).map(|r| r.slot.clone()).collect();
+        for opened in opened {
+            match opened {
+                Opened::Due(slot) => slots.push(slot.to_string()),
+                Opened::Missed(slot, why) => {
+                    due::miss(db, campaign, &loaded.project.settings, slot, &why).await?;
+                    turns.push(Turn { campaign, slot: slot.to_string(), became: Became::Missed(why) });
+                }
+            }
+        }
+        slots.sort();
+        slots.dedup();
+        for slot in slots {
+            let became = match send::enlist(inv, loaded, db, campaign, Some(slot.clone()), clock).await {
+                Ok(enlisted) => Became::Enlisted(Box::new(enlisted)),
+                Err(failure @ Failure::Environment(_)) => return Err(failure),
+                Err(failure) => Became::Stopped(failure),
+            };
+            turns.push(Turn { campaign, slot, became });
+        }
+        if campaign.is_followed() {
+            let interrupted = half_written().find(followed);
+            let slot = interrupted.map_or_else(|| "now".to_owned(), |run| run.slot.clone());
+            match follow::follow(inv, loaded, db, campaign, clock, interrupted).await {
+                Ok(None) => {}
+                Ok(Some(enlisted)) => {
+                    let slot = enlisted.run.slot.clone();
+                    turns.push(Turn { campaign, slot, became: Became::Enlisted(Box::new(enlisted)) });
+                }
+                Err(failure @ Failure::Environment(_)) => return Err(failure),
+                Err(failure) => turns.push(Turn { campaign, slot, became: Became::Stopped(failure) }),
+            }
+        }
+        // Looked at up to now, unless something of it waits for another try.
+        let all_taken = turns[before..].iter().all(|t| !matches!(t.became, Became::Stopped(_)));
+        if (campaign.schedule.is_some() || campaign.is_followed()) && all_taken {
+            due::mark(db, &campaign.name, now).await?;
+        }
+    }
+    Ok(turns)
+}
+
+/// The exit code: problems before all else, because somebody must mend them.
+fn ended(turns: Vec<Turn>, drained: &Drained) -> Result<Exit, Failure> {
+    let delivered = drained.exit()?;
+    let mut problems = Problems::new();
+    let mut busy = None;
+    for turn in turns {
+        match turn.became {
+            Became::Stopped(Failure::Problems(found)) => problems.append(found),
+            Became::Stopped(Failure::Busy(why)) => busy = Some(why),
+            Became::Stopped(failure) => return Err(failure),
+            Became::Enlisted(_) | Became::Missed(_) => {}
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Problems(problems));
+    }
+    match busy {
+        Some(why) if delivered == Exit::Done => Err(Failure::Busy(why)),
+        _ => Ok(delivered),
+    }
+}
+
+fn text(loaded: &Loaded, turns: &[Turn], drained: &Drained, clock: Clock) -> String {
+    let zone = &loaded.project.settings.time_zone;
+    let mut out = String::new();
+    for turn in turns {
+        let said = match &turn.became {
+            Became::Missed(why) => format!("missed: {why}"),
+            Became::Stopped(_) => "stopped; nothing of it has left".to_owned(),
+            Became::Enlisted(enlisted) => match &enlisted.filled {
+                None => format!("{} since another invocation", enlisted.run.state()),
+                Some(filled) => {
+                    let of = |verdict| grouped(filled.tally.of(verdict));
+                    format!("{} to be mailed, {} withheld, {} skipped", of("send"), of("withheld"), of("skip"))
+                }
+            },
+        };
+        out.push_str(&format!("{} · slot {} · {said}\n", turn.campaign.name, turn.slot));
+    }
+    if turns.is_empty() {
+        let next = loaded
+            .campaigns
+            .iter()
+            .filter(|c| c.status == Status::Live)
+            .filter_map(|c| Some((c.schedule.as_ref()?.next_opening(clock.as_of(), zone)?, &c.name)))
+            .min();
+        match next {
+            Some((at, name)) => {
+                out.push_str(&format!("nothing new is due; next: {name}, {}\n", clock::readable(at, zone)));
+            }
+            None => out.push_str("nothing is due, and no live campaign has a schedule with a time to come\n"),
+        }
+    }
+    out.push_str(&drained.text(zone));
+    out
+}
+
+fn json(turns: &[Turn], drained: &Drained) -> serde_json::Value {
+    let turn = |turn: &Turn| {
+        let mut json = serde_json::json!({ "campaign": turn.campaign.name, "slot": turn.slot });
+        match &turn.became {
+            Became::Missed(why) => json["missed"] = why.as_str().into(),
+            Became::Stopped(failure) => json["stopped"] = failure.kind().into(),
+            Became::Enlisted(enlisted) => {
+                json["run"] = serde_json::json!(enlisted.run);
+                json["verdicts"] = enlisted.filled.as_ref().map(|f| super::plan::verdicts_json(&f.tally)).into();
+            }
+        }
+        json
+    };
+    serde_json::json!({ "slots": turns.iter().map(turn).collect::<Vec<_>>(), "delivery": drained.json() })
+}

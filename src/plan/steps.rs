@@ -1,0 +1,216 @@
+//! Steps that are due for people who entered before: who, and what is decided for each.
+//!
+//! Somebody's step is open until it is a message (sent or withheld) or a *pass* with its reason. What bars a promotion for a while only, a
+//! service freeze or a frequency cap, leaves it open: it is asked again until its moment is further back than `catch_up`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+
+use super::candidates::{self, Candidate};
+use super::guard::{self, Reason, Rules};
+use super::timing::Timing;
+use super::{PlanError, Planning};
+use crate::args;
+use crate::campaign::Step;
+use crate::clock::{DAY, Millis};
+use crate::db::{BUCKETS, Db, DbResult, Value};
+use crate::offer::recommend::Recommended;
+use crate::segment;
+use crate::segment::condition::{self, Condition, Entered};
+
+/// Entries looked at together, about.
+const RANGE_ENTRIES: i64 = 2_000;
+/// Between a moment on somebody's own clock and the same in UTC lies less than this; two days on either side of a whole number of days.
+const SLACK: Millis = 3 * DAY;
+
+/// Somebody's step whose moment has come.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct DueStep {
+    pub bucket: i64,
+    pub customer_id: String,
+    /// Of their entry.
+    pub slot: String,
+    /// Of their entry.
+    pub arm: String,
+    pub entered_at: Millis,
+    time_zone: Option<String>,
+}
+
+/// What is decided about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Send,
+    /// Their arm is held out.
+    Withheld,
+    /// Not this step, and why.
+    Pass(Reason),
+    /// No further step at all.
+    Exit,
+    /// Not now.
+    Wait,
+}
+
+/// A step that is due, with its person.
+#[derive(Debug, Clone)]
+pub struct StepDecided {
+    pub due: DueStep,
+    pub candidate: Candidate,
+    pub turn: Turn,
+    pub recommended: Vec<Recommended>,
+}
+
+impl Planning<'_> {
+    /// The bucket ranges to go through for the planned step; none when nobody's is due. `looked_until` is when steps were looked at last.
+    pub async fn step_ranges(&self, db: &Db, looked_until: Millis) -> DbResult<Vec<(i64, i64)>> {
+        let mut args = args![0, BUCKETS - 1];
+        let sql = format!("SELECT COUNT(*) FROM entry e WHERE {}", self.open_steps(looked_until, &mut args));
+        let (entries,): (i64,) = db.fetch_one(&sql, args).await?;
+        if entries == 0 {
+            return Ok(Vec::new());
+        }
+        let step = (RANGE_ENTRIES * BUCKETS / entries).clamp(1, BUCKETS);
+        Ok((0..BUCKETS).step_by(step as usize).map(|b| (b, (b + step - 1).min(BUCKETS - 1))).collect())
+    }
+
+    /// The condition on `entry e` for entries of which the planned step may be due and is still open. `$1` and `$2` are the bucket range.
+    fn open_steps(&self, looked_until: Millis, args: &mut Vec<Value>) -> String {
+        let mut bind = |value: Value| {
+            args.push(value);
+            format!("${}", args.len())
+        };
+        let campaign = bind((&self.campaign.name).into());
+        let after = self.step.after.millis();
+        let newest = bind((self.as_of - after + if after >= DAY { SLACK } else { 0 }).into());
+        let oldest = bind((looked_until.min(self.as_of) - after - self.campaign.catch_up() - SLACK).into());
+        let names: Vec<String> = self.step.names().map(|name| bind(name.into())).collect();
+        let names = names.join(", ");
+        format!(
+            "e.bucket >= $1 AND e.bucket <= $2 AND e.campaign = {campaign} AND e.exited_at IS NULL \
+             AND e.entered_at <= {newest} AND e.entered_at > {oldest} \
+             AND NOT EXISTS (SELECT 1 FROM message m WHERE m.bucket = e.bucket AND m.customer_id = e.customer_id \
+               AND m.campaign = e.campaign AND m.slot = e.slot AND m.step IN ({names})) \
+             AND NOT EXISTS (SELECT 1 FROM step_pass s WHERE s.bucket = e.bucket AND s.customer_id = e.customer_id \
+               AND s.campaign = e.campaign AND s.slot = e.slot AND s.step IN ({names}))"
+        )
+    }
+
+    /// What is decided about the planned step of those in a range for whom it is due.
+    pub async fn step_turns(
+        &self,
+        db: &Db,
+        library: &segment::Library,
+        range: (i64, i64),
+        looked_until: Millis,
+    ) -> Result<Vec<StepDecided>, PlanError> {
+        let mut args = args![range.0, range.1];
+        let open = self.open_steps(looked_until, &mut args);
+        let sql = format!(
+            "SELECT e.bucket, e.customer_id, e.slot, e.arm, e.entered_at, c.time_zone FROM entry e \
+             LEFT JOIN customer c ON c.bucket = e.bucket AND c.customer_id = e.customer_id \
+             WHERE {open} ORDER BY e.bucket, e.customer_id, e.slot"
+        );
+        let entries: Vec<DueStep> = db.fetch_all(&sql, args).await?;
+        let due: Vec<(DueStep, bool)> = entries.into_iter().filter_map(|e| self.is_due(e)).collect();
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let held = self.conditions(db, library, &due).await?;
+        let people: BTreeSet<(i64, String)> = due.iter().map(|(d, _)| (d.bucket, d.customer_id.clone())).collect();
+        let people: Vec<(i64, String)> = people.into_iter().collect();
+        let rules = Rules { once_per: None, journey: false, ..self.rules.clone() };
+        let timing = Timing::of(self.campaign, self.settings, None, self.as_of);
+        let mut candidates = candidates::load(db, &rules, &timing, range, Some(&people), "").await?;
+        let mut recommended = self.recommend(db, &mut candidates).await?;
+        let by_person: BTreeMap<(i64, String), usize> =
+            (0..).zip(&candidates).map(|(at, c)| ((c.bucket, c.customer_id.clone()), at)).collect();
+        let mut turns = Vec::with_capacity(due.len());
+        for (due, missed) in due {
+            let at = by_person.get(&(due.bucket, due.customer_id.clone()));
+            // Erased altogether: there is nobody left to decide about.
+            let Some(&at) = at else { continue };
+            let candidate = candidates[at].clone();
+            let holds = held.get(&entered(&due)).copied().unwrap_or_default();
+            let turn = self.turn(&rules, &due, &candidate, missed, holds);
+            let recommended = recommended.remove(&at).unwrap_or_default();
+            turns.push(StepDecided { due, candidate, turn, recommended });
+        }
+        Ok(turns)
+    }
+
+    /// The entry, when its moment has come, and whether that is too long ago.
+    fn is_due(&self, due: DueStep) -> Option<(DueStep, bool)> {
+        let own = due.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        let moment = self.step.moment(due.entered_at, own.as_ref().unwrap_or(&self.settings.time_zone));
+        (moment <= self.as_of).then(|| (due, moment.saturating_add(self.campaign.catch_up()) < self.as_of))
+    }
+
+    /// Which of `exit_on`, `unless` and `only_if` hold, in this order; those that are not written hold for nobody.
+    async fn conditions(
+        &self,
+        db: &Db,
+        library: &segment::Library,
+        due: &[(DueStep, bool)],
+    ) -> Result<BTreeMap<Entered, Holds>, PlanError> {
+        let asked = asked(self.campaign.exit_on.as_ref(), self.step);
+        let conditions: Vec<&Condition> = asked.iter().map(|(_, condition)| *condition).collect();
+        let people = due.iter().map(|(d, _)| entered(d)).collect();
+        let held = condition::holding(db, library, self.settings, &conditions, self.as_of, &people).await?;
+        let holds = |bits: u64| {
+            let mut holds = Holds::default();
+            for (n, (set, _)) in asked.iter().enumerate() {
+                set(&mut holds, bits & (1 << n) != 0);
+            }
+            holds
+        };
+        Ok(held.into_iter().map(|(who, bits)| (who, holds(bits))).collect())
+    }
+
+    fn turn(&self, rules: &Rules, due: &DueStep, person: &Candidate, missed: bool, holds: Holds) -> Turn {
+        if holds.exit {
+            return Turn::Exit;
+        }
+        if missed {
+            return Turn::Pass(Reason::Missed);
+        }
+        if holds.unless {
+            return Turn::Pass(Reason::Unless);
+        }
+        if self.step.only_if.is_some() && !holds.only_if {
+            return Turn::Pass(Reason::OnlyIf);
+        }
+        match guard::barred(rules, person) {
+            Some(Reason::ServiceFreeze | Reason::FrequencyCap) => Turn::Wait,
+            Some(reason) => Turn::Pass(reason),
+            None if Reason::from_word(&due.arm).is_some() => Turn::Withheld,
+            None => Turn::Send,
+        }
+    }
+}
+
+/// Which conditions hold for somebody.
+#[derive(Debug, Clone, Copy, Default)]
+struct Holds {
+    exit: bool,
+    unless: bool,
+    only_if: bool,
+}
+
+type Set = fn(&mut Holds, bool);
+
+/// The conditions that are written, each with what it decides.
+fn asked<'s>(exit_on: Option<&'s Condition>, step: &'s Step) -> Vec<(Set, &'s Condition)> {
+    let of = |set: Set, condition: Option<&'s Condition>| condition.map(|c| (set, c));
+    [
+        of(|h, is| h.exit = is, exit_on),
+        of(|h, is| h.unless = is, step.unless.as_ref()),
+        of(|h, is| h.only_if = is, step.only_if.as_ref()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn entered(due: &DueStep) -> Entered {
+    Entered { entered_at: due.entered_at, bucket: due.bucket, customer_id: due.customer_id.clone() }
+}

@@ -1,0 +1,95 @@
+//! Conditions of a campaign's steps: rules about somebody since their entry, decided for those whose step is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::evaluate::{CompileError, Compiled};
+use super::library::Library;
+use super::read;
+use super::rule::Rule;
+use super::words;
+use crate::clock::Millis;
+use crate::db::{Db, DbError};
+use crate::problem::{Place, Problems};
+use crate::settings::Settings;
+use crate::yaml::Node;
+
+/// A checked condition.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    rule: Rule,
+    pub place: Place,
+}
+
+/// Somebody a condition is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entered {
+    pub entered_at: Millis,
+    pub bucket: i64,
+    pub customer_id: String,
+}
+
+impl Condition {
+    /// Read a condition; `segments` are the names it may use.
+    pub fn read(node: &Node, settings: &Settings, segments: &[&str], problems: &mut Problems) -> Option<Condition> {
+        let rule = read::rule(node, settings, problems)?;
+        let mut known = true;
+        for reference in rule.references().filter(|r| !segments.contains(&r.name.as_str())) {
+            known = false;
+            problems
+                .error("unknown-segment", &reference.place, format!("there is no segment `{}`", reference.name))
+                .did_you_mean(&reference.name, segments.iter().copied());
+        }
+        known.then(|| Condition { rule, place: node.place.clone() })
+    }
+
+    /// In plain words, without its full stop.
+    pub fn sentence(&self, settings: &Settings) -> String {
+        words::sentence(&self.rule, settings)
+    }
+
+    /// The segments it names.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.rule.references().map(|r| r.name.as_str())
+    }
+}
+
+/// Which of the conditions hold for each of these people: bit n for the n-th. People who entered together are asked about together, and only
+/// the buckets they are in.
+pub async fn holding(
+    db: &Db,
+    library: &Library,
+    settings: &Settings,
+    conditions: &[&Condition],
+    as_of: Millis,
+    people: &BTreeSet<Entered>,
+) -> Result<BTreeMap<Entered, u64>, ConditionError> {
+    let mut held = BTreeMap::new();
+    if conditions.is_empty() {
+        return Ok(held);
+    }
+    let people: Vec<&Entered> = people.iter().collect();
+    for together in people.chunk_by(|a, b| a.entered_at == b.entered_at) {
+        let entered_at = together[0].entered_at;
+        let rules = conditions.iter().map(|c| c.rule.entered(entered_at)).collect();
+        let prepared = Compiled::of_rules(library, rules, as_of, settings)?.prepare(db).await?;
+        for in_bucket in together.chunk_by(|a, b| a.bucket == b.bucket) {
+            let bucket = in_bucket[0].bucket;
+            let asked: BTreeSet<&str> = in_bucket.iter().map(|e| e.customer_id.as_str()).collect();
+            for member in prepared.evaluate(db, bucket, bucket).await? {
+                if asked.contains(member.customer_id.as_str()) {
+                    held.insert(Entered { entered_at, bucket, customer_id: member.customer_id }, member.bits);
+                }
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Why conditions could not be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum ConditionError {
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}

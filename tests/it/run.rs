@@ -1,0 +1,249 @@
+//! `okaeri run` through the real binary: schedules, moments of people's own, quiet hours, and schedulers that are late, doubled or killed.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use okaeri::args;
+use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions};
+use okaeri::clock::{self, HOUR, MINUTE};
+use okaeri::db::Db;
+
+use crate::ground::each_database;
+use crate::ground::scenario::Scenario;
+
+const TUESDAY: &str = "schedule: { every: tuesday 09:00 }\nonce_per: 5d";
+
+async fn catcher() -> Catcher {
+    let behaviour = Arc::new(ByRecipient::standard());
+    Catcher::start(CatcherOptions { behaviour, ..CatcherOptions::default() }).await.unwrap()
+}
+
+/// Slot and state of every run, in the order of slots.
+async fn runs(db: &Db) -> Vec<(String, String)> {
+    db.fetch_all("SELECT slot, state FROM run ORDER BY campaign, slot", args![]).await.unwrap()
+}
+
+fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+    of.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+/// The wall clock of the project so long ago.
+fn wall_clock(ago: i64) -> String {
+    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    clock::timestamp(clock::now() - ago).to_zoned(zone).strftime("%H:%M").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_sent_once_by_the_first_look_after_it_opened_and_missed_when_nobody_looked() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("digest", TUESDAY).with_people(3).await;
+        let db = shop.database().await;
+        let told = shop.okaeri("run --at 2026-11-24T08:59").await.exits(0).stdout;
+        assert!(told.starts_with("nothing new is due; next: digest, 2026-11-24 09:00\n"), "{told}");
+        let told = shop.okaeri("run --at 2026-11-24T09:20").await.exits(0).stdout;
+        let expected = "digest · slot 2026-11-24T09:00 · 3 to be mailed, 0 withheld, 0 skipped\n";
+        assert!(told.starts_with(expected), "{told}");
+        for later in ["2026-11-24T09:20", "2026-11-24T09:21", "2026-11-26T12:00"] {
+            let json = shop.json(&format!("run --at {later}"), 0).await;
+            assert_eq!(json["slots"], serde_json::json!([]), "{later}");
+        }
+        assert_eq!(catcher.mails().len(), 3);
+
+        // Two weeks of silence: one slot was missed for good, the newest can be caught up.
+        let told = shop.okaeri("run --at 2026-12-08T14:00").await.exits(0).stdout;
+        assert!(told.contains("digest · slot 2026-12-01T09:00 · missed: found 7 days late\n"), "{told}");
+        assert!(told.contains("digest · slot 2026-12-08T09:00 · 3 to be mailed"), "{told}");
+        assert_eq!(
+            runs(&db).await,
+            pairs(&[("2026-11-24T09:00", "drained"), ("2026-12-01T09:00", "missed"), ("2026-12-08T09:00", "drained")])
+        );
+        // Nothing reopens what was missed, and both the queue and the report say why.
+        shop.okaeri("send digest --slot 2026-12-01T09:00").await.exits(0);
+        assert_eq!(catcher.mails().len(), 6);
+        let status = shop.okaeri("queue status").await.exits(0).stdout;
+        assert!(status.contains("missed") && status.contains("found 7 days late"), "{status}");
+        shop.okaeri("report digest").await.exits(0);
+        shop.okaeri("queue verify").await.exits(0);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_while_a_campaign_is_paused_is_not_missed() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("digest", TUESDAY).with_people(2).await;
+        let db = shop.database().await;
+        shop.okaeri("run --at 2026-11-24T09:00").await.exits(0);
+        let shop = shop.campaign("digest", &format!("status: paused\n{TUESDAY}"));
+        shop.okaeri("run --at 2026-12-01T09:00").await.exits(0);
+        let shop = shop.campaign("digest", TUESDAY);
+        shop.okaeri("run --at 2026-12-03T09:00").await.exits(0);
+        assert_eq!(runs(&db).await, pairs(&[("2026-11-24T09:00", "drained")]));
+        // A date is told however late it is found.
+        let shop = shop.campaign("once", "schedule: { at: 2026-11-01 09:00 }");
+        let told = shop.okaeri("run --at 2026-12-03T10:00").await.exits(0).stdout;
+        assert!(told.contains("once · slot 2026-11-01T09:00 · missed: found 32 days late"), "{told}");
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_has_the_mail_at_their_own_nine_o_clock_or_it_is_missed_for_them() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let own = "schedule: { every: tuesday 09:00, time_zone: customer, catch_up: 6h }";
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("digest", own);
+        shop.write(
+            "people.csv",
+            "customer_id,email,time_zone,consent\naoi,aoi@example.com,Asia/Tokyo,offers\nben,ben@example.com,Europe/Berlin,offers\n\
+             cleo,cleo@example.com,America/New_York,offers\ndan,dan@example.com,,offers\n",
+        );
+        shop.okaeri("import customers people.csv --quiet").await.exits(0);
+        let db = shop.database().await;
+        // 12:00 in Berlin: Tokyo's nine o'clock was twelve hours ago.
+        let json = shop.json("run --at 2026-11-24T12:00", 0).await;
+        assert_eq!(json["slots"][0]["verdicts"]["send"], 3);
+        assert_eq!(json["slots"][0]["verdicts"]["skip"], serde_json::json!({ "missed": 1 }));
+        let due: Vec<(String, i64)> =
+            db.fetch_all("SELECT customer_id, due_at FROM message ORDER BY customer_id", args![]).await.unwrap();
+        let utc: Vec<(&str, String)> =
+            due.iter().map(|(id, at)| (id.as_str(), clock::rfc3339(*at, &TimeZone::UTC))).collect();
+        assert_eq!(
+            utc,
+            [
+                ("ben", "2026-11-24T11:00:00+00:00".to_owned()),
+                ("cleo", "2026-11-24T14:00:00+00:00".to_owned()),
+                ("dan", "2026-11-24T11:00:00+00:00".to_owned())
+            ]
+        );
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_quiet_hours_mail_waits_and_service_mail_does_not() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        // Quiet now, whatever the time: from an hour ago until an hour from now, on the clock of the project.
+        let quiet =
+            format!("guards: {{ quiet_hours: {{ from: \"{}\", to: \"{}\" }} }}\n", wall_clock(HOUR), wall_clock(-HOUR));
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .settings(&quiet)
+            .campaign("offer", "")
+            .campaign("sorry", "kind: service")
+            .with_people(2)
+            .await;
+        let waits = shop.json("send offer", 75).await;
+        let due = waits["delivery"]["next_due_at"].as_i64().unwrap();
+        let ahead = due - clock::now();
+        assert!(ahead > 58 * MINUTE - 60_000 && ahead <= HOUR, "{ahead} ms ahead");
+        shop.okaeri("send sorry").await.exits(0);
+        assert_eq!(catcher.mails().len(), 2);
+        // The wait is over.
+        let db = shop.database().await;
+        db.execute("UPDATE chunk SET due_at = 0 WHERE state = 'open'", args![]).await.unwrap();
+        db.execute("UPDATE delivery SET due_at = 0 WHERE state = 'pending'", args![]).await.unwrap();
+        shop.okaeri("run").await.exits(0);
+        assert_eq!(catcher.mails().len(), 4);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_at_once_one_of_them_killed_mail_everybody_once() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let often = format!("schedule: {{ every: day {} }}", wall_clock(10 * MINUTE));
+        let people = 400;
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("digest", &often).with_people(people).await;
+        let (a, b, c) = (shop.start("run"), shop.start("run"), shop.start("run"));
+        let db = shop.database().await;
+        while db.fetch_one::<(i64,)>("SELECT COUNT(*) FROM run", args![]).await.unwrap().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        a.kill().await;
+        let (b, c) = tokio::join!(b.end(), c.end());
+        assert!([0, 3, 75].contains(&b.code()) && [0, 3, 75].contains(&c.code()), "{b:?} {c:?}");
+        // What the dead one held is free after half a minute; here at once.
+        db.execute("UPDATE chunk SET lease_until_at = 0 WHERE state = 'leased'", args![]).await.unwrap();
+        db.execute("UPDATE lease SET until_at = 0", args![]).await.unwrap();
+        let ended = shop.okaeri("run").await;
+        assert!([0, 3].contains(&ended.code()), "{ended:?}");
+        let slots: Vec<(i64,)> = db.fetch_all("SELECT COUNT(*) FROM run", args![]).await.unwrap();
+        assert_eq!(slots, [(1,)]);
+        let unknown: (i64,) =
+            db.fetch_one("SELECT COUNT(*) FROM delivery WHERE state = 'unknown'", args![]).await.unwrap();
+        let mut to: Vec<String> = catcher.mails().iter().map(|m| m.envelope_to[0].clone()).collect();
+        let stored = to.len();
+        to.sort();
+        to.dedup();
+        assert_eq!(to.len(), stored, "somebody was mailed twice");
+        assert!(stored as i64 + unknown.0 >= people as i64, "{stored} stored, {} unknown", unknown.0);
+        shop.okaeri("queue verify").await.exits(0);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_template_stops_its_campaign_alone_and_is_tried_again() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .campaign("broken", &format!("priority: 1\n{TUESDAY}"))
+            .campaign("digest", &format!("priority: 2\n{TUESDAY}"))
+            .with_people(2)
+            .await;
+        let good = std::fs::read_to_string(shop.path("templates/broken/letter.html")).unwrap();
+        shop.write("templates/broken/letter.html", good.replace("Come by", "{{ customer.last_name }} Come by"));
+        let ran = shop.okaeri("run --at 2026-11-24T09:00").await.exits(2);
+        assert!(ran.stdout.contains("broken · slot 2026-11-24T09:00 · stopped; nothing of it has left"), "{ran:?}");
+        assert!(ran.stdout.contains("digest · slot 2026-11-24T09:00 · 2 to be mailed"), "{ran:?}");
+        assert!(ran.stderr.contains("last_name"), "{ran:?}");
+        assert_eq!(catcher.mails().len(), 2);
+        shop.write("templates/broken/letter.html", good);
+        let ran = shop.okaeri("run --at 2026-11-24T10:00").await.exits(0);
+        assert!(ran.stdout.contains("broken · slot 2026-11-24T09:00 · 2 to be mailed"), "{ran:?}");
+        assert_eq!(catcher.mails().len(), 4);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_calendar_tells_what_is_to_come_and_to_about_how_many() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .campaign("digest", TUESDAY)
+            .campaign("letter", "")
+            .campaign("later", "status: draft\nschedule: { every: day 09:00 }")
+            .with_people(3)
+            .await;
+        let told = shop.okaeri("calendar --days 9 --at 2026-11-23T00:00").await.exits(0).stdout;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told, @r#"
+            when                  campaign  whose clock    about
+            Tue 2026-11-24 09:00  digest    Europe/Berlin      3  in its audience now
+            Tue 2026-12-01 09:00  digest    Europe/Berlin      3  in its audience now
+             sent by hand, without a schedule: letter
+            "#);
+        }
+        shop.okaeri("run --at 2026-11-24T09:00").await.exits(0);
+        let json = shop.json("calendar --at 2026-11-24T09:00", 0).await;
+        let slots = json["slots"].as_array().unwrap();
+        assert_eq!(slots.len(), 4);
+        assert_eq!((&slots[0]["slot"], &slots[0]["people"]), (&"2026-12-01T09:00".into(), &3.into()));
+        assert_eq!(slots[0]["people_known_by"], "last_run");
+        shop.okaeri("calendar --days 0").await.exits(2);
+    })
+    .await;
+}
