@@ -5,6 +5,7 @@ use crate::campaign::{self, Campaign, Status};
 use crate::content::{Recommends, SenderValues, Snapshot, TemplateSet, Wanted};
 use crate::db::Db;
 use crate::problem::{Problems, nearest};
+use crate::queue::recheck::Files;
 use crate::score;
 use crate::segment;
 use crate::settings::Project;
@@ -32,6 +33,29 @@ impl Loaded {
         let loaded = Loaded::read(inv, &mut problems);
         inv.settle(problems)?;
         loaded.ok_or_else(|| Failure::Usage("the project could not be read".to_owned()))
+    }
+
+    /// Settings without a fault, and of the other files what can be used: a broken campaign file does not keep back what was planned before.
+    /// Its problems are told.
+    pub fn for_delivery(inv: &Invocation) -> Result<Loaded, Failure> {
+        let project = inv.project()?;
+        let mut problems = Problems::new();
+        let segments = segment::Library::load(&project, &mut problems);
+        let names: Vec<&str> = segments.names().collect();
+        let campaigns = campaign::Library::load(&project, &names, &mut problems);
+        if !problems.is_empty() {
+            inv.say(problems.to_text().trim_end());
+        }
+        Ok(Loaded { project, segments, campaigns })
+    }
+
+    /// What a message that waited is compared with before it leaves.
+    pub fn files(&self) -> Files {
+        Files {
+            settings: self.project.settings.clone(),
+            segments: self.segments.clone(),
+            campaigns: self.campaigns.clone(),
+        }
     }
 
     /// The campaign of this name.

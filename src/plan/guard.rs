@@ -25,6 +25,8 @@ pub enum Reason {
     AlreadyReceived,
     /// Their own moment of the schedule is further back than `catch_up`.
     Missed,
+    /// Left the audience between planning and the time the message was to leave.
+    LeftAudience,
     /// `exit_on` of the campaign.
     Exit,
     /// `unless` of the step.
@@ -43,13 +45,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the guards.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::Erased,
         Reason::Suppressed,
         Reason::InvalidAddress,
         Reason::DuplicateAddress,
         Reason::AlreadyReceived,
         Reason::Missed,
+        Reason::LeftAudience,
         Reason::Exit,
         Reason::Unless,
         Reason::OnlyIf,
@@ -71,6 +74,7 @@ impl Reason {
             Reason::DuplicateAddress => "duplicate_address",
             Reason::AlreadyReceived => "already_received",
             Reason::Missed => "missed",
+            Reason::LeftAudience => "left_audience",
             Reason::Exit => "exit",
             Reason::Unless => "unless",
             Reason::OnlyIf => "only_if",
@@ -98,6 +102,7 @@ impl Reason {
             Reason::DuplicateAddress => "another customer with this address is written to",
             Reason::AlreadyReceived => "had this campaign within its `once_per`",
             Reason::Missed => "their moment was over before this was planned",
+            Reason::LeftAudience => "left the audience before their message was to leave",
             Reason::Exit => "reached what ends the campaign for them (`exit_on`)",
             Reason::Unless => "the step is not for those its `unless` holds for",
             Reason::OnlyIf => "the step is only for those its `only_if` holds for",
