@@ -121,9 +121,10 @@ impl Loaded {
         let wanted: Vec<Wanted> = campaigns
             .into_iter()
             .flat_map(|c| {
-                c.steps.iter().map(|s| Wanted {
-                    name: s.template.clone(),
-                    place: s.template_place.clone(),
+                let templates = c.steps.iter().flat_map(|s| s.templates().map(move |named| (s, named)));
+                templates.map(|(s, (name, place))| Wanted {
+                    name: name.to_owned(),
+                    place: place.clone(),
                     promotional: c.kind == campaign::Kind::Promotional,
                     recommends: s.recommend.as_ref().map(|r| Recommends {
                         // Service mail is owed: it goes out with an empty list too.

@@ -112,7 +112,8 @@ struct RunComposer {
 
 impl RunComposer {
     fn facts<'m>(&'m self, m: &'m Queued, payload: &'m serde_json::Value) -> Result<MessageFacts<'m>, String> {
-        let template = self.definition.template(&m.step).ok_or_else(|| format!("its run has no step `{}`", m.step))?;
+        let template =
+            self.definition.template(&m.step, &m.arm).ok_or_else(|| format!("its run has no step `{}`", m.step))?;
         Ok(MessageFacts {
             bucket: m.bucket,
             chunk_id: m.chunk_id,

@@ -191,6 +191,11 @@ impl<'a> Planning<'a> {
         lines
     }
 
+    /// The arm of somebody who is mailed.
+    pub fn arm(&self, customer_id: &str) -> &str {
+        self.rules.arm(customer_id)
+    }
+
     /// What the preference page calls the campaign's topic.
     pub fn topic_title(&self, locale: &str) -> &str {
         let topic = self.settings.topics.iter().find(|t| t.name == self.campaign.topic);

@@ -61,6 +61,13 @@ pub struct StepDecided {
     pub recommended: Vec<Recommended>,
 }
 
+impl DueStep {
+    /// Whether their arm is mailed nothing.
+    fn is_held_out(&self) -> bool {
+        [Reason::Holdout, Reason::HoldoutGlobal].iter().any(|r| r.word() == self.arm)
+    }
+}
+
 impl Planning<'_> {
     /// The bucket ranges to go through for the planned step; none when nobody's is due. `looked_until` is when steps were looked at last.
     pub async fn step_ranges(&self, db: &Db, looked_until: Millis) -> DbResult<Vec<(i64, i64)>> {
@@ -163,7 +170,7 @@ impl Planning<'_> {
         match guard::barred(rules, person) {
             Some(Reason::ServiceFreeze | Reason::FrequencyCap) => Turn::Wait,
             Some(reason) => Turn::Pass(reason),
-            None if Reason::from_word(&due.arm).is_some() => Turn::Withheld,
+            None if due.is_held_out() => Turn::Withheld,
             None => Turn::Send,
         }
     }

@@ -324,3 +324,49 @@ async fn everyone_but_the_excluded_is_everyone_else() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_arm_has_its_own_letter_and_its_line_in_the_report() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let lines = "steps:\n  - step: letter\n    template: news/letter\n    variants: { b: news/letter-b }\n\
+                     experiment:\n  split: { holdout: 20%, a: 40%, b: 40% }\n  goal: { did: order.placed, within: 1d, value: total }\n";
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("news", "").with_people(60).await;
+        let head = "campaign: news\nstatus: live\ntopic: offers\naudience: everyone\n";
+        shop.write("campaigns/news.yaml", format!("{head}{lines}"));
+        for kind in ["html", "txt"] {
+            let letter = std::fs::read_to_string(shop.path(&format!("templates/news/letter.{kind}"))).unwrap();
+            shop.write(&format!("templates/news/letter-b.{kind}"), letter.replace("Hello", "A word for"));
+        }
+        shop.okaeri("send news").await.exits(0);
+        let db = shop.database().await;
+        let arms: Vec<(String, String)> =
+            db.fetch_all("SELECT customer_id, arm FROM message ORDER BY customer_id", args![]).await.unwrap();
+        let of = |arm: &str| arms.iter().filter(|(_, a)| a == arm).count();
+        assert_eq!(of("a") + of("b") + of("holdout"), 60);
+        assert!(of("a") > 10 && of("b") > 10 && of("holdout") > 3, "{} {} {}", of("a"), of("b"), of("holdout"));
+        let letters: Vec<(String, bool)> = catcher
+            .mails()
+            .iter()
+            .map(|m| {
+                let text = String::from_utf8_lossy(&m.bytes).into_owned();
+                (m.envelope_to[0].split('@').next().unwrap().to_owned(), text.contains("Subject: A word for"))
+            })
+            .collect();
+        assert_eq!(letters.len(), of("a") + of("b"));
+        for (who, is_b) in letters {
+            let arm = &arms.iter().find(|(id, _)| *id == who).unwrap().1;
+            assert_eq!(is_b, arm == "b", "{who} is in arm {arm}");
+        }
+        let at = clock::rfc3339(clock::now() + 23 * HOUR, &TimeZone::UTC).replace("+00:00", "Z");
+        let json = shop.json(&format!("report news --at {at}"), 0).await;
+        assert_eq!(json["outcome"]["arms"].as_array().unwrap().len(), 2);
+        assert_eq!(json["outcome"]["arms"][0]["group"]["window_open"], of("a"));
+        // An arm that is not in the split would reach nobody.
+        shop.write("campaigns/news.yaml", format!("{head}{}", lines.replace("{ b:", "{ c:")));
+        let ran = shop.okaeri("check").await.exits(2);
+        assert!(ran.stderr.contains("`experiment.split` has no arm `c`"), "{}", ran.stderr);
+        db.close().await;
+    })
+    .await;
+}
