@@ -92,6 +92,8 @@ pub enum OncePer {
 pub struct Experiment {
     /// The share held out of this campaign, 0 to 1.
     pub holdout: f64,
+    /// The arms that are mailed, with their shares, as written; none when everybody gets the same.
+    pub arms: Vec<(String, f64)>,
     pub goal: Option<Goal>,
 }
 
@@ -205,7 +207,7 @@ impl Campaign {
 
     /// The names of its templates.
     pub fn templates(&self) -> Vec<&str> {
-        self.steps.iter().map(|s| s.template.as_str()).collect()
+        self.steps.iter().flat_map(Step::templates).map(|(template, _)| template).collect()
     }
 }
 
@@ -218,6 +220,12 @@ pub struct Definition {
     pub topic_titles: Vec<(String, String)>,
     /// Step → template.
     pub templates: Vec<(String, String)>,
+    /// Step, arm → template, for arms with one of their own.
+    #[serde(default)]
+    pub variants: Vec<(String, String, String)>,
+    /// Arm → share, the holdout apart.
+    #[serde(default)]
+    pub arms: Vec<(String, f64)>,
     pub holdout: f64,
     pub holdout_global: f64,
     pub goal: Option<Goal>,
@@ -235,6 +243,12 @@ impl Definition {
             kind: campaign.kind,
             topic_titles: topic.map(|t| t.titles.clone()).unwrap_or_default(),
             templates: campaign.steps.iter().map(|s| (s.name.clone(), s.template.clone())).collect(),
+            variants: campaign
+                .steps
+                .iter()
+                .flat_map(|s| s.variants.iter().map(|v| (s.name.clone(), v.arm.clone(), v.template.clone())))
+                .collect(),
+            arms: campaign.experiment.arms.clone(),
             holdout: campaign.experiment.holdout,
             holdout_global: if campaign.kind == Kind::Service { 0.0 } else { settings.holdout_global },
             goal: campaign.experiment.goal.clone(),
@@ -242,8 +256,13 @@ impl Definition {
         }
     }
 
-    /// The template of a step.
-    pub fn template(&self, step: &str) -> Option<&str> {
+    /// The template of a step for an arm.
+    pub fn template(&self, step: &str, arm: &str) -> Option<&str> {
+        let own = self.variants.iter().find(|(s, a, _)| s == step && a == arm).map(|(.., t)| t.as_str());
+        own.or_else(|| self.template_of_all(step))
+    }
+
+    fn template_of_all(&self, step: &str) -> Option<&str> {
         self.templates.iter().find(|(s, _)| s == step).map(|(_, t)| t.as_str())
     }
 }

@@ -4,7 +4,7 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 
 use super::schedule::Scheduled;
-use super::{Audience, Campaign, Condition, Experiment, Goal, Kind, OncePer, Status};
+use super::{Audience, Campaign, Condition, Experiment, Goal, Kind, OncePer, Status, Step};
 use crate::clock::{self, Millis};
 use crate::problem::{Problems, Severity};
 use crate::settings::Settings;
@@ -12,6 +12,10 @@ use crate::yaml::{MapReader, Node, Shape, Share, Span};
 
 /// The longest name of a campaign or step, in characters: names stand in keys, links and headers.
 const NAME_CHARS_MAX: usize = 64;
+/// The arm that is mailed nothing.
+const HOLDOUT: &str = "holdout";
+/// Words that verdicts use; an arm with such a name would be taken for one.
+const TAKEN: [&str; 2] = ["holdout_global", "send"];
 /// Arm shares must add up to one within this; percentages with two decimals do.
 const SPLIT_TOLERANCE: f64 = 0.000_05;
 
@@ -46,6 +50,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let exit_on = m.node("exit_on").and_then(|n| Condition::read(n, known.settings, known.segments, problems));
     let ends_at = m.node("ends").and_then(|n| ends(n, known, problems));
     let experiment = m.node("experiment").map(|n| experiment(n, kind, problems)).unwrap_or_default();
+    check_variants(&steps, &experiment, problems);
     let per_run = m.map("limits", "limits", problems).and_then(|mut l| {
         let per_run = l.get("per_run", problems);
         l.finish(problems);
@@ -85,10 +90,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
 
 pub(super) fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems) -> Option<String> {
     let name = m.require::<String>(key, problems)?;
-    let fits = !name.is_empty()
-        && name.len() <= NAME_CHARS_MAX
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
-    if !fits {
+    if !is_name(&name) {
         let place = &m.node(key).expect("required above").place;
         problems
             .error("bad-name", place, format!("`{name}` cannot be a name"))
@@ -96,6 +98,12 @@ pub(super) fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems
         return None;
     }
     Some(name)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_CHARS_MAX
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 fn topic(m: &mut MapReader, known: &Known, problems: &mut Problems) -> Option<String> {
@@ -206,7 +214,7 @@ fn experiment(node: &Node, kind: Kind, problems: &mut Problems) -> Experiment {
     let mut experiment = Experiment::default();
     let Some(mut m) = node.map("an experiment", problems) else { return experiment };
     if let Some(node) = m.node("split") {
-        experiment.holdout = split(node, kind, problems);
+        (experiment.holdout, experiment.arms) = split(node, kind, problems);
     }
     if let Some(mut g) = m.map("goal", "a goal", problems) {
         let did = g.require::<String>("did", problems);
@@ -223,39 +231,50 @@ fn experiment(node: &Node, kind: Kind, problems: &mut Problems) -> Experiment {
     experiment
 }
 
-/// The held-out share of a split; all shares must be there and total 100 %.
-fn split(node: &Node, kind: Kind, problems: &mut Problems) -> f64 {
-    let Some(mut s) = node.map("a split", problems) else { return 0.0 };
-    let mut total = 0.0;
-    let mut holdout = 0.0;
-    let mut arms = 0;
+/// The held-out share of a split and its other arms; all shares must be there and total 100 %.
+fn split(node: &Node, kind: Kind, problems: &mut Problems) -> (f64, Vec<(String, f64)>) {
+    let Some(mut s) = node.map("a split", problems) else { return (0.0, Vec::new()) };
+    let (mut total, mut holdout, mut arms) = (0.0, 0.0, Vec::new());
     for pair in s.all() {
         let share = pair.value.read::<Share>("a share", problems).map_or(0.0, |s| s.0);
         total += share;
-        if pair.key == "holdout" {
+        if pair.key == HOLDOUT {
             holdout = share;
             if kind == Kind::Service && share > 0.0 {
                 problems
                     .error("service-holdout", &pair.key_place, "service mail is owed to people and is never withheld")
                     .hint("remove `holdout`, or make the campaign `kind: promotional`");
             }
-        } else {
-            arms += 1;
-            if arms > 1 {
-                problems.error(
-                    "not-supported-yet",
-                    &pair.key_place,
-                    "more than one arm beside the holdout is not supported yet",
-                );
-            }
+            continue;
         }
+        if !is_name(&pair.key) || TAKEN.contains(&pair.key.as_str()) {
+            problems
+                .error("bad-name", &pair.key_place, format!("`{}` cannot be the name of an arm", pair.key))
+                .hint("a, b, …: lower-case letters, digits, - and _");
+        }
+        arms.push((pair.key.clone(), share));
     }
     if (total - 1.0).abs() > SPLIT_TOLERANCE {
         problems
             .error("split-total", &node.place, format!("the shares add up to {:.2} %, not 100 %", total * 100.0))
             .hint("for example: split: { holdout: 10%, a: 90% }");
     }
-    holdout
+    (holdout, arms)
+}
+
+/// Variants belong to arms of the split.
+fn check_variants(steps: &[Step], experiment: &Experiment, problems: &mut Problems) {
+    for variant in steps.iter().flat_map(|s| &s.variants) {
+        if !experiment.arms.iter().any(|(arm, _)| *arm == variant.arm) {
+            problems
+                .error(
+                    "unknown-arm",
+                    &variant.template_place,
+                    format!("`experiment.split` has no arm `{}`: nobody would get this", variant.arm),
+                )
+                .did_you_mean(&variant.arm, experiment.arms.iter().map(|(arm, _)| arm.as_str()));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub struct Step {
     pub template: String,
     /// Where the template is named.
     pub template_place: Place,
+    /// Arms with a template of their own.
+    pub variants: Vec<Variant>,
     /// Products for each person.
     pub recommend: Option<Recommend>,
     /// So long after the entry.
@@ -38,7 +40,26 @@ pub struct Step {
     pub renamed_from: Vec<String>,
 }
 
+/// What an arm gets instead.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    pub arm: String,
+    pub template: String,
+    pub template_place: Place,
+}
+
 impl Step {
+    /// The template of an arm.
+    pub fn template_for(&self, arm: &str) -> &str {
+        self.variants.iter().find(|v| v.arm == arm).map_or(&self.template, |v| &v.template)
+    }
+
+    /// Its templates, each with where it is named.
+    pub fn templates(&self) -> impl Iterator<Item = (&str, &Place)> {
+        let variants = self.variants.iter().map(|v| (v.template.as_str(), &v.template_place));
+        std::iter::once((self.template.as_str(), &self.template_place)).chain(variants)
+    }
+
     /// Its conditions.
     pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
         self.unless.iter().chain(&self.only_if)
@@ -109,10 +130,11 @@ pub(super) fn steps(m: &mut MapReader, known: &Known, problems: &mut Problems) -
 
 fn step(node: &Node, known: &Known, problems: &mut Problems) -> Option<Step> {
     let mut s = node.map("a step", problems)?;
-    s.not_supported_yet(&["reward", "variants"], problems);
+    s.not_supported_yet(&["reward"], problems);
     let step = name(&mut s, "step", problems);
     let template = s.require::<String>("template", problems);
     let recommend = s.node("recommend").and_then(|n| super::recommend::recommend(n, problems));
+    let variants = s.node("variants").map(|n| variants(n, problems)).unwrap_or_default();
     let after = s.node("after").and_then(|n| after(n, problems)).unwrap_or(Span::Days(0));
     let at = s.node("at").and_then(|n| at(n, problems));
     let mut condition = |key| {
@@ -125,6 +147,7 @@ fn step(node: &Node, known: &Known, problems: &mut Problems) -> Option<Step> {
         name,
         template,
         template_place: s.node("template").expect("required above").place.clone(),
+        variants,
         recommend,
         after,
         at,
@@ -134,6 +157,26 @@ fn step(node: &Node, known: &Known, problems: &mut Problems) -> Option<Step> {
     });
     s.finish(problems);
     step
+}
+
+/// `{ b: { template: win-back/letter-b } }`, or `{ b: win-back/letter-b }`.
+fn variants(node: &Node, problems: &mut Problems) -> Vec<Variant> {
+    let Some(mut m) = node.map("variants", problems) else { return Vec::new() };
+    let mut variants = Vec::new();
+    for pair in m.all() {
+        let template = match &pair.value.shape {
+            Shape::Map(_) => pair.value.map("a variant", problems).and_then(|mut v| {
+                let template = v.require::<String>("template", problems);
+                v.finish(problems);
+                template
+            }),
+            _ => pair.value.read::<String>("the template of a variant", problems),
+        };
+        if let Some(template) = template {
+            variants.push(Variant { arm: pair.key.clone(), template, template_place: pair.value.place.clone() });
+        }
+    }
+    variants
 }
 
 fn after(node: &Node, problems: &mut Problems) -> Option<Span> {
@@ -168,6 +211,7 @@ mod tests {
             name: "letter".into(),
             template: "a/letter".into(),
             template_place: Place::file("c.yaml"),
+            variants: Vec::new(),
             recommend: None,
             after: Span::parse(after).unwrap(),
             at: at.map(|t| t.parse().unwrap()),

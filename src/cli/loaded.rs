@@ -5,6 +5,7 @@ use crate::campaign::{self, Campaign, Status};
 use crate::content::{Recommends, SenderValues, Snapshot, TemplateSet, Wanted};
 use crate::db::Db;
 use crate::problem::{Problems, nearest};
+use crate::queue::recheck::Files;
 use crate::score;
 use crate::segment;
 use crate::settings::Project;
@@ -32,6 +33,29 @@ impl Loaded {
         let loaded = Loaded::read(inv, &mut problems);
         inv.settle(problems)?;
         loaded.ok_or_else(|| Failure::Usage("the project could not be read".to_owned()))
+    }
+
+    /// Settings without a fault, and of the other files what can be used: a broken campaign file does not keep back what was planned before.
+    /// Its problems are told.
+    pub fn for_delivery(inv: &Invocation) -> Result<Loaded, Failure> {
+        let project = inv.project()?;
+        let mut problems = Problems::new();
+        let segments = segment::Library::load(&project, &mut problems);
+        let names: Vec<&str> = segments.names().collect();
+        let campaigns = campaign::Library::load(&project, &names, &mut problems);
+        if !problems.is_empty() {
+            inv.say(problems.to_text().trim_end());
+        }
+        Ok(Loaded { project, segments, campaigns })
+    }
+
+    /// What a message that waited is compared with before it leaves.
+    pub fn files(&self) -> Files {
+        Files {
+            settings: self.project.settings.clone(),
+            segments: self.segments.clone(),
+            campaigns: self.campaigns.clone(),
+        }
     }
 
     /// The campaign of this name.
@@ -97,9 +121,10 @@ impl Loaded {
         let wanted: Vec<Wanted> = campaigns
             .into_iter()
             .flat_map(|c| {
-                c.steps.iter().map(|s| Wanted {
-                    name: s.template.clone(),
-                    place: s.template_place.clone(),
+                let templates = c.steps.iter().flat_map(|s| s.templates().map(move |named| (s, named)));
+                templates.map(|(s, (name, place))| Wanted {
+                    name: name.to_owned(),
+                    place: place.clone(),
                     promotional: c.kind == campaign::Kind::Promotional,
                     recommends: s.recommend.as_ref().map(|r| Recommends {
                         // Service mail is owed: it goes out with an empty list too.

@@ -55,7 +55,7 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
     score::follow(&db, settings, clock.now()).await?;
     let turns = take_turns(inv, &loaded, &db, clock).await?;
-    let drained = sending::drain(inv, &loaded.project, &db, (server, signer), None, 0, until).await?;
+    let drained = sending::drain(inv, &loaded, &db, (server, signer), None, 0, until).await?;
     inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));
     ended(turns, &drained)
 }

@@ -55,7 +55,7 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
             let run_id = Some(enlisted.run.run_id.clone());
-            Some(sending::drain(inv, &loaded.project, &db, (server, signer), run_id, waiting, until).await?)
+            Some(sending::drain(inv, &loaded, &db, (server, signer), run_id, waiting, until).await?)
         }
         _ => None,
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, shown};
 use crate::args;
 use crate::campaign::{Definition, StopAbove};
@@ -16,13 +17,18 @@ use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
 use crate::delivery::pacing::{self, SlowLane, WarmingUp};
-use crate::delivery::{self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Server, Totals};
+use crate::delivery::{
+    self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Recheck, Server, Totals,
+};
 use crate::dkim::{Identity, PrivateKey, Signer};
 use crate::message::{Composer, MessageFacts};
 use crate::money::grouped;
+use crate::plan::PlanError;
 use crate::problem::Problems;
 use crate::queue::lease::Queued;
+use crate::queue::recheck::{self, Files};
 use crate::queue::{run, status};
+use crate::segment::condition::ConditionError;
 use crate::settings::{Dkim, DkimKey, Project, SmtpUrl};
 use crate::suppression::Kind;
 use crate::token::Tokens;
@@ -106,7 +112,8 @@ struct RunComposer {
 
 impl RunComposer {
     fn facts<'m>(&'m self, m: &'m Queued, payload: &'m serde_json::Value) -> Result<MessageFacts<'m>, String> {
-        let template = self.definition.template(&m.step).ok_or_else(|| format!("its run has no step `{}`", m.step))?;
+        let template =
+            self.definition.template(&m.step, &m.arm).ok_or_else(|| format!("its run has no step `{}`", m.step))?;
         Ok(MessageFacts {
             bucket: m.bucket,
             chunk_id: m.chunk_id,
@@ -174,6 +181,20 @@ pub fn composers(db: Db, tokens: Tokens) -> OpenComposer {
     })
 }
 
+/// Looks again at what was planned long ago, with the files as they are now.
+fn rechecker(db: Db, files: Files) -> Recheck {
+    let files = Arc::new(files);
+    Arc::new(move |lease| {
+        let (db, files) = (db.clone(), files.clone());
+        Box::pin(async move {
+            recheck::recheck(&db, &files, &lease, clock::now()).await.map_err(|e| match e {
+                PlanError::Db(e) | PlanError::Condition(ConditionError::Db(e)) => e,
+                e => panic!("checked campaigns name only what there is: {e}"),
+            })
+        })
+    })
+}
+
 async fn stored_composer(db: &Db, snapshot_id: &str, tokens: Tokens) -> Result<Composer, String> {
     let sql = "SELECT content FROM template_snapshot WHERE snapshot_id = $1";
     let row: Option<(String,)> = db.fetch_optional(sql, args![snapshot_id]).await.map_err(|e| e.to_string())?;
@@ -228,13 +249,14 @@ pub struct Drained {
 /// Send what is due, of one run or of all.
 pub async fn drain(
     inv: &Invocation,
-    project: &Project,
+    loaded: &Loaded,
     db: &Db,
     (server, signer): (Server, Option<Arc<Signer>>),
     run_id: Option<String>,
     expected: u64,
     until: Option<Instant>,
 ) -> Result<Drained, Failure> {
+    let project = &loaded.project;
     let _lock = delivery_lock(db).await?;
     let bar = progress_bar(inv, expected);
     let options = Options {
@@ -243,6 +265,7 @@ pub async fn drain(
         connections: project.settings.smtp.connections,
         pacing: project.settings.smtp.pacing.clone(),
         open_composer: composers(db.clone(), tokens(project)?),
+        recheck: Some(rechecker(db.clone(), loaded.files())),
         signer,
         stop: stop_signal(),
         until,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::loaded::Loaded;
 use super::sending;
 use super::{Exit, Failure, Invocation};
 
@@ -16,13 +17,14 @@ pub struct WorkArgs {
 
 pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
     let until = args.max_time.map(|time| Instant::now() + time);
-    let project = inv.project()?;
+    let loaded = Loaded::for_delivery(inv)?;
+    let project = &loaded.project;
     let clock = inv.clock(&project.settings.time_zone)?;
-    let server = sending::server(&project)?;
+    let server = sending::server(project)?;
     sending::refuse_moved_clock(clock, &server)?;
-    let signer = sending::signer(&project)?;
-    let db = inv.open_db(&project).await?;
-    let drained = sending::drain(inv, &project, &db, (server, signer), None, 0, until).await?;
+    let signer = sending::signer(project)?;
+    let db = inv.open_db(project).await?;
+    let drained = sending::drain(inv, &loaded, &db, (server, signer), None, 0, until).await?;
     inv.print(|| drained.json(), || drained.text(&project.settings.time_zone));
     drained.exit()
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::pacing::Reserved;
-use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Shared, pacing};
+use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Recheck, Shared, pacing};
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult, Value};
@@ -81,13 +81,19 @@ pub(super) struct Feed {
 type HeldChunks = Arc<Mutex<Vec<Weak<HeldChunk>>>>;
 
 /// Start feeding.
-pub(super) fn start(shared: Arc<Shared>, run_id: Option<String>, open_composer: OpenComposer) -> Feed {
+pub(super) fn start(
+    shared: Arc<Shared>,
+    run_id: Option<String>,
+    open_composer: OpenComposer,
+    recheck: Option<Recheck>,
+) -> Feed {
     let (back, returned) = mpsc::unbounded_channel();
     let held: HeldChunks = Arc::default();
     let feeder = Feeder {
         shared: shared.clone(),
         run_id,
         open_composer,
+        recheck,
         composers: HashMap::new(),
         back,
         held: held.clone(),
@@ -122,6 +128,7 @@ struct Feeder {
     shared: Arc<Shared>,
     run_id: Option<String>,
     open_composer: OpenComposer,
+    recheck: Option<Recheck>,
     composers: HashMap<String, Arc<dyn Compose>>,
     back: mpsc::UnboundedSender<Arc<Lease>>,
     held: HeldChunks,
@@ -175,6 +182,10 @@ impl Feeder {
             held.push(Arc::downgrade(&chunk));
         }
         let Some(composer) = self.composer(&chunk.lease.run_id).await? else { return Ok(false) };
+        if let Some(recheck) = &self.recheck {
+            let suppressed = recheck(chunk.lease.clone()).await?;
+            self.shared.counters.suppressed.fetch_add(suppressed, Ordering::Relaxed);
+        }
         let works = lease::load(&db, &chunk.lease, clock::now())
             .await?
             .into_iter()

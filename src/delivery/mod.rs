@@ -35,9 +35,9 @@ pub use replies::Stage;
 pub use server::{OpenError, Patience, Server};
 
 use crate::clock::{self, Millis};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, DbResult};
 use crate::dkim::Signer;
-use crate::queue::lease::Queued;
+use crate::queue::lease::{Lease, Queued};
 use crate::queue::ledger::{Ledger, Stopped};
 use crate::queue::rescue;
 use crate::settings::Pacing;
@@ -74,6 +74,9 @@ pub trait Compose: Send + Sync {
 /// Opens the composer of a run, once per run and process.
 pub type OpenComposer = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn Compose>, String>> + Send + Sync>;
 
+/// Looks again at a claimed chunk: messages that lost their ground are suppressed in the ledger; how many.
+pub type Recheck = Arc<dyn Fn(Arc<Lease>) -> BoxFuture<'static, DbResult<u64>> + Send + Sync>;
+
 /// Told the totals so far.
 pub type Progress = Arc<dyn Fn(&Totals) + Send + Sync>;
 
@@ -86,6 +89,8 @@ pub struct Options {
     /// How fast mail may leave.
     pub pacing: Pacing,
     pub open_composer: OpenComposer,
+    /// Looks again at a claimed chunk before anything of it leaves.
+    pub recheck: Option<Recheck>,
     /// Signs every mail with DKIM; without it mail leaves unsigned.
     pub signer: Option<Arc<Signer>>,
     /// Turns true when the process is asked to stop.
@@ -232,7 +237,7 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
         ended,
     });
     let mut rescued_unknown = rescued.unknown;
-    let feed = feed::start(shared.clone(), options.run_id, options.open_composer);
+    let feed = feed::start(shared.clone(), options.run_id, options.open_composer, options.recheck);
     let connections: Vec<_> = (0..options.connections).map(|_| tokio::spawn(worker::work(shared.clone()))).collect();
     let timer = options.until.map(|until| {
         let shared = shared.clone();

@@ -25,6 +25,8 @@ pub enum Reason {
     AlreadyReceived,
     /// Their own moment of the schedule is further back than `catch_up`.
     Missed,
+    /// Left the audience between planning and the time the message was to leave.
+    LeftAudience,
     /// `exit_on` of the campaign.
     Exit,
     /// `unless` of the step.
@@ -43,13 +45,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the guards.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::Erased,
         Reason::Suppressed,
         Reason::InvalidAddress,
         Reason::DuplicateAddress,
         Reason::AlreadyReceived,
         Reason::Missed,
+        Reason::LeftAudience,
         Reason::Exit,
         Reason::Unless,
         Reason::OnlyIf,
@@ -71,6 +74,7 @@ impl Reason {
             Reason::DuplicateAddress => "duplicate_address",
             Reason::AlreadyReceived => "already_received",
             Reason::Missed => "missed",
+            Reason::LeftAudience => "left_audience",
             Reason::Exit => "exit",
             Reason::Unless => "unless",
             Reason::OnlyIf => "only_if",
@@ -98,6 +102,7 @@ impl Reason {
             Reason::DuplicateAddress => "another customer with this address is written to",
             Reason::AlreadyReceived => "had this campaign within its `once_per`",
             Reason::Missed => "their moment was over before this was planned",
+            Reason::LeftAudience => "left the audience before their message was to leave",
             Reason::Exit => "reached what ends the campaign for them (`exit_on`)",
             Reason::Unless => "the step is not for those its `unless` holds for",
             Reason::OnlyIf => "the step is only for those its `only_if` holds for",
@@ -161,7 +166,12 @@ pub struct Rules {
     pub per_run: Option<u32>,
     pub holdout_global: f64,
     pub holdout: f64,
+    /// The mailed arms with their shares; none when everybody gets the same.
+    pub arms: Vec<(String, f64)>,
 }
+
+/// The arm of campaigns without several.
+const ONLY_ARM: &str = "a";
 
 impl Rules {
     /// The rules of a campaign at an instant.
@@ -187,7 +197,27 @@ impl Rules {
             per_run: campaign.per_run,
             holdout_global: settings.holdout_global,
             holdout: campaign.experiment.holdout,
+            arms: campaign.experiment.arms.clone(),
         }
+    }
+
+    /// Where somebody stands in the split of the campaign: holdout first, then the arms as they are written.
+    fn place(&self, customer_id: &str) -> f64 {
+        share(&self.project, &format!("holdout of {}", self.campaign), customer_id)
+    }
+
+    /// The arm of somebody who is mailed. The same for every step and run; whoever is held out stays so whatever the arms are.
+    pub fn arm(&self, customer_id: &str) -> &str {
+        let place = self.place(customer_id);
+        let mut from = self.holdout;
+        for (arm, share) in &self.arms {
+            from += share;
+            if place < from {
+                return arm;
+            }
+        }
+        // Shares that add up to a hair less than one.
+        self.arms.last().map_or(ONLY_ARM, |(arm, _)| arm)
     }
 }
 
@@ -211,8 +241,7 @@ pub fn verdict(rules: &Rules, person: &Candidate, passed: &mut u64) -> Verdict {
     if promotional && share(&rules.project, "holdout", &person.customer_id) < rules.holdout_global {
         return Verdict::Withheld(Reason::HoldoutGlobal);
     }
-    let question = format!("holdout of {}", rules.campaign);
-    if promotional && share(&rules.project, &question, &person.customer_id) < rules.holdout {
+    if promotional && rules.place(&person.customer_id) < rules.holdout {
         return Verdict::Withheld(Reason::Holdout);
     }
     Verdict::Send
@@ -271,6 +300,7 @@ mod tests {
             per_run: None,
             holdout_global: 0.0,
             holdout: 0.0,
+            arms: Vec::new(),
         }
     }
 
@@ -335,6 +365,34 @@ mod tests {
         assert_eq!(verdict(&rules, &rated(1.0, 2_000), &mut 0), Verdict::Skip(Reason::ServiceFreeze));
         assert_eq!(verdict(&rules, &rated(1.0, 999), &mut 0), Verdict::Send);
         assert_eq!(verdict(&rules, &rated(3.0, 2_000), &mut 0), Verdict::Send);
+    }
+
+    #[test]
+    fn arms_have_their_shares_and_the_held_out_stay_held_out() {
+        let arms = |arms: &[(&str, f64)]| Rules {
+            holdout: 0.1,
+            arms: arms.iter().map(|(a, share)| ((*a).to_owned(), *share)).collect(),
+            ..rules(Kind::Promotional)
+        };
+        let two = arms(&[("a", 0.45), ("b", 0.45)]);
+        let three = arms(&[("a", 0.45), ("b", 0.25), ("c", 0.2)]);
+        let mut counts = std::collections::BTreeMap::new();
+        for n in 0..20_000 {
+            let person = Candidate { customer_id: format!("c-{n}"), ..person() };
+            let verdict = verdict(&two, &person, &mut 0);
+            assert_eq!(verdict, super::verdict(&three, &person, &mut 0));
+            let arm = if verdict == Verdict::Send { two.arm(&person.customer_id) } else { "holdout" };
+            // A new arm is taken out of the one before it; nobody else moves.
+            if arm == "a" {
+                assert_eq!(three.arm(&person.customer_id), "a");
+            }
+            *counts.entry(arm).or_insert(0) += 1;
+        }
+        for (arm, expected) in [("a", 9_000), ("b", 9_000), ("holdout", 2_000)] {
+            let off: i32 = counts[arm] - expected;
+            assert!(off.abs() < 300, "{counts:?}");
+        }
+        assert_eq!(arms(&[]).arm("c-1"), "a");
     }
 
     #[test]

@@ -8,11 +8,12 @@
 mod candidates;
 pub mod guard;
 mod payload;
+mod recheck;
 mod share;
 mod steps;
 mod timing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::campaign::{Audience, Campaign, Slot, Step};
 use crate::clock::Millis;
@@ -26,6 +27,7 @@ use crate::settings::Settings;
 
 pub use candidates::Candidate;
 pub use guard::{Reason, Rules, Verdict};
+pub use recheck::lost;
 pub use steps::{DueStep, StepDecided, Turn};
 pub use timing::Timing;
 
@@ -62,6 +64,40 @@ struct Members {
 }
 
 impl Members {
+    /// Compile audience and exclusions of a campaign; `None` when everyone is meant and nobody excluded.
+    async fn prepare(
+        db: &Db,
+        settings: &Settings,
+        library: &segment::Library,
+        campaign: &Campaign,
+        as_of: Millis,
+    ) -> Result<Option<Members>, PlanError> {
+        let names = campaign.segments();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let prepared = library.compile(&names, as_of, settings)?.prepare(db).await?;
+        let audience = match &campaign.audience {
+            Audience::InSegment(name) => prepared.mask_of(name),
+            Audience::Everyone => 0,
+        };
+        let excluded = campaign.exclude.iter().fold(0, |mask, name| mask | prepared.mask_of(name));
+        Ok(Some(Members { prepared, kept: None, audience, excluded }))
+    }
+
+    /// Who of a bucket range is in the audience and not excluded.
+    async fn inside(&self, db: &Db, first: i64, last: i64) -> DbResult<Inside> {
+        let found = self.of(db, first, last).await?;
+        let of = |wanted: &dyn Fn(u64) -> bool| {
+            found.iter().filter(|f| wanted(f.bits)).map(|f| (f.bucket, f.customer_id.clone())).collect()
+        };
+        Ok(if self.audience == 0 {
+            Inside::AllBut(of(&|bits| bits & self.excluded != 0))
+        } else {
+            Inside::Only(of(&|bits| bits & self.audience != 0 && bits & self.excluded == 0))
+        })
+    }
+
     /// The members of a bucket range: the kept ones, or decided now when another refresh has begun since.
     async fn of(&self, db: &Db, first: i64, last: i64) -> DbResult<Vec<segment::Member>> {
         if let Some(kept) = &self.kept
@@ -70,6 +106,23 @@ impl Members {
             return Ok(members);
         }
         self.prepared.evaluate(db, first, last).await
+    }
+}
+
+/// The audience of a bucket range.
+enum Inside {
+    Only(BTreeSet<(i64, String)>),
+    /// Everyone but the excluded.
+    AllBut(BTreeSet<(i64, String)>),
+}
+
+impl Inside {
+    fn holds(&self, bucket: i64, customer_id: &str) -> bool {
+        let has = |set: &BTreeSet<(i64, String)>| set.contains(&(bucket, customer_id.to_owned()));
+        match self {
+            Inside::Only(members) => has(members),
+            Inside::AllBut(excluded) => !has(excluded),
+        }
     }
 }
 
@@ -92,18 +145,7 @@ impl<'a> Planning<'a> {
         fields: FieldSet,
         as_of: Millis,
     ) -> Result<Planning<'a>, PlanError> {
-        let names = campaign.segments();
-        let segments = if names.is_empty() {
-            None
-        } else {
-            let prepared = library.compile(&names, as_of, settings)?.prepare(db).await?;
-            let audience = match &campaign.audience {
-                Audience::InSegment(name) => prepared.mask_of(name),
-                Audience::Everyone => 0,
-            };
-            let excluded = campaign.exclude.iter().fold(0, |mask, name| mask | prepared.mask_of(name));
-            Some(Members { prepared, kept: None, audience, excluded })
-        };
+        let segments = Members::prepare(db, settings, library, campaign, as_of).await?;
         let recommender = match &step.recommend {
             Some(recommend) => Some(Recommender::prepare(db, recommend.asked.clone(), as_of).await?),
             None => None,
@@ -149,6 +191,11 @@ impl<'a> Planning<'a> {
         lines
     }
 
+    /// The arm of somebody who is mailed.
+    pub fn arm(&self, customer_id: &str) -> &str {
+        self.rules.arm(customer_id)
+    }
+
     /// What the preference page calls the campaign's topic.
     pub fn topic_title(&self, locale: &str) -> &str {
         let topic = self.settings.topics.iter().find(|t| t.name == self.campaign.topic);
@@ -171,16 +218,17 @@ impl<'a> Planning<'a> {
     ) -> DbResult<Vec<Decided>> {
         let members = match &self.segments {
             None => None,
-            Some(m) => {
-                let found = m.of(db, first, last).await?;
-                let inside = |bits: u64| (m.audience == 0 || bits & m.audience != 0) && bits & m.excluded == 0;
-                Some(
-                    found.into_iter().filter(|f| inside(f.bits)).map(|f| (f.bucket, f.customer_id)).collect::<Vec<_>>(),
-                )
-            }
+            Some(m) => Some(m.inside(db, first, last).await?),
+        };
+        let listed = match &members {
+            Some(Inside::Only(members)) => Some(members.iter().cloned().collect::<Vec<_>>()),
+            Some(Inside::AllBut(_)) | None => None,
         };
         let mut candidates =
-            candidates::load(db, &self.rules, &self.timing, (first, last), members.as_deref(), this_run).await?;
+            candidates::load(db, &self.rules, &self.timing, (first, last), listed.as_deref(), this_run).await?;
+        if let Some(members @ Inside::AllBut(_)) = &members {
+            candidates.retain(|c| members.holds(c.bucket, &c.customer_id));
+        }
         let mut recommended = self.recommend(db, &mut candidates).await?;
         Ok(candidates
             .into_iter()

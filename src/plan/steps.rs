@@ -12,12 +12,13 @@ use super::guard::{self, Reason, Rules};
 use super::timing::Timing;
 use super::{PlanError, Planning};
 use crate::args;
-use crate::campaign::Step;
+use crate::campaign::{Campaign, Step};
 use crate::clock::{DAY, Millis};
 use crate::db::{BUCKETS, Db, DbResult, Value};
 use crate::offer::recommend::Recommended;
 use crate::segment;
 use crate::segment::condition::{self, Condition, Entered};
+use crate::settings::Settings;
 
 /// Entries looked at together, about.
 const RANGE_ENTRIES: i64 = 2_000;
@@ -58,6 +59,13 @@ pub struct StepDecided {
     pub candidate: Candidate,
     pub turn: Turn,
     pub recommended: Vec<Recommended>,
+}
+
+impl DueStep {
+    /// Whether their arm is mailed nothing.
+    fn is_held_out(&self) -> bool {
+        [Reason::Holdout, Reason::HoldoutGlobal].iter().any(|r| r.word() == self.arm)
+    }
 }
 
 impl Planning<'_> {
@@ -115,7 +123,8 @@ impl Planning<'_> {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let held = self.conditions(db, library, &due).await?;
+        let who = due.iter().map(|(d, _)| entered(d)).collect();
+        let held = conditions(db, self.settings, library, (self.campaign, self.step), self.as_of, &who).await?;
         let people: BTreeSet<(i64, String)> = due.iter().map(|(d, _)| (d.bucket, d.customer_id.clone())).collect();
         let people: Vec<(i64, String)> = people.into_iter().collect();
         let rules = Rules { once_per: None, journey: false, ..self.rules.clone() };
@@ -145,27 +154,6 @@ impl Planning<'_> {
         (moment <= self.as_of).then(|| (due, moment.saturating_add(self.campaign.catch_up()) < self.as_of))
     }
 
-    /// Which of `exit_on`, `unless` and `only_if` hold, in this order; those that are not written hold for nobody.
-    async fn conditions(
-        &self,
-        db: &Db,
-        library: &segment::Library,
-        due: &[(DueStep, bool)],
-    ) -> Result<BTreeMap<Entered, Holds>, PlanError> {
-        let asked = asked(self.campaign.exit_on.as_ref(), self.step);
-        let conditions: Vec<&Condition> = asked.iter().map(|(_, condition)| *condition).collect();
-        let people = due.iter().map(|(d, _)| entered(d)).collect();
-        let held = condition::holding(db, library, self.settings, &conditions, self.as_of, &people).await?;
-        let holds = |bits: u64| {
-            let mut holds = Holds::default();
-            for (n, (set, _)) in asked.iter().enumerate() {
-                set(&mut holds, bits & (1 << n) != 0);
-            }
-            holds
-        };
-        Ok(held.into_iter().map(|(who, bits)| (who, holds(bits))).collect())
-    }
-
     fn turn(&self, rules: &Rules, due: &DueStep, person: &Candidate, missed: bool, holds: Holds) -> Turn {
         if holds.exit {
             return Turn::Exit;
@@ -182,18 +170,40 @@ impl Planning<'_> {
         match guard::barred(rules, person) {
             Some(Reason::ServiceFreeze | Reason::FrequencyCap) => Turn::Wait,
             Some(reason) => Turn::Pass(reason),
-            None if Reason::from_word(&due.arm).is_some() => Turn::Withheld,
+            None if due.is_held_out() => Turn::Withheld,
             None => Turn::Send,
         }
     }
 }
 
-/// Which conditions hold for somebody.
+/// Which conditions hold for somebody; those that are not written hold for nobody.
 #[derive(Debug, Clone, Copy, Default)]
-struct Holds {
-    exit: bool,
-    unless: bool,
-    only_if: bool,
+pub(super) struct Holds {
+    pub exit: bool,
+    pub unless: bool,
+    pub only_if: bool,
+}
+
+/// Which of `exit_on`, `unless` and `only_if` of a step hold for these people. Whoever is not in the answer none holds for.
+pub(super) async fn conditions(
+    db: &Db,
+    settings: &Settings,
+    library: &segment::Library,
+    (campaign, step): (&Campaign, &Step),
+    as_of: Millis,
+    people: &BTreeSet<Entered>,
+) -> Result<BTreeMap<Entered, Holds>, PlanError> {
+    let asked = asked(campaign.exit_on.as_ref(), step);
+    let conditions: Vec<&Condition> = asked.iter().map(|(_, condition)| *condition).collect();
+    let held = condition::holding(db, library, settings, &conditions, as_of, people).await?;
+    let holds = |bits: u64| {
+        let mut holds = Holds::default();
+        for (n, (set, _)) in asked.iter().enumerate() {
+            set(&mut holds, bits & (1 << n) != 0);
+        }
+        holds
+    };
+    Ok(held.into_iter().map(|(who, bits)| (who, holds(bits))).collect())
 }
 
 type Set = fn(&mut Holds, bool);

@@ -185,7 +185,11 @@ impl Filling<'_> {
                 candidate: &d.candidate,
                 recommended: &d.recommended,
                 slot: self.slot_of(&d.candidate),
-                arm: d.verdict.reason().map_or("a", |r| r.word()).to_owned(),
+                arm: d
+                    .verdict
+                    .reason()
+                    .map_or_else(|| self.planning.arm(&d.candidate.customer_id), |r| r.word())
+                    .to_owned(),
                 withheld: matches!(d.verdict, Verdict::Withheld(_)),
             })
             .collect();
@@ -239,7 +243,7 @@ impl Filling<'_> {
             topic: &campaign.topic,
             topic_title: self.planning.topic_title(self.locale(c)),
             promotional: campaign.kind == Kind::Promotional,
-            template: &step.template,
+            template: step.template_for(&recipient.arm),
             locale: self.locale(c),
             message_id: "00000000000000000000000000000000",
             address: c.email.as_deref().unwrap_or_default(),

@@ -20,6 +20,7 @@ pub struct Run {
     pub as_of: Millis,
     pub due_at: Millis,
     pub expires_at: Millis,
+    pub created_at: Millis,
     /// Every bucket below this one is enqueued.
     pub next_bucket: i64,
     pub audience: i64,
@@ -29,8 +30,7 @@ pub struct Run {
     pub definition: String,
 }
 
-const COLUMNS: &str =
-    "run_id, campaign, slot, state, reason, as_of, due_at, expires_at, next_bucket, audience, snapshot_id, definition";
+const COLUMNS: &str = "run_id, campaign, slot, state, reason, as_of, due_at, expires_at, created_at, next_bucket, audience, snapshot_id, definition";
 
 impl Run {
     /// Whether its verdicts are not all known yet.

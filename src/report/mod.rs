@@ -16,7 +16,7 @@ mod outcome;
 mod text;
 pub mod why;
 
-pub use outcome::{Effect, Group, Outcome};
+pub use outcome::{Arm, Effect, Group, Outcome};
 pub use text::text;
 
 use serde::Serialize;

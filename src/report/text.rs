@@ -107,7 +107,7 @@ fn messages(out: &mut String, report: &CampaignReport) {
 }
 
 fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
-    let Outcome { goal, treated, withheld, effect } = outcome;
+    let Outcome { goal, treated, withheld, arms, effect } = outcome;
     let days = if goal.within_days == 1 { "1 day".to_owned() } else { format!("{} days", goal.within_days) };
     put(out, format_args!("Goal: {} within {days}", goal.did));
     let value = if goal.value.is_some() { "  money a person" } else { "" };
@@ -130,6 +130,19 @@ fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
     out.push('\n');
     if let Some(effect) = effect {
         caused(out, effect, treated.people, currency);
+    }
+    if !arms.is_empty() {
+        put(out, format_args!("\nArms"));
+        for arm in arms {
+            put(out, format_args!("{}", side(&arm.arm, &arm.group, currency).trim_end()));
+        }
+        for arm in arms {
+            let Some(effect) = &arm.against_first else { continue };
+            let Estimate { value, low, high } = effect.rate;
+            let (value, low, high) = (signed(100.0 * value), signed(100.0 * low), signed(100.0 * high));
+            let said = verdict(&effect.rate);
+            put(out, format_args!("  {} against {}: {value} points ({low} to {high}): {said}", arm.arm, arms[0].arm));
+        }
     }
 }
 

@@ -125,6 +125,7 @@ async fn drained_at_pace(db: &Db, url: &str, kind: Kind, expires_at: Millis, pac
         connections: 3,
         pacing,
         open_composer,
+        recheck: None,
         signer: None,
         stop,
         until: None,

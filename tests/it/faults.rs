@@ -90,6 +90,7 @@ async fn drained(db: &Db, run_id: &str, server: Server, connections: u32, bytes:
         server: Arc::new(server),
         connections,
         open_composer: Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { bytes }) as Arc<dyn Compose>) })),
+        recheck: None,
         signer: None,
         pacing: Default::default(),
         until: None,

@@ -247,3 +247,126 @@ async fn the_calendar_tells_what_is_to_come_and_to_about_how_many() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_is_looked_at_again_before_it_leaves() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .segment("quiet", "{ did_not: order.placed, in_last: 30d }")
+            .campaign("miss-you", "audience: { in_segment: quiet }");
+        let rows: String =
+            ["ada", "bob", "cleo", "dan", "eve"].map(|p| format!("{p},{p}@example.com,offers\n")).concat();
+        shop.write("people.csv", format!("customer_id,email,consent\n{rows}"));
+        shop.okaeri("import customers people.csv --quiet").await.exits(0);
+        shop.okaeri("profile --quiet").await.exits(0);
+        let db = shop.database().await;
+        // Planned, and held before anything left.
+        let shop = shop.smtp("smtp://127.0.0.1:1"); // nobody listens there
+        shop.okaeri("send miss-you").await.exits(5);
+        // Meanwhile one ordered, one has a ticket, one left.
+        let at = clock::rfc3339(clock::now() - MINUTE, &TimeZone::UTC);
+        shop.write("orders.csv", format!("order_id,customer_id,ordered_at,total\no1,ada,{at},20.00\n"));
+        shop.okaeri("import orders orders.csv --quiet").await.exits(0);
+        shop.write("tickets.csv", format!("event_id,customer_id,at,name\nt1,bob,{at},ticket.opened\n"));
+        shop.okaeri("import events tickets.csv --quiet").await.exits(0);
+        shop.okaeri("suppress cleo@example.com --topic offers").await.exits(0);
+        shop.okaeri("profile --quiet").await.exits(0);
+        let shop = shop.smtp(&catcher.url());
+        db.execute("UPDATE run SET created_at = created_at - $1", args![2 * HOUR]).await.unwrap();
+        let ran = shop.okaeri("work").await.exits(0);
+        assert!(ran.stdout.contains("3 suppressed before they left"), "{}", ran.stdout);
+        let mut to: Vec<String> = catcher.mails().iter().map(|m| m.envelope_to[0].clone()).collect();
+        to.sort();
+        assert_eq!(to, ["dan@example.com", "eve@example.com"]);
+        let why: Vec<(String, String)> = db
+            .fetch_all(
+                "SELECT customer_id, reply FROM delivery WHERE state = 'suppressed' ORDER BY customer_id",
+                args![],
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            why,
+            pairs(&[
+                ("ada", "lost its ground: left_audience"),
+                ("bob", "lost its ground: service_freeze"),
+                ("cleo", "lost its ground: suppressed")
+            ])
+        );
+        shop.okaeri("queue verify").await.exits(0);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everyone_but_the_excluded_is_everyone_else() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .segment("staff", "{ customer: team, eq: staff }")
+            .campaign("news", "exclude: { in_segment: staff }");
+        shop.write("contract.yaml", "customer: { team: text }\n");
+        shop.write(
+            "people.csv",
+            "customer_id,email,consent,team\nada,ada@example.com,offers,staff\nbob,bob@example.com,offers,\ncleo,cleo@example.com,offers,guests\n",
+        );
+        shop.okaeri("import customers people.csv --quiet").await.exits(0);
+        shop.okaeri("profile --quiet").await.exits(0);
+        let json = shop.json("send news", 0).await;
+        assert_eq!((&json["verdicts"]["send"], &json["verdicts"]["audience"]), (&2.into(), &2.into()));
+        let mut to: Vec<String> = catcher.mails().iter().map(|m| m.envelope_to[0].clone()).collect();
+        to.sort();
+        assert_eq!(to, ["bob@example.com", "cleo@example.com"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_arm_has_its_own_letter_and_its_line_in_the_report() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let lines = "steps:\n  - step: letter\n    template: news/letter\n    variants: { b: news/letter-b }\n\
+                     experiment:\n  split: { holdout: 20%, a: 40%, b: 40% }\n  goal: { did: order.placed, within: 1d, value: total }\n";
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("news", "").with_people(60).await;
+        let head = "campaign: news\nstatus: live\ntopic: offers\naudience: everyone\n";
+        shop.write("campaigns/news.yaml", format!("{head}{lines}"));
+        for kind in ["html", "txt"] {
+            let letter = std::fs::read_to_string(shop.path(&format!("templates/news/letter.{kind}"))).unwrap();
+            shop.write(&format!("templates/news/letter-b.{kind}"), letter.replace("Hello", "A word for"));
+        }
+        shop.okaeri("send news").await.exits(0);
+        let db = shop.database().await;
+        let arms: Vec<(String, String)> =
+            db.fetch_all("SELECT customer_id, arm FROM message ORDER BY customer_id", args![]).await.unwrap();
+        let of = |arm: &str| arms.iter().filter(|(_, a)| a == arm).count();
+        assert_eq!(of("a") + of("b") + of("holdout"), 60);
+        assert!(of("a") > 10 && of("b") > 10 && of("holdout") > 3, "{} {} {}", of("a"), of("b"), of("holdout"));
+        let letters: Vec<(String, bool)> = catcher
+            .mails()
+            .iter()
+            .map(|m| {
+                let text = String::from_utf8_lossy(&m.bytes).into_owned();
+                (m.envelope_to[0].split('@').next().unwrap().to_owned(), text.contains("Subject: A word for"))
+            })
+            .collect();
+        assert_eq!(letters.len(), of("a") + of("b"));
+        for (who, is_b) in letters {
+            let arm = &arms.iter().find(|(id, _)| *id == who).unwrap().1;
+            assert_eq!(is_b, arm == "b", "{who} is in arm {arm}");
+        }
+        let at = clock::rfc3339(clock::now() + 23 * HOUR, &TimeZone::UTC).replace("+00:00", "Z");
+        let json = shop.json(&format!("report news --at {at}"), 0).await;
+        assert_eq!(json["outcome"]["arms"].as_array().unwrap().len(), 2);
+        assert_eq!(json["outcome"]["arms"][0]["group"]["window_open"], of("a"));
+        // An arm that is not in the split would reach nobody.
+        shop.write("campaigns/news.yaml", format!("{head}{}", lines.replace("{ b:", "{ c:")));
+        let ran = shop.okaeri("check").await.exits(2);
+        assert!(ran.stderr.contains("`experiment.split` has no arm `c`"), "{}", ran.stderr);
+        db.close().await;
+    })
+    .await;
+}
