@@ -21,6 +21,7 @@ mod profile;
 mod queue;
 mod recommend;
 mod report;
+mod revision;
 mod run;
 mod schema;
 mod segment;
@@ -82,6 +83,8 @@ struct Global {
 pub enum Format {
     Text,
     Json,
+    /// For a comment on a pull request or a job's summary: no person is named, and small groups are not counted exactly (plan, run, report, calendar, test)
+    Markdown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +141,13 @@ enum Verb {
     Report(report::ReportArgs),
     /// The whole way on a sample shop, in a fresh folder; no mail leaves this machine
     Demo(demo::DemoArgs),
+}
+
+impl Verb {
+    /// Whether what it prints names nobody, so that it may stand where anybody reads it.
+    fn has_markdown(&self) -> bool {
+        matches!(self, Verb::Plan(_) | Verb::Run(_) | Verb::Report(_) | Verb::Calendar(_) | Verb::Test(_))
+    }
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -313,6 +323,7 @@ impl Invocation {
                 anstream::println!("{text}");
             }
             Format::Text => anstream::print!("{}", text()),
+            Format::Markdown => anstream::print!("```\n{}```\n", anstream::adapter::strip_str(&text())),
         }
     }
 
@@ -345,6 +356,10 @@ async fn invoke(cli: Cli) -> ExitCode {
         crate::failpoint::arm(&text).expect("OKAERI_FAILPOINT is understood");
     }
     let Global { project, format, quiet, at, .. } = cli.global;
+    if format == Format::Markdown && !cli.verb.has_markdown() {
+        anstream::eprintln!("error: this command has no Markdown\n    plan, run, report, calendar and test have");
+        return ExitCode::from(Exit::Problems.code());
+    }
     let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
     let ended = match cli.verb {
         Verb::Init(args) => init::run(&inv, args).await,

@@ -28,6 +28,7 @@ mod pacing;
 mod queue;
 
 mod journey;
+mod review;
 mod run;
 
 mod recommend;
