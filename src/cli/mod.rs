@@ -13,6 +13,7 @@ mod doctor;
 mod follow;
 mod import;
 mod init;
+mod junit;
 mod loaded;
 mod model;
 mod plan;
@@ -34,7 +35,7 @@ mod why;
 mod work;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -413,6 +414,11 @@ fn tell(inv: &Invocation, failure: &Failure) {
             }
         }
     }
+}
+
+/// Write a file that was asked for.
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|e| Failure::Environment(format!("cannot write {}: {e}", path.display())))
 }
 
 /// Text that others wrote, safe in a terminal: what it would act upon, and what turns the direction of writing, is written as its code.

@@ -40,3 +40,4 @@ mod crash;
 mod demo;
 mod sql_rules;
 mod story;
+mod year;
