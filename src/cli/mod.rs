@@ -6,6 +6,7 @@ mod calendar;
 mod campaign;
 mod catch;
 mod check;
+mod completions;
 mod customer;
 pub mod demo;
 mod dkim;
@@ -142,6 +143,8 @@ enum Verb {
     Report(report::ReportArgs),
     /// The whole way on a sample shop, in a fresh folder; no mail leaves this machine
     Demo(demo::DemoArgs),
+    /// What your shell needs to complete commands and options
+    Completions(completions::CompletionsArgs),
 }
 
 impl Verb {
@@ -301,6 +304,11 @@ impl Invocation {
         Ok(Db::open(&project.database_url()?).await?)
     }
 
+    /// Whether this is a job of continuous integration, whose machine may be thrown away: `CI` is set, as all of them do.
+    pub fn is_ci(&self) -> bool {
+        self.variables.lookup("CI").is_some_and(|value| !matches!(value.as_str(), "" | "false" | "0"))
+    }
+
     /// Who is logged in.
     pub fn login_name(&self) -> Option<String> {
         ["USER", "LOGNAME"].into_iter().find_map(|name| self.variables.lookup(name)).filter(|name| !name.is_empty())
@@ -389,6 +397,7 @@ async fn invoke(cli: Cli) -> ExitCode {
         Verb::Serve(args) => serve::run(&inv, args).await,
         Verb::Report(args) => report::run(&inv, args).await,
         Verb::Demo(args) => demo::run(&inv, args).await,
+        Verb::Completions(args) => completions::run(&args),
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
