@@ -3,6 +3,8 @@
 //! Problems are collected, never thrown one at a time: a marketer fixes a file once, not once per run. A problem is not an
 //! [`std::error::Error`]; those are for an environment that failed.
 
+mod machines;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use crate::clock::Millis;
 use crate::offer::recommend::Asked;
 use crate::problem::{Place, Problems};
 use crate::segment::condition::Condition;
-use crate::settings::Project;
+use crate::settings::{Project, Settings};
 pub use crate::suppression::Kind;
 use crate::yaml::Span;
 pub use recommend::Recommend;
@@ -111,11 +111,26 @@ pub struct Goal {
 impl Library {
     /// Read all campaigns. `segments` are the names a campaign may use.
     pub fn load(project: &Project, segments: &[&str], problems: &mut Problems) -> Library {
-        let mut library = Library::default();
+        let mut texts = Vec::new();
         for file in project.yaml_files(FOLDER) {
-            let Some(text) = crate::settings::read_file(&project.dir, &file, problems) else { continue };
-            let Some(node) = crate::yaml::parse(&file, &text, problems) else { continue };
-            let known = read::Known { settings: &project.settings, segments };
+            if let Some(text) = crate::settings::read_file(&project.dir, &file, problems) {
+                texts.push((file, text));
+            }
+        }
+        Library::from_texts(&texts, &project.settings, segments, problems)
+    }
+
+    /// Campaigns from texts (file name, YAML), as [`Library::load`] does from files.
+    pub fn from_texts(
+        texts: &[(String, String)],
+        settings: &Settings,
+        segments: &[&str],
+        problems: &mut Problems,
+    ) -> Library {
+        let mut library = Library::default();
+        for (file, text) in texts {
+            let Some(node) = crate::yaml::parse(file, text, problems) else { continue };
+            let known = read::Known { settings, segments };
             let Some(campaign) = read::campaign(&node, &known, problems) else { continue };
             if let Some(first) = library.get(&campaign.name) {
                 problems
@@ -236,7 +251,7 @@ pub struct Definition {
 
 impl Definition {
     /// The definition a new run of this campaign is bound to.
-    pub fn of(campaign: &Campaign, settings: &crate::settings::Settings) -> Definition {
+    pub fn of(campaign: &Campaign, settings: &Settings) -> Definition {
         let topic = settings.topics.iter().find(|t| t.name == campaign.topic);
         Definition {
             title: campaign.title.clone(),

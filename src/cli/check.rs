@@ -1,7 +1,9 @@
 //! `okaeri check`: every problem of the project's files at once, without a database; with `--data` also whether scores hold.
 
+use std::path::PathBuf;
+
 use super::loaded::Loaded;
-use super::{Exit, Failure, Invocation};
+use super::{Exit, Failure, Invocation, write_file};
 use crate::problem::{Problems, Severity, counted};
 use crate::score;
 
@@ -10,6 +12,12 @@ pub struct CheckArgs {
     /// Look into the database too: whether the scores of models hold what `models: max_error` asks
     #[arg(long)]
     data: bool,
+    /// Write the problems to this file as SARIF 2.1.0, for tools that show them beside the code
+    #[arg(long, value_name = "FILE")]
+    sarif: Option<PathBuf>,
+    /// Also print a workflow command for each problem: GitHub shows them at their lines in a pull request
+    #[arg(long)]
+    github: bool,
 }
 
 pub async fn run(inv: &Invocation, args: CheckArgs) -> Result<Exit, Failure> {
@@ -23,6 +31,13 @@ pub async fn run(inv: &Invocation, args: CheckArgs) -> Result<Exit, Failure> {
         let campaigns: Vec<&str> = loaded.campaigns.iter().map(|c| c.name.as_str()).collect();
         let used = loaded.campaigns.segments_used();
         loaded.segments.lint(&loaded.project.settings, &used, &campaigns, &mut problems);
+    }
+    if let Some(file) = &args.sarif {
+        let text = serde_json::to_string_pretty(&problems.to_sarif()).expect("a JSON value serialises");
+        write_file(file, &text)?;
+    }
+    if args.github {
+        anstream::eprint!("{}", problems.to_github());
     }
     if problems.has_errors() {
         return Err(Failure::Problems(problems));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
-use super::segment::revision::git;
+use super::revision::git;
 use super::{Exit, Failure, Invocation, sending};
 use crate::clock::{self, MINUTE};
 use crate::db::{Db, DbError, Lease};

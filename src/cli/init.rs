@@ -19,7 +19,8 @@ use crate::clock;
 static PROJECT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/cli/init");
 
 /// Under another name in our own repository, where it would take effect itself.
-const RENAMED: (&str, &str) = ("gitignore", ".gitignore");
+const RENAMED: [(&str, &str); 2] =
+    [("gitignore", ".gitignore"), ("github/workflows/campaigns.yml", ".github/workflows/campaigns.yml")];
 /// How a date of the sample data begins; the days before today and a `}` follow.
 const DAY_MARK: &str = "{day-";
 /// Files that are in the way and named in the message.
@@ -57,7 +58,8 @@ fn sheets(today: Date) -> Vec<Sheet> {
     let mut sheets: Vec<Sheet> = files(&PROJECT)
         .into_iter()
         .map(|file| {
-            let path = if file.path() == Path::new(RENAMED.0) { Path::new(RENAMED.1) } else { file.path() };
+            let renamed = RENAMED.iter().find(|(ours, _)| file.path() == Path::new(ours));
+            let path = renamed.map_or(file.path(), |(_, theirs)| Path::new(theirs));
             let text = file.contents_utf8().expect("the embedded files are UTF-8");
             Sheet { path: path.to_owned(), text: dated(text, today) }
         })

@@ -6,6 +6,7 @@ mod calendar;
 mod campaign;
 mod catch;
 mod check;
+mod completions;
 mod customer;
 pub mod demo;
 mod dkim;
@@ -13,6 +14,7 @@ mod doctor;
 mod follow;
 mod import;
 mod init;
+mod junit;
 mod loaded;
 mod model;
 mod plan;
@@ -21,6 +23,7 @@ mod profile;
 mod queue;
 mod recommend;
 mod report;
+mod revision;
 mod run;
 mod schema;
 mod segment;
@@ -33,7 +36,7 @@ mod why;
 mod work;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -82,6 +85,8 @@ struct Global {
 pub enum Format {
     Text,
     Json,
+    /// For a comment on a pull request or a job's summary: no person is named, and small groups are not counted exactly (plan, run, report, calendar, test)
+    Markdown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +143,15 @@ enum Verb {
     Report(report::ReportArgs),
     /// The whole way on a sample shop, in a fresh folder; no mail leaves this machine
     Demo(demo::DemoArgs),
+    /// What your shell needs to complete commands and options
+    Completions(completions::CompletionsArgs),
+}
+
+impl Verb {
+    /// Whether what it prints names nobody, so that it may stand where anybody reads it.
+    fn has_markdown(&self) -> bool {
+        matches!(self, Verb::Plan(_) | Verb::Run(_) | Verb::Report(_) | Verb::Calendar(_) | Verb::Test(_))
+    }
 }
 
 /// How a verb ended when it did what was asked. The numbers are part of the interface.
@@ -290,6 +304,11 @@ impl Invocation {
         Ok(Db::open(&project.database_url()?).await?)
     }
 
+    /// Whether this is a job of continuous integration, whose machine may be thrown away: `CI` is set, as all of them do.
+    pub fn is_ci(&self) -> bool {
+        self.variables.lookup("CI").is_some_and(|value| !matches!(value.as_str(), "" | "false" | "0"))
+    }
+
     /// Who is logged in.
     pub fn login_name(&self) -> Option<String> {
         ["USER", "LOGNAME"].into_iter().find_map(|name| self.variables.lookup(name)).filter(|name| !name.is_empty())
@@ -313,6 +332,7 @@ impl Invocation {
                 anstream::println!("{text}");
             }
             Format::Text => anstream::print!("{}", text()),
+            Format::Markdown => anstream::print!("```\n{}```\n", anstream::adapter::strip_str(&text())),
         }
     }
 
@@ -345,6 +365,10 @@ async fn invoke(cli: Cli) -> ExitCode {
         crate::failpoint::arm(&text).expect("OKAERI_FAILPOINT is understood");
     }
     let Global { project, format, quiet, at, .. } = cli.global;
+    if format == Format::Markdown && !cli.verb.has_markdown() {
+        anstream::eprintln!("error: this command has no Markdown\n    plan, run, report, calendar and test have");
+        return ExitCode::from(Exit::Problems.code());
+    }
     let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
     let ended = match cli.verb {
         Verb::Init(args) => init::run(&inv, args).await,
@@ -373,6 +397,7 @@ async fn invoke(cli: Cli) -> ExitCode {
         Verb::Serve(args) => serve::run(&inv, args).await,
         Verb::Report(args) => report::run(&inv, args).await,
         Verb::Demo(args) => demo::run(&inv, args).await,
+        Verb::Completions(args) => completions::run(&args),
     };
     match ended {
         Ok(exit) => ExitCode::from(exit.code()),
@@ -398,6 +423,11 @@ fn tell(inv: &Invocation, failure: &Failure) {
             }
         }
     }
+}
+
+/// Write a file that was asked for.
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|e| Failure::Environment(format!("cannot write {}: {e}", path.display())))
 }
 
 /// Text that others wrote, safe in a terminal: what it would act upon, and what turns the direction of writing, is written as its code.

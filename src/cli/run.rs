@@ -27,6 +27,9 @@ pub struct RunArgs {
     /// End after this time (20m, 90s, 2h) with what is in flight, planning included; exit code 75 when work remains
     #[arg(long, value_name = "TIME", value_parser = sending::max_time)]
     max_time: Option<Duration>,
+    /// Deliver from a SQLite file although this is a job of continuous integration: the file is kept, and with it who was mailed
+    #[arg(long)]
+    ephemeral_ok: bool,
 }
 
 /// What became of one slot.
@@ -50,6 +53,7 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&settings.time_zone)?;
     let server = sending::server(&loaded.project)?;
     sending::refuse_moved_clock(clock, &server)?;
+    sending::refuse_throwaway(inv, &loaded.project, &server, args.ephemeral_ok)?;
     let signer = sending::signer(&loaded.project)?;
     let db = inv.open_db(&loaded.project).await?;
     profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;

@@ -21,7 +21,7 @@ use crate::problem::{Place, Problems};
 use crate::queue::due::{self, Opened};
 use crate::queue::fill::{Filled, Filling};
 use crate::queue::run::{self, Move, NewRun, Run};
-use crate::queue::{MESSAGE_LIFETIME, RunState, planner, status};
+use crate::queue::{MESSAGE_LIFETIME, RunState, planner, recheck, status};
 use crate::segment::kept::{self, Kept};
 use crate::token::Tokens;
 
@@ -32,25 +32,36 @@ const PLANNER_POLL: Duration = Duration::from_millis(200);
 #[derive(Debug, clap::Args)]
 pub struct SendArgs {
     /// The campaign's name
-    campaign: String,
+    #[arg(required_unless_present = "plan")]
+    campaign: Option<String>,
+    /// Send this saved plan (`okaeri plan --save`): those planned who still qualify, and nobody else
+    #[arg(long, value_name = "ID", conflicts_with_all = ["campaign", "slot"])]
+    plan: Option<String>,
     /// The key of this occurrence; the same slot is never sent twice [default: what its schedule has open, else the local day]
     #[arg(long)]
     slot: Option<String>,
     /// End after this time (20m, 90s, 2h) with what is in flight, planning included; exit code 75 when work remains
     #[arg(long, value_name = "TIME", value_parser = sending::max_time)]
     max_time: Option<Duration>,
+    /// Deliver from a SQLite file although this is a job of continuous integration: the file is kept, and with it who was mailed
+    #[arg(long)]
+    ephemeral_ok: bool,
 }
 
 pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
     let until = args.max_time.map(|time| Instant::now() + time);
     let loaded = Loaded::load(inv)?;
-    let campaign = loaded.live_campaign(&args.campaign)?;
     let clock = inv.clock(&loaded.project.settings.time_zone)?;
     let server = sending::server(&loaded.project)?;
     sending::refuse_moved_clock(clock, &server)?;
+    sending::refuse_throwaway(inv, &loaded.project, &server, args.ephemeral_ok)?;
     let signer = sending::signer(&loaded.project)?;
     let db = inv.open_db(&loaded.project).await?;
-    let enlisted = enlist(inv, &loaded, &db, campaign, args.slot, clock).await?;
+    let (campaign, slot) = match &args.plan {
+        Some(run_id) => saved_plan(&loaded, &db, run_id).await?,
+        None => (loaded.live_campaign(args.campaign.as_deref().unwrap_or_default())?, args.slot),
+    };
+    let enlisted = enlist(inv, &loaded, &db, campaign, slot, clock).await?;
     let sent = match enlisted.run.state() {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
@@ -74,7 +85,8 @@ pub struct Enlisted {
     pub filled: Option<Filled>,
 }
 
-/// Open the campaign's run for the slot and see that all its messages are in the ledger.
+/// Open the campaign's run for the slot and see that all its messages are in the ledger and may leave. A plan that was saved for the slot is
+/// released.
 pub async fn enlist(
     inv: &Invocation,
     loaded: &Loaded,
@@ -82,6 +94,19 @@ pub async fn enlist(
     campaign: &Campaign,
     slot: Option<String>,
     clock: Clock,
+) -> Result<Enlisted, Failure> {
+    write_run(inv, loaded, db, campaign, slot, clock, Move::Ready).await
+}
+
+/// The same, and its end: ready to leave, or kept as a plan.
+pub async fn write_run(
+    inv: &Invocation,
+    loaded: &Loaded,
+    db: &Db,
+    campaign: &Campaign,
+    slot: Option<String>,
+    clock: Clock,
+    end: Move,
 ) -> Result<Enlisted, Failure> {
     let settings = &loaded.project.settings;
     let as_of = clock.as_of();
@@ -102,6 +127,8 @@ pub async fn enlist(
     let run = open_run(db, loaded, campaign, (&slot, &timing), &snapshot, as_of, clock).await?;
     if run.state() != RunState::Enqueuing {
         lease.release(db).await?;
+        let run =
+            if run.state() == RunState::Planned && end == Move::Ready { release(loaded, db, run).await? } else { run };
         return Ok(Enlisted { run, filled: None });
     }
     let snapshot = pinned_earlier(db, &run, snapshot).await?;
@@ -130,14 +157,35 @@ pub async fn enlist(
         lease.release(db).await?;
         return Err(not_rendered(campaign, &filled));
     }
-    run::advance(db, &run.run_id, Move::Ready, None, clock::now()).await?;
+    run::advance(db, &run.run_id, end, None, clock::now()).await?;
     lease.release(db).await?;
     let run = run::get(db, &run.run_id).await?.unwrap_or(run);
     Ok(Enlisted { run, filled: Some(filled) })
 }
 
+/// A saved plan may be sent: first whoever no longer qualifies is taken out of it. Nobody is added.
+async fn release(loaded: &Loaded, db: &Db, run: Run) -> Result<Run, Failure> {
+    recheck::recheck_plan(db, &loaded.files(), &run, clock::now()).await?;
+    let now = clock::now();
+    run::release(db, &run.run_id, now + MESSAGE_LIFETIME, now).await?;
+    Ok(run::get(db, &run.run_id).await?.unwrap_or(run))
+}
+
+/// The campaign and slot of a saved plan.
+async fn saved_plan<'l>(loaded: &'l Loaded, db: &Db, run_id: &str) -> Result<(&'l Campaign, Option<String>), Failure> {
+    let run = run::get(db, run_id).await?.ok_or_else(|| {
+        Failure::Usage(format!("there is no plan `{run_id}`\nokaeri plan CAMPAIGN --save makes one and prints its id"))
+    })?;
+    Ok((loaded.live_campaign(&run.campaign)?, Some(run.slot)))
+}
+
 /// The slot of a campaign that is sent by hand: the one its schedule has open, which `okaeri run` would take; else the local day.
-async fn usual_slot(db: &Db, loaded: &Loaded, campaign: &Campaign, as_of: Millis) -> Result<String, Failure> {
+pub(super) async fn usual_slot(
+    db: &Db,
+    loaded: &Loaded,
+    campaign: &Campaign,
+    as_of: Millis,
+) -> Result<String, Failure> {
     let zone = &loaded.project.settings.time_zone;
     let open = due::look(db, campaign, zone, as_of).await?.into_iter().rev().find_map(|opened| match opened {
         Opened::Due(slot) => Some(slot.to_string()),
@@ -252,7 +300,9 @@ fn text(loaded: &Loaded, campaign: &Campaign, enlisted: &Enlisted, sent: Option<
                 out.push_str(&format!("  {:>9} {words}\n", grouped(filled.tally.of(verdict))));
             }
         }
-        (None, RunState::Ready | RunState::Sending) => out.push_str("  this slot was begun before; going on with it\n"),
+        (None, RunState::Ready | RunState::Sending) => {
+            out.push_str("  this slot was planned or begun before; going on with it\n");
+        }
         (None, RunState::Paused) => {
             let why = run.reason.as_deref().unwrap_or("by an operator");
             out.push_str(&format!("  this slot is paused: {why}\n  okaeri queue resume {}\n", run.run_id));

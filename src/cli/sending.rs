@@ -93,6 +93,20 @@ pub fn refuse_moved_clock(clock: Clock, server: &Server) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Refuse to send to the world from a ledger that is thrown away with the machine, unless somebody says that it is not.
+pub fn refuse_throwaway(inv: &Invocation, project: &Project, server: &Server, kept: bool) -> Result<(), Failure> {
+    let is_file = project.database_url()?.starts_with("sqlite:");
+    if is_file && inv.is_ci() && !kept && !server.url().is_loopback() {
+        return Err(Failure::Usage(
+            "the ledger is a SQLite file, and this is a job of continuous integration (CI is set)\n\
+             thrown away with the machine it forgets who was mailed: set DATABASE_URL to a Postgres server\n\
+             where the file is kept: --ephemeral-ok"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// The keys of the project's secret.
 pub fn tokens(project: &Project) -> Result<Tokens, Failure> {
     let secret = project.settings.links.secret.require("signing links and Message-IDs").map_err(|e| {

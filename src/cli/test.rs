@@ -3,12 +3,14 @@
 //! A test that fails is the author's problem: exit code 2, and what failed is a result on standard output.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
+use super::junit::{self, Case, Outcome};
 use super::loaded::Loaded;
-use super::{Exit, Failure, Invocation};
+use super::{Exit, Failure, Invocation, write_file};
 use crate::clock::{self, Millis};
 use crate::money::grouped;
 use crate::problem::{counted, nearest};
@@ -23,6 +25,9 @@ pub struct TestArgs {
     /// Also on the project's database: sizes, and what is expected of the whole segment, exactly
     #[arg(long)]
     data: bool,
+    /// Write the results to this file as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 pub async fn run(inv: &Invocation, args: TestArgs) -> Result<Exit, Failure> {
@@ -34,6 +39,9 @@ pub async fn run(inv: &Invocation, args: TestArgs) -> Result<Exit, Failure> {
     }
     if args.data {
         report.add_data(inv, &loaded, &segments).await?;
+    }
+    if let Some(file) = &args.junit {
+        write_file(file, &junit::document(&report.cases()))?;
     }
     inv.print(|| report.to_json(), || report.to_text(inv.quiet, &args.names));
     Ok(if report.count(is_failed) > 0 { Exit::Problems } else { Exit::Done })
@@ -84,6 +92,17 @@ impl Report {
         self.trials.sort_by(|a, b| (&a.segment, &a.place).cmp(&(&b.segment, &b.place)));
         self.as_of = Some(clock::rfc3339(as_of, &project.settings.time_zone));
         Ok(())
+    }
+
+    /// As other tools count them.
+    fn cases(&self) -> Vec<Case> {
+        let outcome = |verdict: &Verdict| match verdict {
+            Verdict::Passed(_) => Outcome::Passed,
+            Verdict::Failed(failure) => Outcome::Failed(failed(failure)),
+            Verdict::NotChecked(why) => Outcome::Skipped(why.clone()),
+        };
+        let case = |t: &Trial| Case { suite: t.segment.clone(), name: t.test.clone(), outcome: outcome(&t.verdict) };
+        self.trials.iter().map(case).collect()
     }
 
     fn count(&self, of: impl Fn(&Verdict) -> bool) -> usize {

@@ -13,6 +13,9 @@ pub struct WorkArgs {
     /// End after this time (20m, 90s, 2h) with what is in flight; exit code 75 when work remains
     #[arg(long, value_name = "TIME", value_parser = sending::max_time)]
     max_time: Option<Duration>,
+    /// Deliver from a SQLite file although this is a job of continuous integration: the file is kept, and with it who was mailed
+    #[arg(long)]
+    ephemeral_ok: bool,
 }
 
 pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
@@ -22,6 +25,7 @@ pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
     let clock = inv.clock(&project.settings.time_zone)?;
     let server = sending::server(project)?;
     sending::refuse_moved_clock(clock, &server)?;
+    sending::refuse_throwaway(inv, project, &server, args.ephemeral_ok)?;
     let signer = sending::signer(project)?;
     let db = inv.open_db(project).await?;
     let drained = sending::drain(inv, &loaded, &db, (server, signer), None, 0, until).await?;

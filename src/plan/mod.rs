@@ -6,6 +6,7 @@
 //! Read on: [`Planning`], then `queue::fill`, which turns verdicts into ledger rows.
 
 mod candidates;
+pub mod compare;
 pub mod guard;
 mod payload;
 mod recheck;

@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::args;
 use crate::campaign;
 use crate::clock::{HOUR, Millis};
-use crate::db::{Db, DbResult, Value};
+use crate::db::{Db, DbResult, bucket_ranges};
 use crate::plan::{self, PlanError};
 use crate::segment;
 use crate::segment::condition::Entered;
 use crate::settings::Settings;
 
 use super::lease::{Lease, bucket_list};
-use super::run;
+use super::run::{self, Run};
 
 /// What was planned longer ago is looked at again.
 const STALE_AFTER: Millis = HOUR;
+
+/// Buckets of a saved plan looked at together.
+const BUCKETS_PER_LOOK: i64 = 16;
 
 /// What looking again takes: the files as they are now.
 #[derive(Debug, Clone)]
@@ -29,10 +32,20 @@ pub struct Files {
 #[derive(sqlx::FromRow)]
 struct Waiting {
     bucket: i64,
+    chunk_id: i64,
     seq: i64,
     customer_id: String,
     step: String,
     entered_at: Option<Millis>,
+}
+
+/// Whose messages are looked at.
+#[derive(Clone, Copy)]
+enum Held<'a> {
+    /// The chunk of a lease.
+    Chunk(&'a Lease),
+    /// Buckets of a run that is planned and not released.
+    Plan(&'a Run, (i64, i64)),
 }
 
 /// Look again at the messages of a leased chunk, if they were planned long ago; how many lost their ground. A campaign or step that is no
@@ -42,8 +55,21 @@ pub async fn recheck(db: &Db, files: &Files, lease: &Lease, now: Millis) -> Resu
     if run.created_at.saturating_add(STALE_AFTER) > now {
         return Ok(0);
     }
+    look(db, files, &run, Held::Chunk(lease), now).await
+}
+
+/// Look again at all messages of a saved plan; how many lost their ground.
+pub async fn recheck_plan(db: &Db, files: &Files, run: &Run, now: Millis) -> Result<u64, PlanError> {
+    let mut lost = 0;
+    for range in bucket_ranges(BUCKETS_PER_LOOK) {
+        lost += look(db, files, run, Held::Plan(run, range), now).await?;
+    }
+    Ok(lost)
+}
+
+async fn look(db: &Db, files: &Files, run: &Run, held: Held<'_>, now: Millis) -> Result<u64, PlanError> {
     let Some(campaign) = files.campaigns.get(&run.campaign) else { return Ok(0) };
-    let waiting = waiting(db, lease).await?;
+    let waiting = held.waiting(db).await?;
     let mut lost = 0;
     for step in &campaign.steps {
         let mut of_step: BTreeMap<Entered, Vec<&Waiting>> = BTreeMap::new();
@@ -56,38 +82,54 @@ pub async fn recheck(db: &Db, files: &Files, lease: &Lease, now: Millis) -> Resu
         let found = plan::lost(db, &files.settings, &files.segments, (campaign, step), now, &people).await?;
         for (who, reason) in found {
             for message in &of_step[&who] {
-                lost += suppress(db, lease, message, reason.word(), now).await?;
+                lost += held.suppress(db, message, reason.word(), now).await?;
             }
         }
     }
     Ok(lost)
 }
 
-async fn waiting(db: &Db, lease: &Lease) -> DbResult<Vec<Waiting>> {
-    let mut args = args![lease.chunk_id];
-    let buckets = bucket_list(lease.bucket, lease.bucket_to, &mut args);
-    let sql = format!(
-        "SELECT d.bucket, d.seq, d.customer_id, m.step, e.entered_at FROM delivery d \
-         JOIN message m ON m.bucket = d.bucket AND m.customer_id = d.customer_id AND m.chunk_id = d.chunk_id AND m.seq = d.seq \
-         LEFT JOIN entry e ON e.bucket = m.bucket AND e.customer_id = m.customer_id AND e.campaign = m.campaign AND e.slot = m.slot \
-         WHERE d.bucket IN ({buckets}) AND d.chunk_id = $1 AND d.state IN ('pending', 'deferred') ORDER BY d.bucket, d.seq"
-    );
-    db.fetch_all(&sql, args).await
-}
+impl Held<'_> {
+    async fn waiting(self, db: &Db) -> DbResult<Vec<Waiting>> {
+        let mut args = args![];
+        let which = match self {
+            Held::Chunk(lease) => {
+                args.push(lease.chunk_id.into());
+                let buckets = bucket_list(lease.bucket, lease.bucket_to, &mut args);
+                format!("d.bucket IN ({buckets}) AND d.chunk_id = $1")
+            }
+            Held::Plan(run, (first, last)) => {
+                args = args![&run.run_id, first, last];
+                "d.run_id = $1 AND d.bucket >= $2 AND d.bucket <= $3".to_owned()
+            }
+        };
+        let sql = format!(
+            "SELECT d.bucket, d.chunk_id, d.seq, d.customer_id, m.step, e.entered_at FROM delivery d \
+             JOIN message m ON m.bucket = d.bucket AND m.customer_id = d.customer_id AND m.chunk_id = d.chunk_id AND m.seq = d.seq \
+             LEFT JOIN entry e ON e.bucket = m.bucket AND e.customer_id = m.customer_id AND e.campaign = m.campaign AND e.slot = m.slot \
+             WHERE {which} AND d.state IN ('pending', 'deferred') ORDER BY d.bucket, d.chunk_id, d.seq"
+        );
+        db.fetch_all(&sql, args).await
+    }
 
-/// Whether the message was taken out; it is not when the lease was lost, or it moved meanwhile.
-async fn suppress(db: &Db, lease: &Lease, message: &Waiting, reason: &str, now: Millis) -> DbResult<u64> {
-    let sql = "UPDATE delivery SET state = 'suppressed', reply = $1, changed_at = $2 \
-               WHERE bucket = $3 AND chunk_id = $4 AND seq = $5 AND state IN ('pending', 'deferred') \
-               AND EXISTS (SELECT 1 FROM chunk k WHERE k.bucket = $6 AND k.chunk_id = $4 AND k.lease_token = $7)";
-    let args: Vec<Value> = args![
-        format!("lost its ground: {reason}"),
-        now,
-        message.bucket,
-        lease.chunk_id,
-        message.seq,
-        lease.bucket,
-        &lease.token
-    ];
-    db.execute(sql, args).await
+    /// Whether the message was taken out; it is not when it is no longer held, or moved meanwhile.
+    async fn suppress(self, db: &Db, message: &Waiting, reason: &str, now: Millis) -> DbResult<u64> {
+        let said = format!("lost its ground: {reason}");
+        let mut args = args![said, now, message.bucket, message.chunk_id, message.seq];
+        let still = match self {
+            Held::Chunk(lease) => {
+                args.extend(args![lease.bucket, &lease.token]);
+                "EXISTS (SELECT 1 FROM chunk k WHERE k.bucket = $6 AND k.chunk_id = $4 AND k.lease_token = $7)"
+            }
+            Held::Plan(run, _) => {
+                args.extend(args![&run.run_id]);
+                "EXISTS (SELECT 1 FROM run r WHERE r.run_id = $6 AND r.state = 'planned')"
+            }
+        };
+        let sql = format!(
+            "UPDATE delivery SET state = 'suppressed', reply = $1, changed_at = $2 \
+             WHERE bucket = $3 AND chunk_id = $4 AND seq = $5 AND state IN ('pending', 'deferred') AND {still}"
+        );
+        db.execute(&sql, args).await
+    }
 }

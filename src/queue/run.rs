@@ -35,7 +35,7 @@ const COLUMNS: &str = "run_id, campaign, slot, state, reason, as_of, due_at, exp
 impl Run {
     /// Whether its verdicts are not all known yet.
     pub fn is_being_planned(&self) -> bool {
-        matches!(self.state(), RunState::Planned | RunState::Enqueuing)
+        self.state() == RunState::Enqueuing
     }
 
     /// Whether it is a look at entries and steps, and not a slot: its key is an instant.
@@ -118,6 +118,10 @@ pub async fn list(db: &Db, limit: i64) -> DbResult<Vec<Run>> {
 pub enum Move {
     /// Every message is written.
     Ready,
+    /// Every message is written, and waits for somebody to send the plan.
+    Save,
+    /// A saved plan is sent.
+    Release,
     /// Its first chunk was claimed.
     Begin,
     /// Nothing of it leaves until somebody lets it go on.
@@ -134,6 +138,8 @@ impl Move {
         use RunState::*;
         match self {
             Move::Ready => (&[Enqueuing], Ready),
+            Move::Save => (&[Enqueuing], Planned),
+            Move::Release => (&[Planned], Ready),
             Move::Begin => (&[Ready], Sending),
             Move::Pause => (&[Ready, Sending], Paused),
             Move::Resume => (&[Paused], Sending),
@@ -152,6 +158,14 @@ pub async fn advance(db: &Db, run_id: &str, by: Move, reason: Option<&str>, now:
         from.join(", ")
     );
     Ok(db.execute(&sql, args![next.word(), reason, now, run_id]).await? > 0)
+}
+
+/// A saved plan is sent: from now on its messages may leave, for so long. Whether it was this call that released it.
+pub async fn release(db: &Db, run_id: &str, expires_at: Millis, now: Millis) -> DbResult<bool> {
+    // First the time it has: whoever claims from it at once must see it.
+    let sql = "UPDATE run SET expires_at = $1 WHERE run_id = $2 AND state = 'planned' AND expires_at < $1";
+    db.execute(sql, args![expires_at, run_id]).await?;
+    advance(db, run_id, Move::Release, None, now).await
 }
 
 /// A drained run has something to send again. Written also when the run is sending, so that whoever is about to call it drained waits and
@@ -212,12 +226,11 @@ pub async fn drain_finished(db: &Db, now: Millis) -> DbResult<u64> {
     Ok(drained)
 }
 
-/// Take back a run that never became ready: none of its messages has left, so its rows go and its slot is free again.
+/// Take back a run that never became ready, or a plan that nobody sent: none of its messages has left, so its rows go and its slot is free again.
 pub async fn discard(db: &Db, run_id: &str) -> DbResult<()> {
     let mut tx = db.begin().await?;
-    let held = tx
-        .execute("UPDATE run SET state = 'cancelled' WHERE run_id = $1 AND state = 'enqueuing'", args![run_id])
-        .await?;
+    let sql = "UPDATE run SET state = 'cancelled' WHERE run_id = $1 AND state IN ('enqueuing', 'planned')";
+    let held = tx.execute(sql, args![run_id]).await?;
     if held > 0 {
         for table in ["chunk", "delivery", "message", "entry", "skip", "step_pass", "run_verdict", "run"] {
             tx.execute(&format!("DELETE FROM {table} WHERE run_id = $1"), args![run_id]).await?;
@@ -232,7 +245,7 @@ mod tests {
 
     #[test]
     fn every_move_of_a_run_is_legal_and_a_resume_starts_from_paused_alone() {
-        for by in [Move::Ready, Move::Begin, Move::Pause, Move::Resume, Move::Cancel] {
+        for by in [Move::Ready, Move::Save, Move::Release, Move::Begin, Move::Pause, Move::Resume, Move::Cancel] {
             let (from, next) = by.states();
             assert!(from.iter().all(|s| s.may_become(next)), "{by:?}");
         }

@@ -26,7 +26,7 @@ macro_rules! states {
 states! {
     /// The life of a run.
     RunState {
-        /// Its verdicts are known, nothing is enqueued.
+        /// A saved plan: every message is written, and nothing leaves until somebody sends it.
         Planned = "planned",
         /// Its messages are being written; nothing may leave yet.
         Enqueuing = "enqueuing",
@@ -82,7 +82,7 @@ impl RunState {
     pub fn may_become(self, next: RunState) -> bool {
         use RunState::*;
         match (self, next) {
-            (Planned, Enqueuing) | (Enqueuing, Ready) | (Ready, Sending | Drained) => true,
+            (Enqueuing, Ready | Planned) | (Planned, Ready) | (Ready, Sending | Drained) => true,
             (Sending, Paused | Drained) | (Ready, Paused) | (Paused, Sending) => true,
             (Drained, Sending | Closed) => true,
             (Planned, Missed) => true,

@@ -36,7 +36,8 @@ pub struct Group {
 }
 
 impl Group {
-    fn add(&mut self, customer_id: &str, worth: Worth, high_from: Option<i64>) {
+    /// Count somebody; buyers from `high_from` on are of high value.
+    pub fn add(&mut self, customer_id: &str, worth: Worth, high_from: Option<i64>) {
         self.people += 1;
         self.revenue += worth.revenue;
         self.high_value += i64::from(worth.orders > 0 && high_from.is_some_and(|from| worth.revenue >= from));
@@ -54,20 +55,20 @@ impl Group {
 
 /// What is needed of a profile to say what somebody is worth.
 #[derive(Debug, Clone, Copy, Default)]
-struct Worth {
+pub struct Worth {
     orders: i64,
     revenue: i64,
 }
 
 /// What everybody of a range is worth, by customer_id.
-async fn worths(db: &Db, (first, last): (i64, i64)) -> DbResult<HashMap<String, Worth>> {
+pub async fn worths(db: &Db, (first, last): (i64, i64)) -> DbResult<HashMap<String, Worth>> {
     let sql = "SELECT customer_id, orders, revenue FROM profile WHERE bucket >= $1 AND bucket <= $2";
     let rows: Vec<(String, i64, i64)> = db.fetch_all(sql, args![first, last]).await?;
     Ok(rows.into_iter().map(|(id, orders, revenue)| (id, Worth { orders, revenue })).collect())
 }
 
 /// The revenue from which a buyer is of high value; `None` before the first buyer.
-async fn high_value_from(db: &Db) -> DbResult<Option<i64>> {
+pub async fn high_value_from(db: &Db) -> DbResult<Option<i64>> {
     let rows = "profile p WHERE p.bucket >= $1 AND p.bucket <= $2 AND p.orders > 0";
     let population = Population { rows, values: args![0_i64, 0_i64], number: "p.revenue" };
     let (_, values) = quantile::values_at(db, &population, |n| vec![n * HIGH_VALUE_PERCENTILE / 100]).await?;

@@ -27,7 +27,7 @@ async fn ten_buyers(shop: Scenario) -> Scenario {
 }
 
 /// git in the scenario's folder, with a name of its own and nobody's configuration or repository; its output.
-fn git(shop: &Scenario, args: &[&str]) -> String {
+pub fn git(shop: &Scenario, args: &[&str]) -> String {
     let mut command = Command::new("git");
     for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
         command.env_remove(variable);
@@ -44,17 +44,17 @@ fn git(shop: &Scenario, args: &[&str]) -> String {
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 
-fn commit(shop: &Scenario) {
+pub fn commit(shop: &Scenario) {
     git(shop, &["add", "--all", "."]);
     git(shop, &["commit", "--quiet", "--allow-empty", "-m", "as it stands"]);
 }
 
-fn has_git() -> bool {
+pub fn has_git() -> bool {
     Command::new("git").arg("--version").output().is_ok_and(|out| out.status.success())
 }
 
 /// A scenario that finds git.
-fn with_path(url: &str) -> Scenario {
+pub fn with_path(url: &str) -> Scenario {
     Scenario::new(url).with("PATH", &std::env::var("PATH").unwrap_or_default())
 }
 

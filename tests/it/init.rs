@@ -1,5 +1,6 @@
 //! A newcomer's first minutes: `okaeri init`, `okaeri catch`, and the README's first campaign, as written there.
 
+use crate::ground::scenario::Scenario;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
@@ -155,4 +156,26 @@ fn the_catcher_can_misbehave_and_ends_politely() {
     assert_eq!(told["messages"], 1);
     assert!(told["refused"].as_u64() >= Some(1), "{told}");
     assert!(dir.path().join("caught/000001.eml").is_file());
+}
+
+#[tokio::test]
+async fn shells_get_their_completions_and_ci_its_files() {
+    let shop = Scenario::new("sqlite:okaeri.db").campaign("hello", "audience: { in_segment: nobody_knows }");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = shop.okaeri(&format!("completions {shell}")).await.exits(0).stdout;
+        assert!(script.contains("okaeri") && script.contains("calendar"), "{shell}");
+    }
+    let ran = shop.okaeri("check --github --sarif problems.sarif").await.exits(2);
+    assert!(ran.stderr.starts_with("::error file=campaigns/hello.yaml,line="), "{}", ran.stderr);
+    let sarif: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(shop.path("problems.sarif")).unwrap()).unwrap();
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "unknown-segment");
+    let shop = shop.campaign("hello", "");
+    shop.write(
+        "campaigns/segments/regulars.yaml",
+        "segment: regulars\nwhere: { customer: orders, gte: 3 }\nwatched: true\ntests:\n  - case: a regular is in\n    given: { customer: { orders: 4 } }\n    expect: in\n",
+    );
+    shop.okaeri("test --junit results.xml").await.exits(0);
+    let xml = std::fs::read_to_string(shop.path("results.xml")).unwrap();
+    assert!(xml.contains("<testsuites name=\"okaeri\" tests=\"1\" failures=\"0\""), "{xml}");
 }

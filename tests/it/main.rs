@@ -28,6 +28,7 @@ mod pacing;
 mod queue;
 
 mod journey;
+mod review;
 mod run;
 
 mod recommend;
@@ -39,3 +40,4 @@ mod crash;
 mod demo;
 mod sql_rules;
 mod story;
+mod year;

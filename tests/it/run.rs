@@ -370,3 +370,19 @@ async fn every_arm_has_its_own_letter_and_its_line_in_the_report() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_thrown_away_is_refused_in_ci() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("okaeri.db").display());
+    let shop = Scenario::new(&url).smtp("smtp://mail.example.com:25").campaign("hello", "").with("CI", "true");
+    for line in ["send hello", "run", "work"] {
+        let ran = shop.okaeri(line).await.exits(2);
+        assert!(ran.stderr.contains("set DATABASE_URL to a Postgres server"), "{}", ran.stderr);
+    }
+    // On this machine, or kept: nothing is due, so nobody is asked for the server.
+    shop.okaeri("work --ephemeral-ok").await.exits(0);
+    let shop = shop.smtp("smtp://127.0.0.1:1");
+    shop.okaeri("work").await.exits(0);
+    shop.with("CI", "false").smtp("smtp://mail.example.com:25").okaeri("work").await.exits(0);
+}

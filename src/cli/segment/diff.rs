@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::revision::{Past, Revision};
 use super::{Asked, people, several, unknown_segment};
+use crate::cli::revision::{Past, Revision};
 use crate::cli::{Exit, Failure};
 use crate::money::{grouped, readable};
 use crate::problem::counted;

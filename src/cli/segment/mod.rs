@@ -5,8 +5,7 @@ mod explain;
 mod export;
 mod list;
 mod overlap;
-pub(super) mod revision;
-mod sample;
+pub(super) mod sample;
 mod show;
 
 use super::{Exit, Failure, Invocation};

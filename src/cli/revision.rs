@@ -1,17 +1,19 @@
-//! The project as it was at a git revision: its settings and segments, read with the program `git`. Nothing is checked out and no path is
+//! The project as it was at a git revision: its settings, segments and campaigns, read with the program `git`. Nothing is checked out and no path is
 //! written; objects are asked for by their hash, so what a revision is called never becomes an option of git.
 
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use crate::cli::{Failure, Invocation};
+use super::{Failure, Invocation};
+use crate::campaign;
 use crate::problem::{Place, Problems};
 use crate::segment::Library;
 use crate::settings::{self, AUTHORS_FILE_BYTES_MAX, Settings, contract};
 
-/// Where segment files are.
+/// Where segment files are, and those of campaigns.
 const SEGMENTS: &str = "campaigns/segments/";
+const CAMPAIGNS: &str = "campaigns/";
 
 /// A commit of the repository that holds the project.
 #[derive(Debug, Clone)]
@@ -25,11 +27,12 @@ pub struct Revision {
     prefix: String,
 }
 
-/// What of a project decides who is in its segments.
+/// What of a project decides who is in its segments, and who gets its campaigns.
 #[derive(Debug, Clone)]
 pub struct Past {
     pub settings: Settings,
     pub library: Library,
+    pub campaigns: campaign::Library,
 }
 
 /// A line of `git ls-tree`.
@@ -79,19 +82,33 @@ impl Revision {
         let mut problems = Problems::new();
         let entries = self.entries().await?;
         let settings = self.settings(inv, &entries, &mut problems).await?;
-        let mut texts: Vec<(String, String)> = Vec::new();
-        for entry in entries.iter().filter(|e| e.is_segment()) {
-            if let Some(text) = self.text(entry, &mut problems).await? {
-                texts.push((self.label(&entry.path), text));
-            }
-        }
+        let segments = self.texts(&entries, SEGMENTS, &mut problems).await?;
+        let campaigns = self.texts(&entries, CAMPAIGNS, &mut problems).await?;
         let Some(settings) = settings else { return Err(Failure::Problems(problems)) };
-        let texts: Vec<(&str, &str)> = texts.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+        let texts: Vec<(&str, &str)> = segments.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
         let library = Library::from_texts(&texts, &settings, &mut problems);
+        let names: Vec<&str> = library.names().collect();
+        let campaigns = campaign::Library::from_texts(&campaigns, &settings, &names, &mut problems);
         if problems.has_errors() {
             return Err(Failure::Problems(problems));
         }
-        Ok(Past { settings, library })
+        Ok(Past { settings, library, campaigns })
+    }
+
+    /// The YAML files of a folder, by name.
+    async fn texts(
+        &self,
+        entries: &[Entry],
+        folder: &str,
+        problems: &mut Problems,
+    ) -> Result<Vec<(String, String)>, Failure> {
+        let mut texts = Vec::new();
+        for entry in entries.iter().filter(|e| e.is_yaml_of(folder)) {
+            if let Some(text) = self.text(entry, problems).await? {
+                texts.push((self.label(&entry.path), text));
+            }
+        }
+        Ok(texts)
     }
 
     async fn settings(
@@ -120,9 +137,9 @@ impl Revision {
         format!("{}:{}{path}", self.name, self.prefix)
     }
 
-    /// The files of the settings and what is directly in the folder of segments.
+    /// The files of the settings and what is directly in the folders of segments and campaigns.
     async fn entries(&self) -> Result<Vec<Entry>, Failure> {
-        let wanted = [settings::FILE, contract::FILE, SEGMENTS];
+        let wanted = [settings::FILE, contract::FILE, SEGMENTS, CAMPAIGNS];
         let listed = self.ask(&[&["ls-tree", "-z", "-l", &self.commit], &wanted[..]].concat()).await?;
         Ok(String::from_utf8_lossy(&listed).split('\0').filter_map(entry).collect())
     }
@@ -153,10 +170,10 @@ impl Revision {
 }
 
 impl Entry {
-    /// Whether the project reads it as a segment: a name in the folder itself that ends in .yaml or .yml. Folders are not entered.
-    fn is_segment(&self) -> bool {
+    /// Whether the project reads it from this folder: a name in the folder itself that ends in .yaml or .yml. Folders are not entered.
+    fn is_yaml_of(&self, folder: &str) -> bool {
         self.mode != "040000"
-            && self.path.strip_prefix(SEGMENTS).is_some_and(|name| {
+            && self.path.strip_prefix(folder).is_some_and(|name| {
                 let extension = Path::new(name).extension();
                 !name.contains('/') && extension.is_some_and(|e| e == "yaml" || e == "yml")
             })
@@ -206,11 +223,11 @@ mod tests {
         };
         let plain = read("100644", "12", "campaigns/segments/a b\tc.yaml");
         assert_eq!(plain.path, "campaigns/segments/a b\tc.yaml", "a tab in a name is part of it");
-        assert_eq!((plain.size, plain.object.as_str(), plain.is_segment()), (Some(12), blob, true));
-        assert!(read("120000", "3", "campaigns/segments/link.yml").is_segment(), "and is then told as a link");
-        assert!(!read("040000", "-", "campaigns/segments/old.yaml").is_segment());
-        assert!(!read("100644", "1", "campaigns/segments/notes.md").is_segment());
-        assert!(!read("100644", "1", "okaeri.yaml").is_segment());
+        assert_eq!((plain.size, plain.object.as_str(), plain.is_yaml_of(SEGMENTS)), (Some(12), blob, true));
+        assert!(read("120000", "3", "campaigns/segments/link.yml").is_yaml_of(SEGMENTS), "and is then told as a link");
+        assert!(!read("040000", "-", "campaigns/segments/old.yaml").is_yaml_of(SEGMENTS));
+        assert!(!read("100644", "1", "campaigns/segments/notes.md").is_yaml_of(SEGMENTS));
+        assert!(!read("100644", "1", "okaeri.yaml").is_yaml_of(SEGMENTS));
         assert_eq!(entry(""), None);
     }
 }

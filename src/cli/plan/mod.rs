@@ -1,0 +1,232 @@
+//! `okaeri plan CAMPAIGN`: who would get it, who would not and why; every message rendered once; no run and no message is written.
+
+use serde_json::json;
+
+use self::against::few;
+use super::loaded::Loaded;
+use super::recommend::{self, recommendation};
+use super::send::{composer, not_rendered, usual_slot, write_run};
+use super::{Exit, Failure, Format, Invocation};
+use crate::address::masked;
+use crate::campaign::{Campaign, Slot, Status};
+use crate::clock::{self, Clock};
+use crate::money::grouped;
+use crate::plan::{Planning, Reason};
+use crate::queue::RunState;
+use crate::queue::fill::{Filled, Filling, Tally};
+use crate::queue::run::{self, Move};
+use crate::token::Tokens;
+
+mod against;
+
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// The campaign's name; with --against all campaigns when none is named
+    #[arg(required_unless_present = "against")]
+    campaign: Option<String>,
+    /// What is different from the files of this git revision: a branch, a tag or a commit
+    #[arg(long, value_name = "REV", conflicts_with = "save")]
+    against: Option<String>,
+    /// Keep the plan: its messages are written, and leave when somebody says `okaeri send --plan ID`, or when the schedule's time comes
+    #[arg(long)]
+    save: bool,
+    /// The slot to plan [default: what its schedule has open, else the local day]
+    #[arg(long, conflicts_with = "against")]
+    slot: Option<String>,
+}
+
+pub async fn run(inv: &Invocation, args: PlanArgs) -> Result<Exit, Failure> {
+    let loaded = Loaded::load(inv)?;
+    let clock = inv.clock(&loaded.project.settings.time_zone)?;
+    if let Some(revision) = &args.against {
+        let db = inv.open_db(&loaded.project).await?;
+        against::against(inv, &loaded, &db, clock, (args.campaign.as_deref(), revision)).await?;
+        return Ok(Exit::Done);
+    }
+    let name = args.campaign.as_deref().unwrap_or_default();
+    if args.save {
+        save(inv, &loaded, clock, name, args.slot).await
+    } else {
+        look(inv, &loaded, clock, name, args.slot).await
+    }
+}
+
+/// Write the run and keep it; an earlier plan of the slot that nobody sent makes room.
+async fn save(
+    inv: &Invocation,
+    loaded: &Loaded,
+    clock: Clock,
+    name: &str,
+    slot: Option<String>,
+) -> Result<Exit, Failure> {
+    let campaign = loaded.live_campaign(name)?;
+    if campaign.journey.is_some() {
+        return Err(Failure::Usage(format!(
+            "`{name}` is a journey: people enter whenever they match, so there is no plan to keep\nlook at it with `okaeri plan {name}`"
+        )));
+    }
+    let db = inv.open_db(&loaded.project).await?;
+    let slot = match slot {
+        Some(slot) => slot,
+        None => usual_slot(&db, loaded, campaign, clock.as_of()).await?,
+    };
+    if let Some(earlier) = run::find(&db, name, &slot).await? {
+        if earlier.state() != RunState::Planned {
+            return Err(Failure::Usage(format!(
+                "the slot {slot} of `{name}` is {} already\nanother slot: --slot NAME",
+                earlier.state()
+            )));
+        }
+        run::discard(&db, &earlier.run_id).await?;
+    }
+    let saved = write_run(inv, loaded, &db, campaign, Some(slot), clock, Move::Save).await?;
+    let run = &saved.run;
+    let tally = saved.filled.as_ref().map(|f| &f.tally);
+    let filled = saved.filled.as_ref();
+    inv.print(
+        || json!({ "run": run, "verdicts": tally.map(verdicts_json) }),
+        || {
+            let of = |verdict| grouped(tally.map_or(0, |t| t.of(verdict)));
+            let rendered = filled.map_or(0, |f| f.rendered);
+            format!(
+                "{name} · slot {} · {} to be mailed (each rendered: {rendered}), {} withheld, {} skipped\n  kept as {id}\n  send it: okaeri send --plan {id}\n  drop it: okaeri queue cancel {id}\n",
+                run.slot,
+                of("send"),
+                of("withheld"),
+                of("skip"),
+                id = run.run_id
+            )
+        },
+    );
+    Ok(Exit::Done)
+}
+
+/// Decide and render everything, write nothing.
+async fn look(
+    inv: &Invocation,
+    loaded: &Loaded,
+    clock: Clock,
+    name: &str,
+    slot: Option<String>,
+) -> Result<Exit, Failure> {
+    let campaign = loaded.campaign(name)?;
+    let settings = &loaded.project.settings;
+    let (set, snapshot) = loaded.pinned(inv, campaign)?;
+    let db = inv.open_db(&loaded.project).await?;
+    recommend::get_ready(inv, &db, campaign).await?;
+    loaded.scores_hold(inv, &db, campaign).await?;
+    let slot = match slot {
+        Some(slot) => slot,
+        None => usual_slot(&db, loaded, campaign, clock.as_of()).await?,
+    };
+    let step = (campaign, &campaign.steps[0]);
+    let planning = Planning::prepare(&db, settings, &loaded.segments, step, set.fields_used(), clock.as_of()).await?;
+    let planning = planning.for_slot(Slot::parse(&slot));
+    // A plan is looked at where no secret is at hand; its links and Message-IDs are never used.
+    let tokens = Tokens::new(settings.links.secret.get().unwrap_or("a plan signs nothing"));
+    let composer = composer(&snapshot, tokens.clone())?;
+    let filling = Filling { planning: &planning, composer: &composer, tokens: &tokens, slot: &slot, leave_at: None };
+    let filled = filling.rehearse(&db).await?;
+    if filled.failed > 0 {
+        return Err(not_rendered(campaign, &filled));
+    }
+    let windows = planning.windows(&loaded.segments);
+    if inv.format == Format::Markdown {
+        anstream::print!("{}", markdown(campaign, &filled));
+        return Ok(Exit::Done);
+    }
+    let instant = clock::rfc3339(clock.as_of(), &settings.time_zone);
+    inv.print(
+        || {
+            let mut json = plan_json(campaign, &filled, clock.as_of());
+            json["windows"] = json!(windows);
+            json
+        },
+        || text(inv, campaign, &filled, &instant, &windows),
+    );
+    Ok(Exit::Done)
+}
+
+/// For a pull request: counts alone, small ones not exactly.
+fn markdown(campaign: &Campaign, filled: &Filled) -> String {
+    let tally = &filled.tally;
+    let mut out = format!("### {} · {}\n\n| people | verdict |\n|--:|---|\n", campaign.name, campaign.title);
+    out.push_str(&format!("| {} | audience |\n| {} | **send** |\n", few(tally.audience()), few(tally.of("send"))));
+    for (verdict, reason, people) in tally.rows().filter(|(v, ..)| *v != "send") {
+        let meaning = Reason::from_word(reason).map_or("", Reason::meaning);
+        let word = if verdict == "withheld" { format!("withheld: {reason}") } else { format!("skip: {reason}") };
+        out.push_str(&format!("| {} | {word} – {meaning} |\n", few(people)));
+    }
+    out
+}
+
+/// Verdicts for machines: counts by verdict, and by reason inside.
+pub fn verdicts_json(tally: &Tally) -> serde_json::Value {
+    let by_reason = |verdict: &str| -> serde_json::Value {
+        tally
+            .rows()
+            .filter(|(v, ..)| *v == verdict)
+            .map(|(_, r, n)| (r.to_owned(), json!(n)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    json!({
+        "audience": tally.audience(),
+        "send": tally.of("send"),
+        "withheld": by_reason("withheld"),
+        "skip": by_reason("skip"),
+    })
+}
+
+fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serde_json::Value {
+    json!({
+        "campaign": campaign.name,
+        "as_of": as_of,
+        "verdicts": verdicts_json(&filled.tally),
+        "rendered": filled.rendered,
+        "samples": filled.samples.iter().map(|s| json!({
+            "customer_id": s.candidate.customer_id,
+            "address": s.candidate.email.as_deref().map(masked),
+            "locale": s.candidate.locale,
+            "recommend": s.payload.get("recommend"),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, windows: &[String]) -> String {
+    let bold = anstyle::Style::new().bold();
+    let dim = anstyle::Style::new().dimmed();
+    let tally = &filled.tally;
+    let mut out = format!("{bold}{}{bold:#} · {} · as of {}\n", campaign.name, campaign.title, instant);
+    for window in windows {
+        out.push_str(&format!("  {dim}{window}{dim:#}\n"));
+    }
+    if campaign.status != Status::Live {
+        out.push_str(&format!("  {} — a plan only; it sends nothing until `status: live`\n", campaign.status.word()));
+    }
+    let line = |n: i64, word: &str, meaning: &str| format!("  {:>9}  {word:<18} {dim}{meaning}{dim:#}\n", grouped(n));
+    out.push_str(&line(tally.audience(), "audience", ""));
+    out.push_str(&line(tally.of("send"), "send", "each rendered once without fault"));
+    for (verdict, reason, people) in tally.rows().filter(|(v, ..)| *v != "send") {
+        let meaning = Reason::from_word(reason).map_or("", Reason::meaning);
+        let word = if verdict == "withheld" { format!("withheld · {reason}") } else { reason.to_owned() };
+        out.push_str(&line(people, &word, meaning));
+    }
+    if !filled.samples.is_empty() {
+        out.push_str("  for example:\n");
+    }
+    for s in &filled.samples {
+        let c = &s.candidate;
+        let who = c.email.as_deref().map(masked).unwrap_or_default();
+        let locale = c.locale.as_deref().unwrap_or("–");
+        out.push_str(&format!("    {:<14} {who:<24} {locale}\n", c.customer_id));
+        for item in s.payload["recommend"].as_array().into_iter().flatten() {
+            out.push_str(&format!("      {dim}{}{dim:#}\n", recommendation(item)));
+        }
+    }
+    if !inv.quiet && tally.of("send") > 0 {
+        let name = &campaign.name;
+        out.push_str(&format!("{dim}  look at them: okaeri preview {name} · send them: okaeri send {name}{dim:#}\n"));
+    }
+    out
+}

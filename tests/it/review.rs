@@ -1,0 +1,138 @@
+//! A campaign is reviewed like code and sent as it was reviewed: a story in a real git repository.
+
+use std::sync::Arc;
+
+use okaeri::args;
+use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions};
+use okaeri::clock::{self, HOUR, MINUTE};
+
+use crate::compared::{commit, git, has_git, with_path};
+use crate::ground::scenario::Scenario;
+use crate::ground::{each_database, skipped};
+
+async fn catcher() -> Catcher {
+    let behaviour = Arc::new(ByRecipient::standard());
+    Catcher::start(CatcherOptions { behaviour, ..CatcherOptions::default() }).await.unwrap()
+}
+
+fn mailed(catcher: &Catcher) -> Vec<String> {
+    let local = |m: &okaeri::catcher::Caught| m.envelope_to[0].split('@').next().unwrap().to_owned();
+    let mut to: Vec<String> = catcher.mails().iter().map(local).collect();
+    to.sort();
+    to
+}
+
+async fn import(shop: &Scenario, people: &[(&str, u32)]) {
+    let rows: String = people.iter().map(|(id, _)| format!("{id},{id}@example.com,offers\n")).collect();
+    shop.write("people.csv", format!("customer_id,email,consent\n{rows}"));
+    let orders: String = people
+        .iter()
+        .flat_map(|(id, orders)| (0..*orders).map(move |n| format!("{id}-{n},{id},2026-0{}-01,20.00\n", n + 1)))
+        .collect();
+    shop.write("orders.csv", format!("order_id,customer_id,ordered_at,total\n{orders}"));
+    for kind in ["customers people.csv", "orders orders.csv"] {
+        shop.okaeri(&format!("import {kind} --quiet")).await.exits(0);
+    }
+    shop.okaeri("profile --quiet").await.exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_a_branch_to_the_mailbox() {
+    if !has_git() {
+        return skipped("git is not installed");
+    }
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = with_path(&url)
+            .smtp(&catcher.url())
+            .segment("regulars", "{ customer: orders, gte: 3 }")
+            .campaign("thanks", "audience: { in_segment: regulars }\nonce_per: person");
+        import(&shop, &[("ada", 4), ("bob", 3), ("cleo", 2), ("dan", 2), ("eve", 1)]).await;
+        git(&shop, &["init", "--quiet"]);
+        commit(&shop);
+        git(&shop, &["checkout", "--quiet", "-b", "wider"]);
+
+        // The branch widens the segment, and somebody is left out now: exactly who is told, and why.
+        let shop = shop.segment("regulars", "{ all: [{ customer: orders, gte: 2 }, { customer: orders, lte: 3 }] }");
+        commit(&shop);
+        let diff = shop.json("plan thanks --against main", 0).await;
+        let change = &diff["campaigns"][0];
+        assert_eq!((&change["before"], &change["after"]), (&2.into(), &3.into()));
+        assert_eq!(change["in"]["examples"], serde_json::json!(["cleo", "dan"]));
+        assert_eq!(change["in"]["because"], serde_json::json!({ "not_in_audience": 2 }));
+        assert_eq!(change["out"]["examples"], serde_json::json!(["ada"]));
+        let markdown = shop.okaeri("plan --against main --format markdown").await.exits(0).stdout;
+        assert!(markdown.contains("fewer than 5 people") && !markdown.contains("cleo"), "{markdown}");
+        let text = shop.okaeri("plan --against main").await.exits(0).stdout;
+        assert!(text.contains("thanks: 2 → 3 people planned\n  + 2 people"), "{text}");
+        shop.okaeri("plan thanks --format markdown").await.exits(0);
+        shop.okaeri("check --format markdown").await.exits(2);
+
+        // Kept, and nothing leaves by itself.
+        let saved = shop.json("plan thanks --save", 0).await;
+        let id = saved["run"]["run_id"].as_str().unwrap().to_owned();
+        assert_eq!((&saved["verdicts"]["send"], &saved["run"]["state"]), (&3.into(), &"planned".into()));
+        shop.okaeri("work").await.exits(0);
+        assert_eq!(mailed(&catcher), [""; 0]);
+
+        // Somebody imports: new people would qualify, one of those planned has gone on, one wants no more.
+        import(&shop, &[("ada", 4), ("bob", 4), ("cleo", 2), ("dan", 2), ("eve", 2), ("finn", 3)]).await;
+        shop.okaeri("suppress dan@example.com --topic offers").await.exits(0);
+        shop.okaeri("send --plan nonsense").await.exits(2);
+        let sent = shop.json(&format!("send --plan {id}"), 0).await;
+        assert_eq!(sent["delivery"]["totals"]["accepted"], 1, "{sent}");
+        assert_eq!(mailed(&catcher), ["cleo"]);
+        shop.okaeri(&format!("send --plan {id}")).await.exits(0);
+        assert_eq!(mailed(&catcher), ["cleo"]);
+        let db = shop.database().await;
+        let why: Vec<(String, String)> = db
+            .fetch_all(
+                "SELECT customer_id, reply FROM delivery WHERE state = 'suppressed' ORDER BY customer_id",
+                args![],
+            )
+            .await
+            .unwrap();
+        let why: Vec<String> = why.into_iter().map(|(who, why)| format!("{who} {why}")).collect();
+        assert_eq!(why, ["bob lost its ground: left_audience", "dan lost its ground: suppressed"]);
+        // A slot that was sent is not planned again.
+        shop.okaeri("plan thanks --save").await.exits(2);
+        shop.okaeri("queue verify").await.exits(0);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saved_plan_makes_room_for_a_newer_one_and_the_schedule_sends_it() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let at = clock::timestamp(clock::now() - 10 * MINUTE).to_zoned(zone).strftime("%H:%M").to_string();
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .campaign("digest", &format!("schedule: {{ every: day {at} }}"))
+            .with_people(3)
+            .await;
+        let first = shop.json("plan digest --save", 0).await;
+        let second = shop.json("plan digest --save", 0).await;
+        assert_eq!(first["run"]["slot"], second["run"]["slot"]);
+        assert_ne!(first["run"]["run_id"], second["run"]["run_id"]);
+        let db = shop.database().await;
+        let (runs, messages): (i64, i64) =
+            db.fetch_one("SELECT COUNT(*), (SELECT COUNT(*) FROM message) FROM run", args![]).await.unwrap();
+        assert_eq!((runs, messages), (1, 3));
+        // Long ago: it has a day from when it is sent.
+        db.execute(
+            "UPDATE run SET created_at = created_at - $1, expires_at = $2",
+            args![48 * HOUR, clock::now() - HOUR],
+        )
+        .await
+        .unwrap();
+        let json = shop.json("run", 0).await;
+        assert_eq!(json["slots"][0]["run"]["run_id"], second["run"]["run_id"]);
+        assert_eq!(catcher.mails().len(), 3);
+        shop.okaeri("plan letter --save").await.exits(2);
+        db.close().await;
+    })
+    .await;
+}
