@@ -3,6 +3,7 @@
 //! A [`Campaign`] that exists is sound: its segments, topic and templates are known names. Reading is in [`read`]. Keys of the design that
 //! this version does not carry out are problems, never ignored.
 
+pub mod case;
 mod read;
 mod recommend;
 pub mod schedule;
@@ -60,6 +61,8 @@ pub struct Campaign {
     /// At most so many messages in one run.
     pub per_run: Option<u32>,
     pub stop_above: StopAbove,
+    /// What its file expects of itself.
+    pub tests: Vec<case::Case>,
 }
 
 /// Whether a campaign sends.

@@ -3,6 +3,7 @@
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 
+use super::case::Case;
 use super::schedule::Scheduled;
 use super::{Audience, Campaign, Condition, Experiment, Goal, Kind, OncePer, Status, Step};
 use crate::clock::{self, Millis};
@@ -57,7 +58,9 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         per_run
     });
     let stop_above = super::stop::stop_above(&mut m, problems);
-    m.not_supported_yet(&["first_wave", "tests", "renamed_from"], problems);
+    let tests = m.node("tests").map(|n| super::case::cases(n, known, problems)).unwrap_or_default();
+    check_tests(&steps, &tests, problems);
+    m.not_supported_yet(&["first_wave", "renamed_from"], problems);
     let place = m.place.clone();
     m.finish(problems);
     if problems.count(Severity::Error) > before {
@@ -85,6 +88,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         experiment,
         per_run,
         stop_above,
+        tests,
     })
 }
 
@@ -190,6 +194,18 @@ fn once_per(node: &Node, problems: &mut Problems) -> Option<OncePer> {
                 format!("`once_per` must be `person` or a length of time such as 60d, not {}", node.described()),
             );
             None
+        }
+    }
+}
+
+/// Tests name steps that there are.
+fn check_tests(steps: &[Step], tests: &[Case], problems: &mut Problems) {
+    for test in tests {
+        let Some(step) = &test.expect.step else { continue };
+        if !steps.iter().any(|s| s.name == *step) {
+            problems
+                .error("unknown-step", &test.place, format!("the test expects the step `{step}`, which there is not"))
+                .did_you_mean(step, steps.iter().map(|s| s.name.as_str()));
         }
     }
 }

@@ -95,7 +95,7 @@ enum Verb {
     Init(init::InitArgs),
     /// Find all problems of the project's files; needs no database unless `--data` is given
     Check(check::CheckArgs),
-    /// Run the tests of segment files; needs no database
+    /// Run the tests of segment and campaign files; needs no database
     Test(test::TestArgs),
     /// Bring in customers, orders, events and the rest from files
     Import(import::ImportArgs),

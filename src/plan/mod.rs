@@ -13,6 +13,7 @@ mod recheck;
 mod share;
 mod steps;
 mod timing;
+pub mod trial;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::decide::decide;
 use super::evaluate::{CompileError, Compiled};
+use super::given::Given;
 use super::library::Library;
 use super::read;
 use super::rule::Rule;
@@ -51,6 +53,34 @@ impl Condition {
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.rule.references().map(|r| r.name.as_str())
     }
+}
+
+/// Whether a rule holds for somebody who stands in no database; else what would have to be said of them to know.
+pub fn holds_for(
+    library: &Library,
+    settings: &Settings,
+    rule: &Asked<'_>,
+    given: &Given,
+    now: Millis,
+) -> Result<bool, String> {
+    let rule = match rule {
+        Asked::Member(segment) => Rule::member_of(segment),
+        Asked::Condition(condition, entered_at) => condition.rule.entered(*entered_at),
+    };
+    let compiled = Compiled::of_rules(library, vec![rule.clone()], now, settings).map_err(|e| e.to_string())?;
+    decide(&rule, &given.person, &compiled.unprepared().resolved).map_err(|open| {
+        let open: Vec<String> = open.iter().map(ToString::to_string).collect();
+        format!("it asks what is not said of this person; say for example {}", open.join(", "))
+    })
+}
+
+/// What is asked about somebody given.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// Whether they are in a segment.
+    Member(&'a str),
+    /// Whether a condition holds for them, who entered then.
+    Condition(&'a Condition, Millis),
 }
 
 /// Which of the conditions hold for each of these people: bit n for the n-th. People who entered together are asked about together, and only

@@ -10,7 +10,7 @@ use crate::clock::{self, DAY, HOUR, Millis};
 use crate::money;
 use crate::problem::{Place, Problems, nearest};
 use crate::profile::fields::{FIELDS, Field, Kind, SCORE_PREFIX, SCORES, field, numeric, score};
-use crate::profile::{Rfm, Stage, frequency_score};
+use crate::profile::{Moment, Rfm, Stage, frequency_score};
 use crate::settings::Settings;
 use crate::yaml::{MapReader, Node, Shape, Span};
 
@@ -36,9 +36,73 @@ impl Default for Given {
     }
 }
 
+impl Given {
+    /// Read the facts that stand among other keys of `m`, relative to `now`.
+    pub fn read_from(m: &mut MapReader, now: Millis, settings: &Settings, problems: &mut Problems) -> Given {
+        facts(m, now, settings, problems)
+    }
+
+    /// Whether they agreed to a topic.
+    pub fn consents(&self, topic: &str) -> bool {
+        self.person.rows.consents.iter().any(|c| c.topic == topic && c.granted)
+    }
+
+    /// When they received something of a campaign.
+    pub fn received(&self, campaign: &str) -> impl Iterator<Item = Millis> {
+        self.person.rows.messages.iter().filter(move |m| m.campaign == campaign).map(|m| m.at)
+    }
+
+    /// A field as text; `None` when it is not known.
+    pub fn text(&self, name: &str, moment: &Moment) -> Option<String> {
+        match self.person.field(field(name)?, moment)? {
+            Datum::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A field as a number; `None` when it is not known.
+    pub fn number(&self, name: &str, moment: &Moment) -> Option<f64> {
+        self.person.field(field(name)?, moment)?.as_f64()
+    }
+
+    /// What templates see: `customer` with its own columns, and `profile`.
+    pub fn for_templates(&self, moment: &Moment) -> serde_json::Value {
+        let mut customer: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&self.person.customer.attributes).unwrap_or_default();
+        let mut profile = serde_json::to_value(self.person.facts.view(moment)).unwrap_or_default();
+        for field in FIELDS {
+            let Some(datum) = self.person.given.fields.get(field.sql) else { continue };
+            let value = match datum {
+                Datum::Int(at) if field.kind == Kind::Instant => clock::rfc3339(*at, &moment.zone).into(),
+                Datum::Int(n) => (*n).into(),
+                Datum::Real(n) => (*n).into(),
+                Datum::Text(text) | Datum::Json(text) => text.as_str().into(),
+                Datum::List(texts) => texts.clone().into(),
+            };
+            if field.sql.starts_with("c.") {
+                customer.insert(field.name.to_owned(), value);
+            } else {
+                profile[field.name] = value;
+            }
+        }
+        serde_json::json!({ "customer": customer, "profile": profile })
+    }
+}
+
+/// `200d ago`, a date, or an instant, relative to `now`.
+pub fn instant(node: &Node, now: Millis, settings: &Settings, problems: &mut Problems) -> Option<Millis> {
+    Reader { now, settings }.instant(node, problems)
+}
+
 /// Read `given`, relative to the case's instant.
 pub(super) fn read(node: &Node, now: Millis, settings: &Settings, problems: &mut Problems) -> Option<Given> {
     let mut m = node.map("`given`", problems)?;
+    let given = facts(&mut m, now, settings, problems);
+    m.finish(problems);
+    Some(given)
+}
+
+fn facts(m: &mut MapReader, now: Millis, settings: &Settings, problems: &mut Problems) -> Given {
     let reader = Reader { now, settings };
     let mut stated = Stated::default();
     if let Some(mut c) = m.map("customer", "the customer", problems) {
@@ -75,9 +139,8 @@ pub(super) fn read(node: &Node, now: Millis, settings: &Settings, problems: &mut
             }
         }
     }
-    m.finish(problems);
     reader.complete(&mut person, stated);
-    Some(Given { person })
+    Given { person }
 }
 
 /// What is said of the customer.

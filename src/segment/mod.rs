@@ -18,7 +18,7 @@ pub mod draw;
 mod edges;
 mod evaluate;
 pub mod explain;
-mod given;
+pub mod given;
 mod invent;
 pub mod kept;
 mod library;

@@ -409,3 +409,73 @@ fn the_tests_of_the_sample_shop_and_of_the_scaffold_pass() {
         assert!(String::from_utf8_lossy(&checked.stdout).ends_with("no problems\n"), "{checked:?}");
     }
 }
+
+#[tokio::test]
+async fn campaigns_are_tested_with_somebody_given_and_a_fixed_clock() {
+    let lines = "\
+audience: { in_segment: quiet }
+schedule: { enter: when_matching }
+once_per: 60d
+exit_on: { did: order.placed, since: entry }
+steps:
+  - { step: letter, template: win-back/letter }
+  - { step: reminder, after: 3d, at: \"09:00\", template: win-back/letter }
+tests:
+  - name: a quiet regular gets the letter
+    customer: { first_name: Mia, orders: 6, last_order: 200d ago, consent: [offers] }
+    expect: { verdict: send, step: letter, subject_contains: Mia }
+  - name: somebody with an open ticket does not
+    customer: { orders: 6, last_order: 200d ago, open_tickets: 1, consent: [offers] }
+    expect: { verdict: skip, reason: service_freeze }
+  - name: nobody who ordered lately
+    customer: { orders: 6, last_order: 2d ago, consent: [offers] }
+    expect: { verdict: nothing }
+  - name: not twice in two months
+    customer: { orders: 6, last_order: 200d ago, consent: [offers] }
+    received: { campaign: win-back, step: letter, at: 20d ago }
+    expect: { verdict: skip, reason: already_received }
+  - name: three days later comes the reminder
+    entered: 3d ago
+    customer: { orders: 6, last_order: 200d ago, consent: [offers] }
+    expect: { verdict: send, step: reminder }
+  - name: whoever bought on day two gets nothing on day three
+    entered: 3d ago
+    customer: { consent: [offers] }
+    orders: [{ at: 200d ago, total: 30 }, { at: 1d ago, total: 20 }]
+    expect: { verdict: skip, step: reminder, reason: exit }
+  - name: and nothing in between
+    entered: 1d ago
+    customer: { orders: 6, last_order: 200d ago, consent: [offers] }
+    expect: { verdict: nothing }
+";
+    let shop = Scenario::new("sqlite:nowhere/okaeri.db")
+        .segment("quiet", "{ all: [{ customer: orders, gte: 3 }, { customer: days_since_last_order, gt: 90 }] }")
+        .campaign("win-back", "");
+    let head = "campaign: win-back\nstatus: live\ntopic: offers\n";
+    shop.write("campaigns/win-back.yaml", format!("{head}{lines}"));
+    let said = shop.okaeri("test").await.exits(0).stdout;
+    assert!(said.contains("✓ passed  a quiet regular gets the letter"), "{said}");
+    assert!(said.ends_with("7 tests: 7 passed, 0 failed\n"), "{said}");
+    assert!(!shop.path("nowhere").exists(), "no database was made");
+
+    let wrong = lines.replace("reason: service_freeze", "reason: no_consent").replace("contains: Mia", "contains: Max");
+    shop.write("campaigns/win-back.yaml", format!("{head}{wrong}"));
+    let json = shop.json("test win-back --junit results.xml", 2).await;
+    assert_eq!((&json["passed"], &json["failed"]), (&5.into(), &2.into()));
+    let detail = |n: usize| json["campaign_tests"][n]["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail(0).starts_with("expected a subject with `Max`\nfound    Hello Mia"), "{}", detail(0));
+    let expected = "expected skip, reason no_consent\nfound    skip, step letter, reason service_freeze";
+    assert_eq!(detail(1), expected);
+    let xml = std::fs::read_to_string(shop.path("results.xml")).unwrap();
+    assert!(xml.contains("failures=\"2\""), "{xml}");
+
+    shop.write(
+        "campaigns/win-back.yaml",
+        format!(
+            "{head}{}",
+            lines.replace("step: reminder }\n  - name: whoever", "step: remainder }\n  - name: whoever")
+        ),
+    );
+    let ran = shop.okaeri("check").await.exits(2);
+    assert!(ran.stderr.contains("did you mean `reminder`?"), "{}", ran.stderr);
+}

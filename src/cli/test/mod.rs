@@ -1,4 +1,4 @@
-//! `okaeri test`: the tests of segment files, without customers; with `--data` also on the project's database.
+//! `okaeri test`: the tests of segment and campaign files, without customers; with `--data` also on the project's database.
 //!
 //! A test that fails is the author's problem: exit code 2, and what failed is a result on standard output.
 
@@ -8,18 +8,22 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
+use self::campaign::CampaignTrial;
 use super::junit::{self, Case, Outcome};
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, write_file};
+use crate::campaign::Campaign;
 use crate::clock::{self, Millis};
 use crate::money::grouped;
-use crate::problem::{counted, nearest};
+use crate::problem::{Place, counted, nearest};
+use crate::segment::Segment;
 use crate::segment::trial::{self, Counterexample, Ground, Trial, Verdict, Who};
-use crate::segment::{Library, Segment};
+
+mod campaign;
 
 #[derive(Debug, clap::Args)]
 pub struct TestArgs {
-    /// Segments whose tests are run; without, all that have tests
+    /// Segments and campaigns whose tests are run; without, all that have tests
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Also on the project's database: sizes, and what is expected of the whole segment, exactly
@@ -32,8 +36,11 @@ pub struct TestArgs {
 
 pub async fn run(inv: &Invocation, args: TestArgs) -> Result<Exit, Failure> {
     let loaded = Loaded::load(inv)?;
-    let segments = chosen(&loaded.segments, &args.names)?;
+    let (segments, campaigns) = chosen(&loaded, &args.names)?;
     let mut report = Report::default();
+    for campaign in campaigns {
+        report.campaigns.extend(campaign::run(inv, &loaded, campaign));
+    }
     for segment in &segments {
         report.trials.extend(trial::run(&loaded.segments, segment, &loaded.project.settings));
     }
@@ -44,31 +51,35 @@ pub async fn run(inv: &Invocation, args: TestArgs) -> Result<Exit, Failure> {
         write_file(file, &junit::document(&report.cases()))?;
     }
     inv.print(|| report.to_json(), || report.to_text(inv.quiet, &args.names));
-    Ok(if report.count(is_failed) > 0 { Exit::Problems } else { Exit::Done })
+    Ok(if report.failed() > 0 { Exit::Problems } else { Exit::Done })
 }
 
-/// The segments of these names, or all that have tests.
-fn chosen<'l>(library: &'l Library, names: &[String]) -> Result<Vec<&'l Segment>, Failure> {
+/// The segments and campaigns of these names, or all that have tests.
+fn chosen<'l>(loaded: &'l Loaded, names: &[String]) -> Result<(Vec<&'l Segment>, Vec<&'l Campaign>), Failure> {
+    let (library, campaigns) = (&loaded.segments, &loaded.campaigns);
     if names.is_empty() {
         let has_tests = |s: &&Segment| !s.tests.cases.is_empty() || !s.tests.sets.is_empty();
-        return Ok(library.iter().filter(has_tests).collect());
+        let tested = campaigns.iter().filter(|c| !c.tests.is_empty()).collect();
+        return Ok((library.iter().filter(has_tests).collect(), tested));
     }
-    let found = |name: &String| {
-        library.get(name).ok_or_else(|| {
-            let remedy = match nearest(name, library.names()) {
+    for name in names {
+        if library.get(name).is_none() && campaigns.get(name).is_none() {
+            let remedy = match nearest(name, library.names().chain(campaigns.iter().map(|c| c.name.as_str()))) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "`okaeri segment list` shows all".to_owned(),
+                None => "`okaeri segment list` and `okaeri campaign list` show all".to_owned(),
             };
-            Failure::Usage(format!("there is no segment `{name}`\n{remedy}"))
-        })
-    };
-    names.iter().map(found).collect()
+            return Err(Failure::Usage(format!("there is no segment or campaign `{name}`\n{remedy}")));
+        }
+    }
+    let of = |name: &String| (library.get(name), campaigns.get(name));
+    Ok((names.iter().filter_map(|n| of(n).0).collect(), names.iter().filter_map(|n| of(n).1).collect()))
 }
 
 /// Everything that was tried.
 #[derive(Default)]
 struct Report {
     trials: Vec<Trial>,
+    campaigns: Vec<CampaignTrial>,
     /// The instant of the data, where it was looked at.
     as_of: Option<String>,
 }
@@ -102,7 +113,16 @@ impl Report {
             Verdict::NotChecked(why) => Outcome::Skipped(why.clone()),
         };
         let case = |t: &Trial| Case { suite: t.segment.clone(), name: t.test.clone(), outcome: outcome(&t.verdict) };
-        self.trials.iter().map(case).collect()
+        let of_campaign = |t: &CampaignTrial| Case {
+            suite: t.campaign.clone(),
+            name: t.test.clone(),
+            outcome: t.failed.clone().map_or(Outcome::Passed, Outcome::Failed),
+        };
+        self.trials.iter().map(case).chain(self.campaigns.iter().map(of_campaign)).collect()
+    }
+
+    fn failed(&self) -> usize {
+        self.count(is_failed) + self.campaigns.iter().filter(|t| t.failed.is_some()).count()
     }
 
     fn count(&self, of: impl Fn(&Verdict) -> bool) -> usize {
@@ -112,15 +132,17 @@ impl Report {
     fn to_json(&self) -> Value {
         let trials: Vec<Value> = self.trials.iter().map(trial_json).collect();
         json!({
-            "as_of": self.as_of, "tests": trials, "passed": self.count(|v| matches!(v, Verdict::Passed(_))),
-            "failed": self.count(is_failed), "not_checked": self.count(|v| matches!(v, Verdict::NotChecked(_))),
+            "as_of": self.as_of, "tests": trials,
+            "campaign_tests": self.campaigns.iter().map(CampaignTrial::as_json).collect::<Vec<_>>(),
+            "passed": self.trials.len() + self.campaigns.len() - self.failed() - self.count(|v| matches!(v, Verdict::NotChecked(_))),
+            "failed": self.failed(), "not_checked": self.count(|v| matches!(v, Verdict::NotChecked(_))),
         })
     }
 
     fn to_text(&self, only_failures: bool, names: &[String]) -> String {
-        if self.trials.is_empty() {
+        if self.trials.is_empty() && self.campaigns.is_empty() {
             let whose = if names.is_empty() {
-                "no segment has tests".to_owned()
+                "no segment or campaign has tests".to_owned()
             } else {
                 format!("{} has no tests", names.join(", "))
             };
@@ -139,16 +161,23 @@ impl Report {
             }
             write_trial(trial, &mut out);
         }
-        let (failed, open) = (self.count(is_failed), self.count(|v| matches!(v, Verdict::NotChecked(_))));
+        let mut campaign = "";
+        for trial in self.campaigns.iter().filter(|t| !only_failures || t.failed.is_some()) {
+            if trial.campaign != campaign {
+                campaign = &trial.campaign;
+                let _ = writeln!(out, "{bold}{campaign}{bold:#}");
+            }
+            write_line(trial.failed.is_none().into(), &trial.test, "", &trial.place, &mut out);
+            if let Some(why) = &trial.failed {
+                out.push_str(&indented(why, "      "));
+            }
+        }
+        let all = self.trials.len() + self.campaigns.len();
+        let (failed, open) = (self.failed(), self.count(|v| matches!(v, Verdict::NotChecked(_))));
         if only_failures && failed == 0 {
             return out;
         }
-        let _ = write!(
-            out,
-            "{}: {} passed, {failed} failed",
-            counted(self.trials.len(), "test"),
-            self.trials.len() - failed - open
-        );
+        let _ = write!(out, "{}: {} passed, {failed} failed", counted(all, "test"), all - failed - open);
         if open > 0 {
             let _ = write!(out, ", {open} not checked");
         }
@@ -158,18 +187,40 @@ impl Report {
 }
 
 fn write_trial(trial: &Trial, out: &mut String) {
-    let dim = Style::new().dimmed();
-    let (mark, colour, note) = match &trial.verdict {
-        Verdict::Passed(ground) => ("✓ passed", AnsiColor::Green, passed(*ground)),
-        Verdict::Failed(_) => ("✗ failed", AnsiColor::Red, String::new()),
-        Verdict::NotChecked(why) => ("- open  ", AnsiColor::Yellow, format!("not checked: {why}")),
+    let (mark, note) = match &trial.verdict {
+        Verdict::Passed(ground) => (Mark::Passed, passed(*ground)),
+        Verdict::Failed(_) => (Mark::Failed, String::new()),
+        Verdict::NotChecked(why) => (Mark::Open, format!("not checked: {why}")),
     };
-    let style = Style::new().fg_color(Some(colour.into())).bold();
-    let note = if note.is_empty() { note } else { format!("  {dim}({note}){dim:#}") };
-    let _ = writeln!(out, "  {style}{mark}{style:#}  {}{note}  {dim}{}{dim:#}", trial.test, trial.place);
+    write_line(mark, &trial.test, &note, &trial.place, out);
     if let Verdict::Failed(failure) = &trial.verdict {
         out.push_str(&indented(&failed(failure), "      "));
     }
+}
+
+/// How a test ended, at a glance.
+enum Mark {
+    Passed,
+    Failed,
+    Open,
+}
+
+impl From<bool> for Mark {
+    fn from(passed: bool) -> Mark {
+        if passed { Mark::Passed } else { Mark::Failed }
+    }
+}
+
+fn write_line(mark: Mark, test: &str, note: &str, place: &Place, out: &mut String) {
+    let dim = Style::new().dimmed();
+    let (mark, colour) = match mark {
+        Mark::Passed => ("✓ passed", AnsiColor::Green),
+        Mark::Failed => ("✗ failed", AnsiColor::Red),
+        Mark::Open => ("- open  ", AnsiColor::Yellow),
+    };
+    let style = Style::new().fg_color(Some(colour.into())).bold();
+    let note = if note.is_empty() { String::new() } else { format!("  {dim}({note}){dim:#}") };
+    let _ = writeln!(out, "  {style}{mark}{style:#}  {test}{note}  {dim}{place}{dim:#}");
 }
 
 fn passed(ground: Ground) -> String {
