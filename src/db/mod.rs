@@ -15,6 +15,7 @@
 mod binds;
 mod bulk;
 mod dialect;
+mod generation;
 mod lease;
 mod migrations;
 #[cfg(debug_assertions)]
@@ -24,6 +25,7 @@ mod value;
 pub use binds::Binds;
 pub use bulk::{Conflict, padded};
 pub use dialect::{Dialect, decimal, is_date};
+pub use generation::{Behind, Beside};
 pub use lease::Lease;
 #[cfg(debug_assertions)]
 pub use record::record_statements;
@@ -316,9 +318,10 @@ impl Tx {
             Tx::Sqlite(tx) => tx.commit().await,
             Tx::Postgres(tx) => tx.commit().await,
         };
-        done.map_err(|e| match e {
-            sqlx::Error::Database(_) => DbError::Sql(e),
-            e => DbError::InDoubt(e),
+        done.map_err(|e| match &e {
+            // A session that the server ends may end after its COMMIT was done and before that was said (SQLSTATE class 57).
+            sqlx::Error::Database(d) if !d.code().is_some_and(|c| c.starts_with("57P")) => DbError::Sql(e),
+            _ => DbError::InDoubt(e),
         })
     }
 
