@@ -131,7 +131,12 @@ pub fn strike() {
     let me = std::process::id().to_string();
     let stopped = std::process::Command::new("kill").args(["-STOP", &me]).status();
     assert!(stopped.is_ok_and(|s| s.success()), "a process may stop itself");
+    // The signal reaches the threads one after the other, and this one, which asked for it, not at once.
+    std::thread::sleep(STOP_ARRIVES);
 }
+
+/// How long a stop may take to reach every thread of a process on a busy machine.
+const STOP_ARRIVES: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Counts a passing; whether the process is to die or to stop now, by the caller's hand ([`strike`]).
 pub fn is_fatal(step: Step) -> bool {

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
 
 /// How many buckets customers are spread over. A constant of the stored data: it never changes.
 pub const BUCKETS: i64 = 1024;
@@ -124,7 +124,8 @@ impl DbError {
                 matches!(code.as_ref(), "40001" | "40P01" | "57P01" | "5" | "6" | "261" | "517" | "262")
                     || code.starts_with("08")
             }
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            // Protocol: a connection that ended while it was opened, by something between us and the server.
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
             _ => false,
         }
     }
@@ -374,6 +375,8 @@ async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<
             .max_connections(connections)
             .idle_timeout(CONNECTION_LIFETIME)
             .max_lifetime(CONNECTION_LIFETIME)
+            // A COMMIT that failed (a full disk) was rolled back by SQLite, of which sqlx knows nothing: that connection begins nothing any more.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
             .await;
         match opened {

@@ -247,7 +247,10 @@ async fn release_returned(shared: Arc<Shared>, mut returned: mpsc::UnboundedRece
                     shared.counters.unknown.fetch_add(unknown, Ordering::Relaxed);
                     break;
                 }
-                Err(e) if e.is_retryable() => tokio::time::sleep(FOREIGN_LEASE_POLL).await,
+                // Given back twice is given back once.
+                Err(e) if e.is_retryable() || matches!(e, DbError::InDoubt(_)) => {
+                    tokio::time::sleep(FOREIGN_LEASE_POLL).await
+                }
                 Err(e) => {
                     shared.end(Ended::DatabaseUnavailable(e.to_string()));
                     break;

@@ -38,6 +38,8 @@ mod web;
 
 mod crash;
 mod demo;
+mod late;
+mod outage;
 mod sql_rules;
 mod story;
 mod year;
