@@ -38,6 +38,10 @@ impl Chance {
         Chance(seed)
     }
 
+    pub fn from(seed: u64) -> Chance {
+        Chance(seed)
+    }
+
     pub fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

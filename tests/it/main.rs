@@ -42,4 +42,5 @@ mod late;
 mod outage;
 mod sql_rules;
 mod story;
+mod torture;
 mod year;
