@@ -29,15 +29,19 @@ const MESSAGES_BETWEEN_MAX: u64 = 25;
 const STEPS_MAX: u64 = 150;
 /// One ledger in so many keeps a rate: it takes longer.
 const PACED_ONE_IN: u64 = 10;
-/// Its rate, in messages a second, over all processes, and its people.
+/// Refused for now at RCPT, of a thousand.
+const FULL: u64 = 30;
+/// The rate of a ledger that keeps one, in messages a second, over all processes, and its people.
 const RATE: usize = 60;
 const PEOPLE_PACED: usize = 300;
 /// What may come beyond the rate in two seconds: what every process may make up for, and what is in flight when the server stalls.
 const BEYOND_RATE: usize = (RATE / 4 + CONNECTIONS) * PROCESSES_MAX as usize;
 
 /// A server whose answer depends on the seed, the recipient and how often it was asked, and on nothing else.
-struct Moody {
+pub struct Moody {
     seed: u64,
+    /// Refused for now at RCPT, of a thousand.
+    full: u64,
     pause: Duration,
     visits: Mutex<HashMap<String, u32>>,
     /// Contents it did not answer.
@@ -45,6 +49,15 @@ struct Moody {
 }
 
 impl Moody {
+    pub fn new(seed: u64, full: u64, pause: Duration) -> Moody {
+        Moody { seed, full, pause, visits: Mutex::default(), unanswered: AtomicUsize::new(0) }
+    }
+
+    /// Contents that it did not answer so far.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Relaxed)
+    }
+
     /// Less than a thousand, for this visit.
     fn mood(&self, recipient: &str) -> u64 {
         let visit = self.visits.lock().unwrap().get(recipient).copied().unwrap_or(0);
@@ -59,16 +72,16 @@ impl Behaviour for Moody {
             (Stage::Rcpt, mood) => {
                 *self.visits.lock().unwrap().entry(recipient).or_default() += 1;
                 match mood {
-                    0..30 => Answer::reply(452, "4.2.2", "Mailbox full"),
-                    30..35 => Answer::reply(550, "5.1.1", "No such person here"),
-                    35..45 => Answer::reset(),
+                    mood if mood < self.full => Answer::reply(452, "4.2.2", "Mailbox full"),
+                    900..905 => Answer::reply(550, "5.1.1", "No such person here"),
+                    905..915 => Answer::reset(),
                     _ => Answer::agree(),
                 }
             }
-            (Stage::EndOfData, 100..120) => Answer::reply(452, "4.2.2", "Mailbox full"),
-            (Stage::EndOfData, mood @ 120..130) => {
+            (Stage::EndOfData, 940..960) => Answer::reply(452, "4.2.2", "Mailbox full"),
+            (Stage::EndOfData, mood @ 960..970) => {
                 self.unanswered.fetch_add(1, Relaxed);
-                if mood < 125 { Answer::store_then_reset() } else { Answer::close() }
+                if mood < 965 { Answer::store_then_reset() } else { Answer::close() }
             }
             (Stage::EndOfData, _) if !self.pause.is_zero() => Answer::store_then_wait(self.pause),
             _ => Answer::agree(),
@@ -118,7 +131,7 @@ impl World {
         let paced = chance.below(PACED_ONE_IN) == 0;
         let people = if paced { PEOPLE_PACED } else { 120 + chance.below(120) as usize };
         let pause = Duration::from_micros([0, 300, 2_000][chance.below(3) as usize]);
-        let moody = Arc::new(Moody { seed, pause, visits: Mutex::default(), unanswered: AtomicUsize::new(0) });
+        let moody = Arc::new(Moody::new(seed, FULL, pause));
         let extensions = Extensions { pipelining: chance.below(3) > 0, ..Extensions::default() };
         let options = CatcherOptions {
             keep: Keep::Memory,
@@ -169,7 +182,7 @@ impl World {
             db: &self.db,
             log: &self.log,
             people: self.people,
-            unknown_max: self.deaths * CONNECTIONS + self.moody.unanswered.load(Relaxed),
+            unknown_max: self.deaths * CONNECTIONS + self.moody.unanswered(),
             suppressed: self.suppressed.clone(),
         }
     }
@@ -329,8 +342,8 @@ impl World {
                 assert!(within <= 2 * RATE + BEYOND_RATE, "{within} messages in two seconds at {RATE} a second");
             }
         }
-        let Moody { unanswered, .. } = &*self.moody;
-        println!("{} people, {} deaths, {} contents unanswered", self.people, self.deaths, unanswered.load(Relaxed));
+        let unanswered = self.moody.unanswered();
+        println!("{} people, {} deaths, {unanswered} contents unanswered", self.people, self.deaths);
         self.db.close().await;
         if let Some(database) = self.database {
             database.remove().await;
