@@ -216,7 +216,6 @@ impl Scenario {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(variables.iter().copied())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default()) // a process that stops itself runs `kill`
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -25,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 use super::world::Moody;
 use crate::crash::Chance;
 use crate::delivery::enqueued;
+use crate::ground::postgres::{self, FreshDatabase};
 use crate::ground::promise::Promise;
 
 /// Days on which a campaign begins, and its people.
@@ -124,6 +125,7 @@ enum Happened {
 struct Week {
     chance: Chance,
     url: String,
+    database: Option<FreshDatabase>,
     db: Db,
     catcher: Catcher,
     watched: Arc<Watched>,
@@ -143,7 +145,9 @@ impl Week {
     async fn begins(seed: u64) -> Week {
         let mut chance = Chance::from(seed);
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("okaeri.db").display());
+        let database = if chance.below(3) == 0 { Some(postgres::fresh_database().await) } else { None };
+        let file = format!("sqlite:{}", folder.path().join("okaeri.db").display());
+        let url = database.as_ref().map_or(file, |database| database.url.clone());
         let log = folder.path().join("log");
         let (tell, happened) = mpsc::sync_channel(64);
         let watched = Arc::new(Watched {
@@ -172,6 +176,7 @@ impl Week {
             suppressed: BTreeSet::new(),
             chance,
             url,
+            database,
             catcher,
             watched,
             happened,
@@ -312,6 +317,9 @@ impl Week {
         let hours = (clock::now() - self.began_at) / HOUR;
         println!("week of {hours} hours by seed {seed}: {} workers, {} died: {states:?}", self.drains, self.deaths);
         self.db.close().await;
+        if let Some(database) = self.database {
+            database.remove().await;
+        }
     }
 }
 
