@@ -15,6 +15,7 @@ mod follow;
 mod import;
 mod init;
 mod junit;
+mod ledger;
 mod loaded;
 mod model;
 mod plan;

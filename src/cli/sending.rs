@@ -9,13 +9,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::ledger;
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, shown};
 use crate::args;
 use crate::campaign::{Definition, StopAbove};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
-use crate::db::{Behind, Beside, Db};
+use crate::db::Db;
 use crate::delivery::pacing::{self, SlowLane, WarmingUp};
 use crate::delivery::{
     self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Recheck, Server, Totals,
@@ -37,8 +38,6 @@ use crate::yaml::Span;
 /// How long a second process waits for the one that delivers from the same SQLite file.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(200);
-/// How often the number of the database grows while mail is sent.
-const GROW_EVERY: Duration = Duration::from_secs(10);
 
 /// The project's mail server.
 pub fn server(project: &Project) -> Result<Server, Failure> {
@@ -107,50 +106,6 @@ pub fn refuse_throwaway(inv: &Invocation, project: &Project, server: &Server, ke
         ));
     }
     Ok(())
-}
-
-/// The file beside the project's database that knows how far it has come.
-pub fn beside(project: &Project, db: &Db) -> Beside {
-    Beside::of(db, &project.dir.join(".okaeri"))
-}
-
-/// The project's database, open, to send from; not when it is behind what was seen of it: then every run is held.
-pub async fn ledger(inv: &Invocation, project: &Project) -> Result<Db, Failure> {
-    let db = inv.open_db(project).await?;
-    let beside = beside(project, &db);
-    let behind = beside.look(&db).await?.map_err(|e| {
-        Failure::Environment(format!(
-            "{}: {e}\nit tells whether an old copy of the database was put back; if none was, remove it",
-            beside.file().display()
-        ))
-    })?;
-    let Some(behind) = behind else { return Ok(db) };
-    let what = match behind {
-        Behind::Older => "the database is older than what was seen of it: an old copy was put back",
-        Behind::Another => "the database is not the one that was here: it was made anew, or came from elsewhere",
-    };
-    let reason = format!("{what} (okaeri queue restored)");
-    let paused = run::pause_all(&db, &reason, clock::now()).await?;
-    let seen = beside.file().display();
-    Err(Failure::Held(format!(
-        "{what}\nnothing is sent, and every run is paused ({paused} now): whoever was mailed since the copy was made is not in it and would be \
-         mailed again\nif it was put back by mistake, bring the right one\nif it is meant: okaeri queue restored, then for each run okaeri queue \
-         cancel or resume (docs/operations.md)\nwhat was seen stands in {seen}"
-    )))
-}
-
-/// Let the database's number grow every so often while mail is sent, so that no copy made meanwhile passes for it later.
-async fn grow(inv: Invocation, beside: Beside, db: Db) {
-    loop {
-        // The database may be away for a moment; the next turn is soon.
-        if let Ok(Err(e)) = beside.advance(&db).await {
-            return inv.say(format!(
-                "{} cannot be written, so an old copy of the database would not be noticed: {e}",
-                beside.file().display()
-            ));
-        }
-        tokio::time::sleep(GROW_EVERY).await;
-    }
 }
 
 /// The keys of the project's secret.
@@ -335,12 +290,9 @@ pub async fn drain(
             told
         }),
     };
-    let beside = beside(project, db);
-    let _ = beside.advance(db).await?; // told by `grow`
-    let growing = tokio::spawn(grow(inv.clone(), beside.clone(), db.clone()));
+    let growing = ledger::grow(inv, project, db).await?;
     let drained = delivery::drain(db, options).await;
-    growing.abort();
-    let _ = beside.advance(db).await; // without it only what the last seconds did is not noticed
+    growing.end().await;
     let (totals, ended) = drained?;
     if let Some(bar) = bar {
         bar.finish_and_clear();

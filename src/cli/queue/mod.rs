@@ -9,7 +9,7 @@ pub(super) use list::answer;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, Failure, Invocation, sending, table};
+use super::{Exit, Failure, Invocation, ledger, sending, table};
 use crate::clock;
 use crate::db::Db;
 use crate::delivery::pacing;
@@ -97,7 +97,7 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
 }
 
 async fn restored(inv: &Invocation, project: &Project, db: &Db) -> Result<Exit, Failure> {
-    let beside = sending::beside(project, db);
+    let beside = ledger::beside(project, db);
     beside
         .accept(db)
         .await?
