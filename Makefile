@@ -5,9 +5,11 @@ CARGO ?= cargo
 CARGO_FLAGS ?=
 # Passed to the tests, such as TESTS=catcher.
 TESTS ?=
+# What `make torture` asks for; OKAERI_SEED=… begins with a seed of yours.
+CRASHES ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help test check bench demo clean
+.PHONY: help test torture check bench demo clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +17,10 @@ help: ## list these targets
 test: ## run every test, on SQLite and on a private PostgreSQL (installed when missing)
 	@.ci/install-missing compiler postgres dkim
 	.ci/with-postgres $(CARGO) test $(CARGO_FLAGS) $(TESTS)
+
+torture: ## a thousand crashes at random and a hundred simulated weeks: nightly, half an hour at most (docs/torture.md)
+	@.ci/install-missing compiler postgres
+	OKAERI_TORTURE=$(CRASHES) .ci/with-postgres $(CARGO) test $(CARGO_FLAGS) --test it -- torture:: --nocapture
 
 check: ## formatting and lints
 	$(CARGO) fmt --check

@@ -3,6 +3,8 @@
 //! Two clocks that must not be mixed: [`Clock::now`] is real and drives leases, pacing and Date headers;
 //! [`Clock::as_of`] is the planning instant, which `--at` may move. Instants are epoch milliseconds UTC.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -51,7 +53,16 @@ impl Clock {
 
 /// Now, really; for leases, pacing and Date headers.
 pub fn now() -> Millis {
-    Timestamp::now().as_millisecond()
+    let shift = if cfg!(debug_assertions) { SHIFT.load(Ordering::Relaxed) } else { 0 };
+    Timestamp::now().as_millisecond() + shift
+}
+
+/// How wrong the clock of this process is; always 0 but in tests.
+static SHIFT: AtomicI64 = AtomicI64::new(0);
+
+/// Have this process' clock be wrong by so much: for tests of clocks that are, and to pass days in moments. Without effect in release builds.
+pub fn shift_by(by: Millis) {
+    SHIFT.fetch_add(by, Ordering::Relaxed);
 }
 
 /// The civil date of an instant in a zone.

@@ -1,7 +1,8 @@
-//! Places at which a debug build dies when a test asks for it: the steps of delivery, so that a test can end a process between any two.
+//! Places at which a debug build dies or freezes when a test asks for it: the steps of delivery, so that a test can end or stop a process
+//! between any two.
 //!
-//! `OKAERI_FAILPOINT=name:k` aborts the process at the `k`th passing of the step `name`; `any:k` counts the steps of all names together.
-//! Release builds contain nothing of it: [`pass`] is empty there.
+//! `OKAERI_FAILPOINT=name:k` aborts the process at the `k`th passing of the step `name`; `any:k` counts the steps of all names together;
+//! `name:k:stop` stops it there (SIGSTOP) until somebody continues it. Release builds contain nothing of it: [`pass`] is empty there.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,12 +68,14 @@ impl Step {
     }
 }
 
-/// Where this process dies.
+/// Where this process dies, or stops.
 struct Fatal {
     /// `None`: at any step.
     step: Option<Step>,
     /// Passings that are still survived, and one.
     left: AtomicU64,
+    /// It is only stopped there, once.
+    stops: bool,
 }
 
 static FATAL: OnceLock<Fatal> = OnceLock::new();
@@ -81,21 +84,28 @@ impl Fatal {
     fn read(text: &str) -> Result<Fatal, String> {
         let told = || {
             let names: Vec<&str> = STEPS.iter().map(|s| s.word()).collect();
-            format!("OKAERI_FAILPOINT={text}: not `name:k` with k from 1 on; names: any, {}", names.join(", "))
+            format!(
+                "OKAERI_FAILPOINT={text}: not `name:k` or `name:k:stop` with k from 1 on; names: any, {}",
+                names.join(", ")
+            )
         };
-        let (name, k) = text.split_once(':').ok_or_else(told)?;
+        let (place, stops) = text.strip_suffix(":stop").map_or((text, false), |place| (place, true));
+        let (name, k) = place.split_once(':').ok_or_else(told)?;
         let step = STEPS.into_iter().find(|s| s.word() == name);
         let k: u64 = k.parse().map_err(|_| told())?;
         if k == 0 || (step.is_none() && name != "any") {
             return Err(told());
         }
-        Ok(Fatal { step, left: AtomicU64::new(k) })
+        Ok(Fatal { step, left: AtomicU64::new(k), stops })
     }
 
-    /// Counts a passing; true at the fatal one and from then on.
+    /// Counts a passing; true at the fatal one and, where the process dies, from then on.
     fn is_reached(&self, step: Step) -> bool {
-        self.step.is_none_or(|only| only == step)
-            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1))) <= Ok(1)
+        if self.step.is_some_and(|only| only != step) {
+            return false;
+        }
+        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+        left == Ok(1) || (left == Ok(0) && !self.stops)
     }
 }
 
@@ -109,11 +119,26 @@ pub fn arm(text: &str) -> Result<(), String> {
 /// The process is at a step; if it is the fatal one, it goes no further.
 pub fn pass(step: Step) {
     if is_fatal(step) {
-        std::process::abort();
+        strike();
     }
 }
 
-/// Counts a passing; whether the process is to die now, by the caller's hand.
+/// Dies here; or stops here, and returns when somebody continues the process.
+pub fn strike() {
+    if !FATAL.get().is_some_and(|fatal| fatal.stops) {
+        std::process::abort();
+    }
+    let me = std::process::id().to_string();
+    let stopped = std::process::Command::new("kill").args(["-STOP", &me]).status();
+    assert!(stopped.is_ok_and(|s| s.success()), "a process may stop itself");
+    // The signal reaches the threads one after the other, and this one, which asked for it, not at once.
+    std::thread::sleep(STOP_ARRIVES);
+}
+
+/// How long a stop may take to reach every thread of a process on a busy machine.
+const STOP_ARRIVES: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Counts a passing; whether the process is to die or to stop now, by the caller's hand ([`strike`]).
 pub fn is_fatal(step: Step) -> bool {
     cfg!(debug_assertions) && FATAL.get().is_some_and(|fatal| fatal.is_reached(step))
 }
@@ -129,7 +154,9 @@ mod tests {
         assert_eq!(passings.map(|s| fatal.is_reached(s)), [false, false, true, false, true]);
         let any = Fatal::read("any:3").unwrap();
         assert_eq!(passings.map(|s| any.is_reached(s)), [false, false, true, true, true]);
-        for wrong in ["", "rcpt", "rcpt:0", "rcpt:x", "lunch:1"] {
+        let once = Fatal::read("rcpt:1:stop").unwrap();
+        assert_eq!(passings.map(|s| once.is_reached(s)), [true, false, false, false, false]);
+        for wrong in ["", "rcpt", "rcpt:0", "rcpt:x", "lunch:1", "rcpt:1:go"] {
             assert!(Fatal::read(wrong).is_err_and(|e| e.contains("outcome_written")), "{wrong}");
         }
     }

@@ -15,6 +15,7 @@ mod follow;
 mod import;
 mod init;
 mod junit;
+mod ledger;
 mod loaded;
 mod model;
 mod plan;
@@ -180,6 +181,8 @@ pub enum Failure {
     Usage(String),
     /// Database or mail server unavailable: exit code 5.
     Environment(String),
+    /// Nothing leaves until somebody has looked: exit code 4.
+    Held(String),
     /// Another process is at work; later it may go: exit code 75.
     Busy(String),
 }
@@ -203,6 +206,7 @@ impl Failure {
         match self {
             Failure::Problems(_) => "problems",
             Failure::Usage(_) => "usage",
+            Failure::Held(_) => "held",
             Failure::Environment(_) => "environment",
             Failure::Busy(_) => "busy",
         }
@@ -211,6 +215,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Problems(_) | Failure::Usage(_) => 2,
+            Failure::Held(_) => 4,
             Failure::Environment(_) => 5,
             Failure::Busy(_) => 75,
         }
@@ -364,6 +369,10 @@ async fn invoke(cli: Cli) -> ExitCode {
     if let Some(text) = Variables::Process.lookup("OKAERI_FAILPOINT") {
         crate::failpoint::arm(&text).expect("OKAERI_FAILPOINT is understood");
     }
+    #[cfg(debug_assertions)]
+    if let Some(text) = Variables::Process.lookup("OKAERI_CLOCK_SHIFT") {
+        clock::shift_by(text.parse().expect("OKAERI_CLOCK_SHIFT is a number of milliseconds"));
+    }
     let Global { project, format, quiet, at, .. } = cli.global;
     if format == Format::Markdown && !cli.verb.has_markdown() {
         anstream::eprintln!("error: this command has no Markdown\n    plan, run, report, calendar and test have");
@@ -414,7 +423,7 @@ fn tell(inv: &Invocation, failure: &Failure) {
             anstream::println!("{}", serde_json::json!({ "problems": problems.to_json() }));
         }
         Failure::Problems(problems) => anstream::eprint!("{}", problems.to_text()),
-        Failure::Usage(text) | Failure::Environment(text) | Failure::Busy(text) => {
+        Failure::Usage(text) | Failure::Environment(text) | Failure::Held(text) | Failure::Busy(text) => {
             let red = anstyle::Style::new().fg_color(Some(anstyle::AnsiColor::Red.into())).bold();
             let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
             anstream::eprintln!("{red}error{red:#}: {first}");

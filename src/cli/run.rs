@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::follow;
+use super::ledger;
 use super::loaded::Loaded;
 use super::send::{self, Enlisted};
 use super::sending::{self, Drained};
@@ -55,7 +56,7 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     sending::refuse_moved_clock(clock, &server)?;
     sending::refuse_throwaway(inv, &loaded.project, &server, args.ephemeral_ok)?;
     let signer = sending::signer(&loaded.project)?;
-    let db = inv.open_db(&loaded.project).await?;
+    let db = ledger::open(inv, &loaded.project).await?;
     profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
     score::follow(&db, settings, clock.now()).await?;
     let turns = take_turns(inv, &loaded, &db, clock).await?;

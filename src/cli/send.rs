@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ledger;
 use super::loaded::Loaded;
 use super::recommend;
 use super::sending::{self, Drained};
@@ -56,7 +57,7 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
     sending::refuse_moved_clock(clock, &server)?;
     sending::refuse_throwaway(inv, &loaded.project, &server, args.ephemeral_ok)?;
     let signer = sending::signer(&loaded.project)?;
-    let db = inv.open_db(&loaded.project).await?;
+    let db = ledger::open(inv, &loaded.project).await?;
     let (campaign, slot) = match &args.plan {
         Some(run_id) => saved_plan(&loaded, &db, run_id).await?,
         None => (loaded.live_campaign(args.campaign.as_deref().unwrap_or_default())?, args.slot),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::ledger;
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, shown};
 use crate::args;
@@ -289,13 +290,16 @@ pub async fn drain(
             told
         }),
     };
-    let (totals, ended) = delivery::drain(db, options).await?;
+    let growing = ledger::grow(inv, project, db).await?;
+    let drained = delivery::drain(db, options).await;
+    growing.end().await;
+    let (totals, ended) = drained?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let next_due_at = status::next_due(db, run_id.as_deref()).await?;
     let held = status::held(db, run_id.as_deref()).await?;
     let pace = pacing::held(db, &project.settings.smtp.pacing, clock::now()).await?;
+    let next_due_at = pacing::next_due(&status::due_by_lane(db, run_id.as_deref()).await?, &pace);
     Ok(Drained { totals, ended, next_due_at, held, pace })
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ledger;
 use super::loaded::Loaded;
 use super::sending;
 use super::{Exit, Failure, Invocation};
@@ -27,7 +28,7 @@ pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
     sending::refuse_moved_clock(clock, &server)?;
     sending::refuse_throwaway(inv, project, &server, args.ephemeral_ok)?;
     let signer = sending::signer(project)?;
-    let db = inv.open_db(project).await?;
+    let db = ledger::open(inv, project).await?;
     let drained = sending::drain(inv, &loaded, &db, (server, signer), None, 0, until).await?;
     inv.print(|| drained.json(), || drained.text(&project.settings.time_zone));
     drained.exit()

@@ -15,14 +15,16 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Take the lease for `hold`; `None` while another process has it.
+    /// Take the lease for `hold`; `None` while another process has it. One that ends much later than a hold from now was given by a clock that
+    /// was ahead, and holds nobody off.
     pub async fn take(db: &Db, name: &'static str, hold: Millis, now: Millis) -> DbResult<Option<Lease>> {
         let token = crate::token::random_token();
         let taken = db
             .execute(
                 "INSERT INTO lease (name, token, until_at) VALUES ($1, $2, $3) \
-                 ON CONFLICT (name) DO UPDATE SET token = excluded.token, until_at = excluded.until_at WHERE lease.until_at <= $4",
-                args![name, &token, now + hold, now],
+                 ON CONFLICT (name) DO UPDATE SET token = excluded.token, until_at = excluded.until_at \
+                 WHERE lease.until_at <= $4 OR lease.until_at > $5",
+                args![name, &token, now + hold, now, now + 2 * hold],
             )
             .await?;
         Ok((taken > 0).then_some(Lease { name, token, hold }))

@@ -16,6 +16,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (5, "scorers", include_str!("migrations/0005_scorers.sql")),
     (6, "operators", include_str!("migrations/0006_operators.sql")),
     (7, "pacing", include_str!("migrations/0007_pacing.sql")),
+    (8, "evidence", include_str!("migrations/0008_evidence.sql")),
     (12, "schedules", include_str!("migrations/0012_schedules.sql")),
     (13, "steps", include_str!("migrations/0013_steps.sql")),
 ];
@@ -46,8 +47,7 @@ pub(super) async fn run(db: &Db) -> DbResult<()> {
 
 /// Whether every text was run; then opening needs no lock. Checksums are still compared.
 async fn is_current(file: &SqlitePool) -> bool {
-    let newest: Result<(Option<i64>,), _> =
-        sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(file).await;
-    let wanted = TEXTS.iter().map(|(version, ..)| *version).max();
-    newest.is_ok_and(|(version,)| version >= wanted) // no list yet: a new file
+    let run: Result<(i64,), _> =
+        sqlx::query_as("SELECT COUNT(*) FROM _sqlx_migrations WHERE success").fetch_one(file).await;
+    run.is_ok_and(|(texts,)| texts >= TEXTS.len() as i64) // no list yet: a new file
 }

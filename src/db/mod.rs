@@ -15,6 +15,7 @@
 mod binds;
 mod bulk;
 mod dialect;
+mod generation;
 mod lease;
 mod migrations;
 #[cfg(debug_assertions)]
@@ -24,6 +25,7 @@ mod value;
 pub use binds::Binds;
 pub use bulk::{Conflict, padded};
 pub use dialect::{Dialect, decimal, is_date};
+pub use generation::{Behind, Beside};
 pub use lease::Lease;
 #[cfg(debug_assertions)]
 pub use record::record_statements;
@@ -34,7 +36,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
 
 /// How many buckets customers are spread over. A constant of the stored data: it never changes.
 pub const BUCKETS: i64 = 1024;
@@ -122,7 +124,8 @@ impl DbError {
                 matches!(code.as_ref(), "40001" | "40P01" | "57P01" | "5" | "6" | "261" | "517" | "262")
                     || code.starts_with("08")
             }
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            // Protocol: a connection that ended while it was opened, by something between us and the server.
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
             _ => false,
         }
     }
@@ -316,9 +319,10 @@ impl Tx {
             Tx::Sqlite(tx) => tx.commit().await,
             Tx::Postgres(tx) => tx.commit().await,
         };
-        done.map_err(|e| match e {
-            sqlx::Error::Database(_) => DbError::Sql(e),
-            e => DbError::InDoubt(e),
+        done.map_err(|e| match &e {
+            // A session that the server ends may end after its COMMIT was done and before that was said (SQLSTATE class 57).
+            sqlx::Error::Database(d) if !d.code().is_some_and(|c| c.starts_with("57P")) => DbError::Sql(e),
+            _ => DbError::InDoubt(e),
         })
     }
 
@@ -371,6 +375,8 @@ async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<
             .max_connections(connections)
             .idle_timeout(CONNECTION_LIFETIME)
             .max_lifetime(CONNECTION_LIFETIME)
+            // A COMMIT that failed (a full disk) was rolled back by SQLite, of which sqlx knows nothing: that connection begins nothing any more.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
             .await;
         match opened {

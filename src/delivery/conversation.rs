@@ -18,6 +18,7 @@ use super::replies::{Reply, Stage};
 use super::server::{Open, OpenError, Patience, Server};
 use super::wire::Gauge;
 use crate::failpoint::{self, Step};
+use crate::queue::lease::Lease;
 
 /// Courtesy at the end; nothing depends on it.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -249,6 +250,11 @@ impl Conversation {
     pub async fn reset(&mut self) -> bool {
         let reset = timeout(self.patience.command, self.connection.command(Raw("RSET\r\n"))).await;
         matches!(reset.map(reply_of), Ok(Ok(reply)) if reply.code == 250)
+    }
+
+    /// Write only while this lease holds, until told otherwise.
+    pub fn only_under(&self, lease: Option<Arc<Lease>>) {
+        self.gauge.only_under(lease);
     }
 
     /// Hand over the content, with DATA before it where that is still to be said. Call only after the commit.

@@ -243,8 +243,14 @@ async fn release_returned(shared: Arc<Shared>, mut returned: mpsc::UnboundedRece
     while let Some(lease) = returned.recv().await {
         for _ in 0..RELEASE_TRIES_MAX {
             match lease::release(&shared.db, &lease, clock::now()).await {
-                Ok(()) => break,
-                Err(e) if e.is_retryable() => tokio::time::sleep(FOREIGN_LEASE_POLL).await,
+                Ok(unknown) => {
+                    shared.counters.unknown.fetch_add(unknown, Ordering::Relaxed);
+                    break;
+                }
+                // Given back twice is given back once.
+                Err(e) if e.is_retryable() || matches!(e, DbError::InDoubt(_)) => {
+                    tokio::time::sleep(FOREIGN_LEASE_POLL).await
+                }
                 Err(e) => {
                     shared.end(Ended::DatabaseUnavailable(e.to_string()));
                     break;

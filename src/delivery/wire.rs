@@ -11,14 +11,18 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use crate::clock;
+use crate::failpoint;
+use crate::queue::lease::Lease;
 
 /// Read from the server at once, in bytes.
 const READ_BYTES: usize = 1024;
@@ -40,6 +44,8 @@ pub struct Gauge {
     silence: AtomicBool,
     /// The count of taken bytes at which a test has the process die; 0: never.
     fatal_at: AtomicU64,
+    /// What is written belongs to a chunk: nothing more of it once this lease has run out.
+    lease: Mutex<Option<Arc<Lease>>>,
 }
 
 impl Gauge {
@@ -51,6 +57,23 @@ impl Gauge {
     /// Every reply was read: if the server has said more when the next byte is to be written, nothing is written and writing fails.
     pub fn expect_silence(&self) {
         self.silence.store(true, Ordering::Relaxed);
+    }
+
+    /// Write only while this lease holds; `None`: whatever comes. A process that was frozen over the end of its lease wakes up with a content
+    /// to send that is somebody else's by now.
+    pub fn only_under(&self, lease: Option<Arc<Lease>>) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+    }
+
+    fn under_lease(&self) -> io::Result<()> {
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*lease {
+            Some(lease) if lease.until_at() <= clock::now() => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the lease of the chunk ran out before the content was written",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Die, as a [`crate::failpoint`], when so many more bytes are taken.
@@ -94,7 +117,11 @@ impl Wire {
     fn up_to_the_end<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
         match (self.gauge.fatal_at.load(Ordering::Relaxed), self.gauge.taken()) {
             (0, _) => buf,
-            (fatal_at, taken) if taken >= fatal_at => std::process::abort(),
+            (fatal_at, taken) if taken >= fatal_at => {
+                failpoint::strike();
+                self.gauge.fatal_at.store(0, Ordering::Relaxed);
+                buf
+            }
             (fatal_at, taken) => &buf[..buf.len().min((fatal_at - taken) as usize)],
         }
     }
@@ -196,6 +223,7 @@ impl AsyncWrite for Wire {
         }
         self.replies_bytes = 0;
         let buf = self.up_to_the_end(buf);
+        self.gauge.under_lease()?;
         let written = match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Stream::Tls(s) => Pin::new(s).poll_write(cx, buf),
@@ -207,6 +235,9 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.stream, Stream::Tls(_)) {
+            self.gauge.under_lease()?; // what was taken may still be here, encrypted
+        }
         let flushed = match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_flush(cx),
             Stream::Tls(s) => Pin::new(s).poll_flush(cx),

@@ -15,7 +15,7 @@ use super::{CONNECT_FAILURES_MAX, Ended, Mail, Shared};
 use crate::clock;
 use crate::queue::answers::{self, About};
 use crate::queue::lease::Lease;
-use crate::queue::ledger::{Answer, Commit, Key, Outcome, Settlement};
+use crate::queue::ledger::{self, Answer, Commit, Key, Outcome, Settlement};
 use crate::queue::run::Move;
 use crate::queue::{DeliveryState, run};
 use crate::token;
@@ -120,6 +120,7 @@ impl Worker {
             kind: work.composer.kind(),
             topic: work.queued.topic.clone(),
             date_at,
+            content_hash: ledger::content_hash(&mail.bytes),
         };
         let (settle, finished) = self.held.take().unzip();
         let accepted = settle.as_ref().is_some_and(is_acceptance);
@@ -145,7 +146,10 @@ impl Worker {
             return self.withdraw().await;
         }
         let Some(conversation) = &mut self.conversation else { return };
-        match conversation.content(&mail).await {
+        conversation.only_under(Some(work.chunk.lease.clone()));
+        let sent = conversation.content(&mail).await;
+        conversation.only_under(None);
+        match sent {
             Sent::Answered(Stage::Content, reply) if (200..300).contains(&reply.code) => {
                 self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
                 self.shared.breaker.accepted(&work.chunk.lease.run_id, &work.chunk.lease.lane);

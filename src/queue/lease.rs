@@ -149,16 +149,18 @@ pub async fn renew<'l>(db: &Db, leases: &[&'l Lease], now: Millis) -> DbResult<V
     Ok(lost)
 }
 
-/// Give a chunk back: done when nothing of it is left, else open again from the moment its earliest message is due.
-pub async fn release(db: &Db, lease: &Lease, now: Millis) -> DbResult<()> {
+/// Give a chunk back: done when nothing of it is left, else open again from the moment its earliest message is due. How many messages it
+/// leaves in doubt: committed ones of which the database did not take the outcome.
+pub async fn release(db: &Db, lease: &Lease, now: Millis) -> DbResult<u64> {
     let mut tx = db.begin().await?;
-    settle_chunk(&mut tx, lease.bucket, lease.chunk_id, lease.bucket_to, &lease.token, now).await?;
+    let unknown = settle_chunk(&mut tx, lease.bucket, lease.chunk_id, lease.bucket_to, &lease.token, now).await?;
     tx.commit().await?;
     failpoint::pass(Step::ChunkClosed);
-    Ok(())
+    Ok(unknown.unwrap_or(0))
 }
 
-/// Close or reopen the chunk that `token` holds, by what is left in it; whether the token still held it.
+/// Close or reopen the chunk that `token` holds, by what is left in it. Nobody is sending any of it: what is committed is in doubt, and
+/// named so. How many those are; `None` when the token did not hold it any more.
 pub(super) async fn settle_chunk(
     tx: &mut Tx,
     bucket: i64,
@@ -166,7 +168,7 @@ pub(super) async fn settle_chunk(
     bucket_to: i64,
     token: &str,
     now: Millis,
-) -> DbResult<bool> {
+) -> DbResult<Option<u64>> {
     // Taking the chunk first makes commits that still trust this lease wait or fail.
     let held = tx
         .execute(
@@ -176,10 +178,17 @@ pub(super) async fn settle_chunk(
         )
         .await?;
     if held == 0 {
-        return Ok(false);
+        return Ok(None);
     }
+    let mut args = args![now, chunk_id];
+    let buckets = bucket_list(bucket, bucket_to, &mut args);
+    let sql = format!(
+        "UPDATE delivery SET state = 'unknown', reply = 'the worker that was sending it stopped before the server''s answer was recorded', \
+         changed_at = $1 WHERE bucket IN ({buckets}) AND chunk_id = $2 AND state = 'committed'"
+    );
+    let unknown = tx.execute(&sql, args).await?;
     close_or_open(tx, (bucket, bucket_to), chunk_id, now).await?;
-    Ok(true)
+    Ok(Some(unknown))
 }
 
 /// Bring an open chunk, held by this transaction, in line with its messages: nothing left is done, something left is due with the earliest.

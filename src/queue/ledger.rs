@@ -51,6 +51,14 @@ pub struct Commit {
     pub topic: String,
     /// The Date header, kept if an earlier commit set one.
     pub date_at: Millis,
+    /// Of the content that will leave: [`content_hash`].
+    pub content_hash: i64,
+}
+
+/// The first 64 bits of the SHA-256 of a content as the server stores it: what tells whether a mail that turned up is the one that was sent.
+pub fn content_hash(bytes: &[u8]) -> i64 {
+    let sha256 = ring::digest::digest(&ring::digest::SHA256, bytes);
+    i64::from_be_bytes(sha256.as_ref()[..8].try_into().expect("32 bytes"))
 }
 
 /// What became of a try.
@@ -151,28 +159,33 @@ async fn serve(db: Db, mut inbox: mpsc::Receiver<Request>) {
 
 /// Write a group, again and again while the database is merely busy.
 async fn write_group(db: &Db, settlements: &[&Settlement], commits: &[&Commit]) -> DbResult<HashMap<Key, Answer>> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match try_group(db, settlements, commits).await {
-            Err(DbError::InDoubt(_)) if tries < TRIES_MAX => {
-                tokio::time::sleep(TRY_PAUSE).await;
-                // Outcomes are written again: the same outcome twice is the same state. Commits are looked up, never assumed.
-                match read_back(db, commits).await {
-                    Ok(answers) if settlements.is_empty() => return Ok(answers),
-                    Ok(answers) => match try_group(db, settlements, &[]).await {
-                        Ok(_) => return Ok(answers),
-                        Err(e) if tries < TRIES_MAX && (e.is_retryable() || matches!(e, DbError::InDoubt(_))) => {}
-                        Err(e) => return Err(e),
-                    },
-                    Err(e) if e.is_retryable() => {}
-                    Err(e) => return Err(e),
-                }
-            }
-            Err(e) if e.is_retryable() && tries < TRIES_MAX => tokio::time::sleep(TRY_PAUSE).await,
+    let mut in_doubt = false;
+    for _ in 1..TRIES_MAX {
+        match write_once(db, settlements, commits, in_doubt).await {
+            Err(DbError::InDoubt(_)) => in_doubt = true,
+            Err(e) if e.is_retryable() => {}
             result => return result,
         }
+        tokio::time::sleep(TRY_PAUSE).await;
     }
+    write_once(db, settlements, commits, in_doubt).await
+}
+
+/// One try. From the first COMMIT on that was not answered (`in_doubt`), commits are only looked up, never made again: they may have happened.
+/// Outcomes are written again; the same outcome twice is the same state.
+async fn write_once(
+    db: &Db,
+    settlements: &[&Settlement],
+    commits: &[&Commit],
+    in_doubt: bool,
+) -> DbResult<HashMap<Key, Answer>> {
+    if !in_doubt {
+        return try_group(db, settlements, commits).await;
+    }
+    if !settlements.is_empty() {
+        try_group(db, settlements, &[]).await?;
+    }
+    read_back(db, commits).await
 }
 
 async fn try_group(db: &Db, settlements: &[&Settlement], commits: &[&Commit]) -> DbResult<HashMap<Key, Answer>> {
@@ -215,12 +228,12 @@ fn pad(mut args: Vec<Value>, rows: usize, padded: usize, width: usize) -> Vec<Va
 }
 
 async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> {
-    const WIDTH: usize = 9;
+    const WIDTH: usize = 10;
     let (rows, padded) = values(list.len(), WIDTH, 2);
     let sql = format!(
-        "WITH got(bucket, chunk_id, seq, token, state, due_at, code, reply, tries) AS (VALUES {rows}) \
+        "WITH got(bucket, chunk_id, seq, token, state, due_at, code, reply, tries, attempt_no) AS (VALUES {rows}) \
          UPDATE delivery SET state = g.state, due_at = COALESCE(g.due_at, delivery.due_at), code = g.code, reply = g.reply, \
-                attempts = delivery.attempts + g.tries, changed_at = $1 \
+                attempts = CASE WHEN delivery.attempts < g.attempt_no THEN g.attempt_no ELSE delivery.attempts END, changed_at = $1 \
          FROM got g WHERE delivery.bucket = g.bucket AND delivery.chunk_id = g.chunk_id AND delivery.seq = g.seq \
            AND ((g.tries = 0 AND delivery.commit_token = g.token \
                  AND (delivery.state IN ('committed', 'unknown') OR (delivery.state = 'pending' AND g.state = 'accepted'))) \
@@ -239,6 +252,7 @@ async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> 
             o.code,
             &o.reply,
             i64::from(s.token.is_none()),
+            s.attempt_no,
         ]);
     }
     let mut all = args![now];
@@ -306,13 +320,13 @@ async fn record_attempts(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbRe
 }
 
 async fn commit(tx: &mut Tx, list: &[&Commit], now: Millis) -> DbResult<HashMap<Key, Answer>> {
-    const WIDTH: usize = 10;
+    const WIDTH: usize = 11;
     let (rows, padded) = values(list.len(), WIDTH, 2);
     // The order is: the wanted rows, then each delivery by its key; chunk, run and suppression are looked up by key per row.
     let sql = format!(
-        "WITH want(bucket, chunk_id, seq, chunk_bucket, lease, token, address_key, scope_a, scope_b, date_at) AS (VALUES {rows}) \
+        "WITH want(bucket, chunk_id, seq, chunk_bucket, lease, token, address_key, scope_a, scope_b, date_at, content_hash) AS (VALUES {rows}) \
          UPDATE delivery SET state = 'committed', commit_token = w.token, date_at = COALESCE(delivery.date_at, w.date_at), \
-                attempts = delivery.attempts + 1, changed_at = $1 \
+                content_hash = w.content_hash, attempts = delivery.attempts + 1, changed_at = $1 \
          FROM want w WHERE delivery.bucket = w.bucket AND delivery.chunk_id = w.chunk_id AND delivery.seq = w.seq \
            AND delivery.state IN ('pending', 'deferred') \
            AND EXISTS (SELECT 1 FROM chunk k JOIN run r ON r.run_id = k.run_id \
@@ -336,6 +350,7 @@ async fn commit(tx: &mut Tx, list: &[&Commit], now: Millis) -> DbResult<HashMap<
             scope_a,
             scope_b,
             c.date_at,
+            c.content_hash,
         ]);
     }
     let mut all = args![now];

@@ -7,7 +7,8 @@ use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult};
 
-use super::lease::{bucket_list, settle_chunk};
+use super::LEASE;
+use super::lease::settle_chunk;
 
 /// What a rescue found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +31,9 @@ struct Expired {
 pub async fn rescue(db: &Db, now: Millis) -> DbResult<Rescued> {
     let mut rescued = Rescued::default();
     super::cancel::sweep(db, None, now).await?;
+    // Nobody can hold a chunk for longer than a lease: a clock that was ahead gave it. It ends a lease from now.
+    let sql = "UPDATE chunk SET lease_until_at = $1 WHERE state = 'leased' AND lease_until_at > $2";
+    db.execute(sql, args![now + LEASE, now + 2 * LEASE]).await?;
     let expired: Vec<Expired> = db
         .fetch_all(
             "SELECT bucket, chunk_id, bucket_to, lease_token FROM chunk WHERE state = 'leased' AND lease_until_at <= $1 \
@@ -50,15 +54,9 @@ pub async fn rescue(db: &Db, now: Millis) -> DbResult<Rescued> {
             tx.rollback().await?;
             continue;
         }
-        let mut args = args![now, e.chunk_id];
-        let buckets = bucket_list(e.bucket, e.bucket_to, &mut args);
-        let sql = format!(
-            "UPDATE delivery SET state = 'unknown', reply = 'the worker that was sending it stopped before the server''s answer was recorded', \
-             changed_at = $1 WHERE bucket IN ({buckets}) AND chunk_id = $2 AND state = 'committed'"
-        );
-        rescued.unknown += tx.execute(&sql, args).await?;
-        settle_chunk(&mut tx, e.bucket, e.chunk_id, e.bucket_to, &e.lease_token, now).await?;
+        let unknown = settle_chunk(&mut tx, e.bucket, e.chunk_id, e.bucket_to, &e.lease_token, now).await?;
         tx.commit().await?;
+        rescued.unknown += unknown.unwrap_or(0);
         rescued.chunks += 1;
     }
     Ok(rescued)

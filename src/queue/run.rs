@@ -168,6 +168,12 @@ pub async fn release(db: &Db, run_id: &str, expires_at: Millis, now: Millis) -> 
     advance(db, run_id, Move::Release, None, now).await
 }
 
+/// Hold every run that may send; how many.
+pub async fn pause_all(db: &Db, reason: &str, now: Millis) -> DbResult<u64> {
+    let sql = "UPDATE run SET state = 'paused', reason = $1, changed_at = $2 WHERE state IN ('ready', 'sending')";
+    db.execute(sql, args![reason, now]).await
+}
+
 /// A drained run has something to send again. Written also when the run is sending, so that whoever is about to call it drained waits and
 /// looks again.
 pub(super) async fn wake(tx: &mut Tx, run_id: &str, now: Millis) -> DbResult<()> {

@@ -39,6 +39,9 @@ pub struct Message {
     pub date_at: Option<Millis>,
     pub changed_at: Millis,
     pub attempts: i64,
+    /// The first 64 bits of the SHA-256 of the content that left, or was about to; absent before. Sixteen hexadecimal digits in JSON.
+    #[serde(serialize_with = "hexadecimal")]
+    pub content_hash: Option<i64>,
     /// The last reply.
     pub code: Option<i64>,
     pub reply: Option<String>,
@@ -53,6 +56,15 @@ pub struct Message {
     pub chunk_id: i64,
     #[serde(skip)]
     pub seq: i64,
+}
+
+fn hexadecimal<S: serde::Serializer>(hash: &Option<i64>, to: S) -> Result<S::Ok, S::Error> {
+    hash.map(digits).serialize(to)
+}
+
+/// A content hash as `sha256sum` begins its line.
+pub fn digits(hash: i64) -> String {
+    format!("{hash:016x}")
 }
 
 impl Message {
@@ -75,7 +87,7 @@ impl Message {
 /// Columns of [`Message`], of message `m`, its delivery `d` and its run `r`.
 pub const COLUMNS: &str = "m.message_id, m.customer_id, m.address, m.campaign, m.step, m.slot, m.topic, m.kind, m.arm, m.locale, \
      d.state, m.due_at AS planned_at, d.due_at, COALESCE(d.expires_at, r.expires_at) AS expires_at, d.date_at, d.changed_at, d.attempts, \
-     d.code, d.reply, m.run_id, r.state AS run_state, r.reason AS run_reason, m.address_key, m.bucket, m.chunk_id, m.seq";
+     d.content_hash, d.code, d.reply, m.run_id, r.state AS run_state, r.reason AS run_reason, m.address_key, m.bucket, m.chunk_id, m.seq";
 /// Where they come from.
 pub const TABLES: &str = "message m JOIN delivery d ON d.bucket = m.bucket AND d.customer_id = m.customer_id \
      AND d.chunk_id = m.chunk_id AND d.seq = m.seq JOIN run r ON r.run_id = m.run_id";
@@ -245,6 +257,7 @@ mod tests {
             date_at: None,
             changed_at: 0,
             attempts: 0,
+            content_hash: None,
             code: None,
             reply: None,
             run_id: "hello-1".into(),

@@ -17,6 +17,9 @@ pub struct RunStatus {
     pub messages: Vec<(String, i64)>,
     /// When the next of them is due, if any still moves.
     pub next_due_at: Option<Millis>,
+    /// The same for each lane.
+    #[serde(skip)]
+    pub due_by_lane: Vec<(String, Millis)>,
 }
 
 /// The newest runs with their counts.
@@ -24,8 +27,9 @@ pub async fn overview(db: &Db, limit: i64) -> DbResult<Vec<RunStatus>> {
     let mut out = Vec::new();
     for run in run::list(db, limit).await? {
         let messages = states_of(db, &run.run_id).await?;
-        let next_due_at = next_due(db, Some(&run.run_id)).await?;
-        out.push(RunStatus { run, messages, next_due_at });
+        let due_by_lane = due_by_lane(db, Some(&run.run_id)).await?;
+        let next_due_at = due_by_lane.iter().map(|(_, due_at)| *due_at).min();
+        out.push(RunStatus { run, messages, next_due_at, due_by_lane });
     }
     Ok(out)
 }
@@ -71,18 +75,22 @@ pub async fn held(db: &Db, run_id: Option<&str>) -> DbResult<Vec<(String, Option
 
 /// When the next chunk of runs that may send is due; `None` when nothing is left to do.
 pub async fn next_due(db: &Db, run_id: Option<&str>) -> DbResult<Option<Millis>> {
+    Ok(due_by_lane(db, run_id).await?.into_iter().map(|(_, due_at)| due_at).min())
+}
+
+/// When the next chunk of each lane is due; lanes with nothing left to do are left out.
+pub async fn due_by_lane(db: &Db, run_id: Option<&str>) -> DbResult<Vec<(String, Millis)>> {
     let mut args = args![];
     let only = run_id.map(|id| {
         args.push(Value::from(id));
         "AND k.run_id = $1"
     });
     let sql = format!(
-        "SELECT MIN(k.due_at) FROM chunk k JOIN run r ON r.run_id = k.run_id \
-         WHERE k.state <> 'done' AND r.state IN ('ready', 'sending') {}",
+        "SELECT k.lane, MIN(k.due_at) FROM chunk k JOIN run r ON r.run_id = k.run_id \
+         WHERE k.state <> 'done' AND r.state IN ('ready', 'sending') {} GROUP BY k.lane ORDER BY k.lane",
         only.unwrap_or_default()
     );
-    let (due,): (Option<i64>,) = db.fetch_one(&sql, args).await?;
-    Ok(due)
+    db.fetch_all(&sql, args).await
 }
 
 /// A message as lists show it.

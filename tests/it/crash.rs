@@ -29,16 +29,20 @@ const POLL: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Splitmix64: random instants that can be had again.
-struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    fn new() -> Chance {
+    pub fn new() -> Chance {
         let seed = std::env::var("OKAERI_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(clock::now() as u64);
         println!("OKAERI_SEED={seed}");
         Chance(seed)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn from(seed: u64) -> Chance {
+        Chance(seed)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -48,7 +52,7 @@ impl Chance {
 }
 
 /// Waits until something is so.
-async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !is().await {
         assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
@@ -57,7 +61,7 @@ async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 }
 
 /// A server that logs what it takes, and takes its time: `pause` for each message.
-async fn logging_catcher(log: &Path, pause: Duration) -> Catcher {
+pub async fn logging_catcher(log: &Path, pause: Duration) -> Catcher {
     struct Slow(Duration);
     impl Behaviour for Slow {
         fn answer(&self, moment: &Moment<'_>) -> Answer {
@@ -74,7 +78,7 @@ async fn logging_catcher(log: &Path, pause: Duration) -> Catcher {
 }
 
 /// What the dead left behind is free at once. Only while nobody delivers.
-async fn age_leases(db: &Db) {
+pub async fn age_leases(db: &Db) {
     db.execute("UPDATE chunk SET lease_until_at = 0 WHERE state = 'leased'", args![]).await.unwrap();
 }
 
@@ -174,11 +178,12 @@ async fn twenty_kills_of_two_workers_on_postgres() {
     database.remove().await;
 }
 
-/// The campaign `hello` in the ledger, with nothing of it sent: its mail server was not there.
-async fn enlisted(shop: Scenario) -> Scenario {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let shop = shop.smtp(&format!("smtp://127.0.0.1:{port}"));
-    shop.okaeri("send hello --slot one --quiet").await.exits(5);
+/// The campaign `hello` in the ledger, with nothing of it sent: the process died at its first lease.
+pub async fn enlisted(shop: Scenario) -> Scenario {
+    let shop = shop.smtp("smtp://127.0.0.1:9");
+    let ran = shop.start_to_fail("lease:1", "send hello --slot one --quiet").end().await;
+    assert_eq!(ran.code(), -1, "{ran:?}");
+    age_leases(&shop.database().await).await;
     shop
 }
 

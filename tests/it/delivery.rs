@@ -411,6 +411,7 @@ async fn a_late_come_back_later_is_not_forgotten() {
             kind: Kind::Promotional,
             topic: "offers".to_owned(),
             date_at: clock::now(),
+            content_hash: 0,
         };
         assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
         db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
@@ -463,6 +464,7 @@ async fn a_late_acceptance_still_counts_while_what_was_resent_waits() {
                 kind: Kind::Promotional,
                 topic: "offers".to_owned(),
                 date_at: clock::now(),
+                content_hash: 0,
             };
             assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
             messages.push(show::find(&db, &queued.message_id).await.unwrap().unwrap());
@@ -525,6 +527,7 @@ async fn a_deferral_that_comes_after_its_run_was_cancelled_is_cancelled() {
                 kind: Kind::Promotional,
                 topic: "offers".to_owned(),
                 date_at: clock::now(),
+                content_hash: 0,
             };
             assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
             let cancelled = cancel::cancel(&db, &run_id, "typo", clock::now()).await.unwrap();

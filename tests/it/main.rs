@@ -38,6 +38,9 @@ mod web;
 
 mod crash;
 mod demo;
+mod late;
+mod outage;
 mod sql_rules;
 mod story;
+mod torture;
 mod year;

@@ -136,6 +136,8 @@ async fn a_warm_up_counts_its_days_and_ends() {
         let held = pacing::held(&db, &pacing, clock::now()).await.unwrap();
         let [warm_up] = &held.warm_up[..] else { panic!("{held:?}") };
         assert_eq!((warm_up.day, warm_up.allowed, warm_up.messages), (1, 3, 3));
+        let next = pacing::next_due(&status::due_by_lane(&db, None).await.unwrap(), &held);
+        assert_eq!(next, Some(warm_up.next_at), "the rest is due when the next day may begin");
         assert_eq!(day(catcher.url(), pacing.clone()).await.0, Totals::default(), "the day is used up");
         // Clocks that were wrong: a day that seems to begin in a year ends in a day.
         db.execute("UPDATE warm_up SET day_from_at = $1", args![clock::now() + 365 * DAY]).await.unwrap();
@@ -197,7 +199,8 @@ async fn an_invocation_ends_when_its_time_is_over_and_says_what_holds_mail_back(
         assert!(sent <= 10, "{sent} messages in three seconds, planning included");
         let plan = settings.replace("  connections: 4\n", &format!("  connections: 4\n  warm_up: [{}]\n", 5));
         shop.write("okaeri.yaml", &plan);
-        shop.okaeri("work").await.exits(75);
+        let used_up = shop.json("work", 75).await;
+        assert!(used_up["next_due_at"].as_i64().unwrap() > clock::now() + HOUR, "not today: {used_up}");
         assert_eq!(catcher.counts().messages, sent + 5);
         let told = shop.okaeri("queue status").await.exits(0).stdout;
         assert!(told.contains("default warms up: day 1, 5 of 5 messages"), "{told}");

@@ -9,12 +9,14 @@ pub(super) use list::answer;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, Failure, Invocation, sending, table};
+use super::{Exit, Failure, Invocation, ledger, sending, table};
 use crate::clock;
+use crate::db::Db;
 use crate::delivery::pacing;
 use crate::money::grouped;
 use crate::queue::run::Move;
 use crate::queue::status;
+use crate::settings::Project;
 
 #[derive(Debug, clap::Args)]
 pub struct QueueArgs {
@@ -57,6 +59,8 @@ enum What {
     Retry(act::RetryArgs),
     /// Settle a message in doubt: whether it arrived, and how you know
     Resolve(act::ResolveArgs),
+    /// Take the database for the newest after an old copy was put back: sending may go on
+    Restored,
 }
 
 pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
@@ -65,8 +69,11 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
     let db = inv.open_db(&project).await?;
     match args.what {
         What::Status => {
-            let runs = status::overview(&db, 20).await?;
+            let mut runs = status::overview(&db, 20).await?;
             let pace = pacing::held(&db, &project.settings.smtp.pacing, clock::now()).await?;
+            for run in &mut runs {
+                run.next_due_at = pacing::next_due(&run.due_by_lane, &pace);
+            }
             inv.print(
                 || json!({ "runs": runs, "slowed": pace.slowed, "warm_up": pace.warm_up }),
                 || overview_text(&runs, &pace, zone),
@@ -85,7 +92,28 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
         What::Cancel { run, reason } => act::cancel_run(inv, &db, &run, &reason).await,
         What::Retry(args) => act::retry(inv, &db, args).await,
         What::Resolve(args) => act::resolve(inv, &db, args).await,
+        What::Restored => restored(inv, &project, &db).await,
     }
+}
+
+async fn restored(inv: &Invocation, project: &Project, db: &Db) -> Result<Exit, Failure> {
+    let beside = ledger::beside(project, db);
+    beside
+        .accept(db)
+        .await?
+        .map_err(|e| Failure::Environment(format!("{} cannot be written: {e}", beside.file().display())))?;
+    let held = status::held(db, None).await?;
+    inv.print(
+        || json!({ "held": held.iter().map(|(run_id, reason)| json!({ "run_id": run_id, "reason": reason })).collect::<Vec<_>>() }),
+        || {
+            let mut out = "this database counts as the newest from now on\n".to_owned();
+            for (run_id, _) in &held {
+                out.push_str(&format!("  {run_id} is paused: okaeri queue cancel {run_id}, or resume\n"));
+            }
+            out
+        },
+    );
+    Ok(Exit::Done)
 }
 
 fn overview_text(runs: &[status::RunStatus], pace: &pacing::Held, zone: &jiff::tz::TimeZone) -> String {

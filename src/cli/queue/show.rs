@@ -9,7 +9,7 @@ use super::list::answer;
 use crate::cli::{Exit, Failure, Invocation, shown};
 use crate::clock;
 use crate::db::Db;
-use crate::queue::show::{self, Happened, Message};
+use crate::queue::show::{self, Happened, Message, digits};
 
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
@@ -54,6 +54,9 @@ fn text(m: &Message, history: &[Happened], next: &str, zone: &TimeZone) -> Strin
     line("planned", format!("{}, due {}, expires {}", when(m.planned_at), when(m.due_at), when(m.expires_at)));
     if let Some(at) = m.date_at {
         line("dated", when(at));
+    }
+    if let Some(hash) = m.content_hash {
+        line("content", format!("SHA-256 {}…", digits(hash)));
     }
     line("tries", m.attempts.to_string());
     if m.reply.is_some() || m.code.is_some() {

@@ -97,6 +97,15 @@ impl Row {
     }
 }
 
+/// When the next message may leave: when it is due, or, where the day's warm-up is used up, when the next day may begin.
+pub fn next_due(due_by_lane: &[(String, Millis)], held: &Held) -> Option<Millis> {
+    let used_up = |relay: &str| {
+        let of_relay = |w: &&WarmingUp| w.relay == relay && w.messages >= i64::from(w.allowed);
+        held.warm_up.iter().find(of_relay).map(|w| w.next_at)
+    };
+    due_by_lane.iter().map(|(lane, due_at)| used_up(parts(lane).0).map_or(*due_at, |at| at.max(*due_at))).min()
+}
+
 /// Relay and family of a lane.
 fn parts(lane: &str) -> (&str, &str) {
     lane.rsplit_once('/').unwrap_or((lane, ""))

@@ -2,12 +2,13 @@
 //!
 //! Databases are never faked. SQLite is a file in a folder that vanishes; PostgreSQL is a private cluster
 //! (`postgres.rs`), shared by the run when `make test` started one. `scenario.rs` runs the binary on a project of its own;
-//! `emitted.rs` has `sql_lint` judge every statement it runs.
+//! `promise.rs` judges what was sent; `proxy.rs` cuts the wire to PostgreSQL; `emitted.rs` has `sql_lint` judge every statement it runs.
 
 pub mod dns;
 pub mod emitted;
 pub mod postgres;
 pub mod promise;
+pub mod proxy;
 pub mod scenario;
 pub mod sql_lint;
 

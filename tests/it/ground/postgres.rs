@@ -33,6 +33,28 @@ pub async fn fresh_database() -> FreshDatabase {
     FreshDatabase { url: format!("{server}/{name}"), name }
 }
 
+/// A copy of a database to which nobody is connected any more.
+pub async fn copy_of(url: &str) -> FreshDatabase {
+    let (server, name) = url.rsplit_once('/').expect("the URL of a test database ends in its name");
+    let copy = format!("{name}_copy");
+    administer(&hang_up(name)).await;
+    administer(&format!("CREATE DATABASE \"{copy}\" TEMPLATE \"{name}\"")).await;
+    FreshDatabase { url: format!("{server}/{copy}"), name: copy }
+}
+
+fn hang_up(name: &str) -> String {
+    format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+}
+
+impl FreshDatabase {
+    /// Puts it in the place of another, which is dropped.
+    pub async fn take_the_place_of(self, url: &str) {
+        let (_, name) = url.rsplit_once('/').expect("the URL of a test database ends in its name");
+        administer(&format!("DROP DATABASE \"{name}\" WITH (FORCE)")).await;
+        administer(&format!("ALTER DATABASE \"{}\" RENAME TO \"{name}\"", self.name)).await;
+    }
+}
+
 /// Runs a statement that is about databases; the names in it are our own.
 async fn administer(statement: &str) {
     let mut server = PgConnection::connect(server()).await.expect("the test server can be reached");

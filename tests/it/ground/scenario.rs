@@ -180,10 +180,34 @@ impl Scenario {
 
     /// [`Scenario::start`] with words that may hold spaces.
     pub fn start_with(&self, words: &[&str]) -> Running {
+        self.start_under(&[], words, &[])
+    }
+
+    /// [`Scenario::start`] where the process dies or stops at a failpoint.
+    pub fn start_to_fail(&self, failpoint: &str, line: &str) -> Running {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.start_under(&[], &words, &[("OKAERI_FAILPOINT", failpoint)])
+    }
+
+    /// Starts a command through a program, as somebody who cannot write down its statements.
+    pub fn start_unrecorded(&self, through: &[&str], words: &[&str]) -> Running {
+        self.spawn(through, words, &[], false)
+    }
+
+    /// Starts a command with further variables, through a program that runs its arguments.
+    pub fn start_under(&self, through: &[&str], words: &[&str], variables: &[(&str, &str)]) -> Running {
+        self.spawn(through, words, variables, cfg!(debug_assertions))
+    }
+
+    fn spawn(&self, through: &[&str], words: &[&str], variables: &[(&str, &str)], recorded: bool) -> Running {
         let folder: &Path = self.folder.path();
         let statements = self.statements_of(self.started.fetch_add(1, Relaxed));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_okaeri"));
-        if cfg!(debug_assertions) {
+        let okaeri = env!("CARGO_BIN_EXE_okaeri");
+        let mut command = Command::new(through.first().unwrap_or(&okaeri));
+        if let [_, more @ ..] = through {
+            command.args(more).arg(okaeri);
+        }
+        if recorded {
             command.arg("--record-statements").arg(&statements);
         }
         let mut child = command
@@ -191,6 +215,7 @@ impl Scenario {
             .current_dir(folder)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -232,6 +257,13 @@ impl Running {
         let pid = self.child.id().expect("the process has not been waited for").to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().await.expect("kill runs");
         assert!(sent.success(), "SIG{name} reaches `okaeri {}`", self.line);
+    }
+
+    /// Whether it is stopped (by SIGSTOP).
+    pub fn is_stopped(&self) -> bool {
+        let Some(pid) = self.child.id() else { return false };
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
     }
 
     /// SIGKILL, now; true when it was still alive. Its statements are judged.
