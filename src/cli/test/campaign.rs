@@ -54,7 +54,7 @@ pub fn run(inv: &Invocation, loaded: &Loaded, campaign: &Campaign) -> Vec<Campai
 fn said(failure: Failure) -> String {
     match failure {
         Failure::Problems(problems) => anstream::adapter::strip_str(&problems.to_text()).to_string(),
-        Failure::Usage(text) | Failure::Environment(text) | Failure::Busy(text) => text,
+        Failure::Usage(text) | Failure::Environment(text) | Failure::Held(text) | Failure::Busy(text) => text,
     }
 }
 
