@@ -13,8 +13,8 @@ use super::loaded::Loaded;
 use super::send::{self, Enlisted};
 use super::sending::{self, Drained};
 use super::{Exit, Failure, Invocation};
-use crate::campaign::{Campaign, Status};
-use crate::clock::{self, Clock};
+use crate::campaign::{Campaign, Slot, Status};
+use crate::clock::{self, Clock, Millis};
 use crate::db::Db;
 use crate::money::grouped;
 use crate::problem::Problems;
@@ -78,8 +78,16 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         let before = turns.len();
         let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.name);
         let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;
-        let followed = |run: &&Run| run.is_followed();
-        let mut slots: Vec<String> = half_written().filter(|r| !followed(r)).map(|r| r.slot.clone()).collect();
+        let mut slots = Vec::new();
+        let mut interrupted = None;
+        for run in half_written() {
+            match half_written_run(loaded, campaign, run, now) {
+                HalfWritten::GoesOn if run.is_followed() => interrupted = Some(run),
+                HalfWritten::GoesOn => slots.push(run.slot.clone()),
+                HalfWritten::TooLate => run::discard(db, &run.run_id).await?,
+                HalfWritten::NotOurs => {}
+            }
+        }
         for opened in opened {
             match opened {
                 Opened::Due(slot) => slots.push(slot.to_string()),
@@ -100,7 +108,6 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
             turns.push(Turn { campaign, slot, became });
         }
         if campaign.is_followed() {
-            let interrupted = half_written().find(followed);
             let slot = interrupted.map_or_else(|| "now".to_owned(), |run| run.slot.clone());
             match follow::follow(inv, loaded, db, campaign, clock, interrupted).await {
                 Ok(None) => {}
@@ -119,6 +126,26 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         }
     }
     Ok(turns)
+}
+
+/// What becomes of a run that somebody was interrupted in.
+enum HalfWritten {
+    GoesOn,
+    /// Its moment is over. Its rows go; the slot is found again, and kept as missed.
+    TooLate,
+    /// Begun by hand, and gone on with by hand.
+    NotOurs,
+}
+
+fn half_written_run(loaded: &Loaded, campaign: &Campaign, run: &Run, now: Millis) -> HalfWritten {
+    let late = |is: bool| if is { HalfWritten::TooLate } else { HalfWritten::GoesOn };
+    if run.is_followed() {
+        return late(run.as_of.saturating_add(campaign.catch_up()) < now);
+    }
+    match campaign.schedule.as_ref().zip(Slot::parse(&run.slot)) {
+        Some((schedule, slot)) => late(due::is_late(schedule, slot, &loaded.project.settings.time_zone, now)),
+        None => HalfWritten::NotOurs,
+    }
 }
 
 /// The exit code: problems before all else, because somebody must mend them.

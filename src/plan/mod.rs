@@ -30,7 +30,7 @@ use crate::settings::Settings;
 pub use candidates::Candidate;
 pub use guard::{Reason, Rules, Verdict};
 pub use recheck::lost;
-pub use steps::{DueStep, StepDecided, Turn};
+pub use steps::{DueStep, Look, StepDecided, Turn};
 pub use timing::Timing;
 
 /// Customers looked at together, about; a range has at least one bucket.

@@ -25,6 +25,15 @@ const RANGE_ENTRIES: i64 = 2_000;
 /// Between a moment on somebody's own clock and the same in UTC lies less than this; two days on either side of a whole number of days.
 const SLACK: Millis = 3 * DAY;
 
+/// Which look at the steps it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The run it writes.
+    pub run_id: &'a str,
+    /// When steps were looked at last.
+    pub looked_until: Millis,
+}
+
 /// Somebody's step whose moment has come.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct DueStep {
@@ -69,10 +78,10 @@ impl DueStep {
 }
 
 impl Planning<'_> {
-    /// The bucket ranges to go through for the planned step; none when nobody's is due. `looked_until` is when steps were looked at last.
-    pub async fn step_ranges(&self, db: &Db, looked_until: Millis) -> DbResult<Vec<(i64, i64)>> {
+    /// The bucket ranges to go through for the planned step; none when nobody's is due.
+    pub async fn step_ranges(&self, db: &Db, look: Look<'_>) -> DbResult<Vec<(i64, i64)>> {
         let mut args = args![0, BUCKETS - 1];
-        let sql = format!("SELECT COUNT(*) FROM entry e WHERE {}", self.open_steps(looked_until, &mut args));
+        let sql = format!("SELECT COUNT(*) FROM entry e WHERE {}", self.open_steps(look, &mut args));
         let (entries,): (i64,) = db.fetch_one(&sql, args).await?;
         if entries == 0 {
             return Ok(Vec::new());
@@ -82,7 +91,8 @@ impl Planning<'_> {
     }
 
     /// The condition on `entry e` for entries of which the planned step may be due and is still open. `$1` and `$2` are the bucket range.
-    fn open_steps(&self, looked_until: Millis, args: &mut Vec<Value>) -> String {
+    /// Whose run never came about (a saved plan, a cancelled run) has not entered.
+    fn open_steps(&self, look: Look<'_>, args: &mut Vec<Value>) -> String {
         let mut bind = |value: Value| {
             args.push(value);
             format!("${}", args.len())
@@ -90,12 +100,15 @@ impl Planning<'_> {
         let campaign = bind((&self.campaign.name).into());
         let after = self.step.after.millis();
         let newest = bind((self.as_of - after + if after >= DAY { SLACK } else { 0 }).into());
-        let oldest = bind((looked_until.min(self.as_of) - after - self.campaign.catch_up() - SLACK).into());
+        let oldest = bind((look.looked_until.min(self.as_of) - after - self.campaign.catch_up() - SLACK).into());
         let names: Vec<String> = self.step.names().map(|name| bind(name.into())).collect();
         let names = names.join(", ");
+        let run = bind(look.run_id.into());
         format!(
             "e.bucket >= $1 AND e.bucket <= $2 AND e.campaign = {campaign} AND e.exited_at IS NULL \
              AND e.entered_at <= {newest} AND e.entered_at > {oldest} \
+             AND EXISTS (SELECT 1 FROM run r WHERE r.run_id = e.run_id \
+               AND (r.run_id = {run} OR r.state NOT IN ('planned', 'enqueuing', 'cancelled'))) \
              AND NOT EXISTS (SELECT 1 FROM message m WHERE m.bucket = e.bucket AND m.customer_id = e.customer_id \
                AND m.campaign = e.campaign AND m.slot = e.slot AND m.step IN ({names})) \
              AND NOT EXISTS (SELECT 1 FROM step_pass s WHERE s.bucket = e.bucket AND s.customer_id = e.customer_id \
@@ -109,10 +122,10 @@ impl Planning<'_> {
         db: &Db,
         library: &segment::Library,
         range: (i64, i64),
-        looked_until: Millis,
+        look: Look<'_>,
     ) -> Result<Vec<StepDecided>, PlanError> {
         let mut args = args![range.0, range.1];
-        let open = self.open_steps(looked_until, &mut args);
+        let open = self.open_steps(look, &mut args);
         let sql = format!(
             "SELECT e.bucket, e.customer_id, e.slot, e.arm, e.entered_at, c.time_zone FROM entry e \
              LEFT JOIN customer c ON c.bucket = e.bucket AND c.customer_id = e.customer_id \

@@ -34,6 +34,11 @@ pub async fn look(db: &Db, campaign: &Campaign, zone: &TimeZone, now: Millis) ->
     Ok(opened)
 }
 
+/// Whether a run that was begun for a slot, and is not all written, comes too late to be sent.
+pub fn is_late(schedule: &Schedule, slot: Slot, zone: &TimeZone, now: Millis) -> bool {
+    schedule.last_at(slot, zone).saturating_add(schedule.catch_up) < now
+}
+
 /// Up to when the campaign was looked at; `None` when never.
 pub async fn looked_until(db: &Db, campaign: &str) -> DbResult<Option<Millis>> {
     let sql = "SELECT looked_until_at FROM schedule_mark WHERE campaign = $1";
@@ -83,7 +88,7 @@ fn sorted(schedule: &Schedule, since: Option<Millis>, zone: &TimeZone, now: Mill
     // A single date is told even when it lies far back: it never comes again.
     let first_look = if schedule.is_single() { Millis::MIN / 4 } else { now - schedule.catch_up - 2 * clock::DAY };
     let slots = schedule.slots(since.unwrap_or(first_look), now, zone);
-    let in_time = |slot: &Slot| now <= schedule.last_at(*slot, zone).saturating_add(schedule.catch_up);
+    let in_time = |slot: &Slot| !is_late(schedule, *slot, zone, now);
     // Where everybody has the same moment, what is due now is due once: a digest of eight o'clock says nothing beside that of nine.
     let newest = slots.iter().rev().copied().find(in_time);
     let same_moment = |slot: &Slot| schedule.opens_at(*slot, zone) == schedule.last_at(*slot, zone);

@@ -6,7 +6,7 @@
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Conflict, Db, DbResult, Tx, Value};
-use crate::plan::{PlanError, Reason, StepDecided, Turn, Verdict};
+use crate::plan::{Look, PlanError, Reason, StepDecided, Turn, Verdict};
 use crate::segment;
 
 use super::enqueue::{self, Draft};
@@ -27,11 +27,12 @@ impl Filling<'_> {
         mut keep: impl AsyncFnMut() -> bool,
     ) -> Result<Option<Filled>, PlanError> {
         let mut filled = Filled::default();
-        for range in self.planning.step_ranges(db, looked_until).await? {
+        let look = Look { run_id: &run.run_id, looked_until };
+        for range in self.planning.step_ranges(db, look).await? {
             if !keep().await {
                 return Ok(None);
             }
-            let turns = self.planning.step_turns(db, library, range, looked_until).await?;
+            let turns = self.planning.step_turns(db, library, range, look).await?;
             let mut of_range = Filled::default();
             let going: Vec<Recipient> = turns
                 .iter()

@@ -281,3 +281,23 @@ steps:
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_on_their_way_in_a_plan_that_was_not_sent() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let lines = "steps:\n  - { step: hello, template: welcome/letter }\n  - { step: later, after: 2d, template: welcome/letter }\n";
+        let shop = shop(&url, &catcher, "welcome", lines).await;
+        people(&shop, &["ada"]).await;
+        let db = shop.database().await;
+        let saved = shop.json("plan welcome --save --at 2026-11-02T12:00", 0).await;
+        shop.okaeri("run --at 2026-11-04T12:01").await.exits(0);
+        assert_eq!(Seen(Vec::new()).new_ones(&db).await, ["ada hello 2026-11-02"]);
+        let id = saved["run"]["run_id"].as_str().unwrap();
+        shop.okaeri(&format!("send --plan {id}")).await.exits(0);
+        shop.okaeri("run --at 2026-11-04T12:02").await.exits(0);
+        assert_eq!(Seen(Vec::new()).new_ones(&db).await, ["ada hello 2026-11-02", "ada later 2026-11-02"]);
+        db.close().await;
+    })
+    .await;
+}

@@ -386,3 +386,45 @@ async fn a_ledger_that_is_thrown_away_is_refused_in_ci() {
     shop.okaeri("work").await.exits(0);
     shop.with("CI", "false").smtp("smtp://mail.example.com:25").okaeri("work").await.exits(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_half_written_when_its_moment_passed_is_missed() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .campaign("digest", TUESDAY)
+            .campaign("letter", "")
+            .with_people(3)
+            .await;
+        let db = shop.database().await;
+        shop.okaeri("run --at 2026-11-24T08:00").await.exits(0);
+        // Killed in the middle of writing: one by the scheduler, one by hand.
+        let begun = |campaign: &'static str, slot: &'static str| {
+            let db = &db;
+            async move {
+                let at = clock::parse_instant("2026-11-24T09:00", &TimeZone::get("Europe/Berlin").unwrap()).unwrap();
+                let new = okaeri::queue::run::NewRun {
+                    campaign,
+                    slot,
+                    as_of: at,
+                    due_at: at,
+                    expires_at: at + HOUR,
+                    snapshot_id: "gone",
+                    definition: "{}",
+                };
+                let mut tx = db.begin().await.unwrap();
+                okaeri::queue::run::open(&mut tx, &new, clock::now()).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        };
+        begun("digest", "2026-11-24T09:00").await;
+        begun("letter", "2026-11-24").await;
+        let told = shop.okaeri("run --at 2026-11-25T09:00").await.exits(0).stdout;
+        assert!(told.contains("digest · slot 2026-11-24T09:00 · missed: found 24 hours late"), "{told}");
+        assert_eq!(runs(&db).await, pairs(&[("2026-11-24T09:00", "missed"), ("2026-11-24", "enqueuing")]));
+        assert_eq!(catcher.mails().len(), 0);
+        db.close().await;
+    })
+    .await;
+}
