@@ -1,4 +1,4 @@
-//! Tokens: what we sign and later recognise — unsubscribe links, return paths (VERP), Message-IDs.
+//! Tokens: what we sign and later recognise — unsubscribe links, clicks, return paths (VERP), Message-IDs.
 //!
 //! HMAC-SHA-256 (RFC 2104) with one derived key per purpose, so that a token of one kind is never valid as another. Tags are cut to
 //! 128 bits, return paths to 80. Tokens carry no personal data beyond the customer_id that the link must name.
@@ -11,6 +11,8 @@ use ring::hmac;
 pub const SECRET_CHARS_MIN: usize = 16;
 /// Longest token read, in characters.
 const TOKEN_CHARS_MAX: usize = 2_048;
+/// Longest token of a click, in characters: it holds an address.
+const CLICK_CHARS_MAX: usize = 8_192;
 
 /// Signs and verifies with the keys derived from one secret.
 #[derive(Clone)]
@@ -18,6 +20,7 @@ pub struct Tokens {
     link: hmac::Key,
     bounce: hmac::Key,
     message_id: hmac::Key,
+    click: hmac::Key,
 }
 
 /// One message, as a link names it.
@@ -52,6 +55,7 @@ impl Tokens {
             link: derive("okaeri link v1"),
             bounce: derive("okaeri return path v1"),
             message_id: derive("okaeri message-id v1"),
+            click: derive("okaeri click v1"),
         }
     }
 
@@ -71,6 +75,33 @@ impl Tokens {
         let body = BASE64.decode(body).ok()?;
         let tag = BASE64.decode(tag).ok()?;
         verify_cut(&self.link, &body, &tag, 16).then(|| serde_json::from_slice(&body).ok()).flatten()
+    }
+
+    /// What signs the clicks of one message.
+    pub fn clicks(&self, key: &MessageKey) -> Clicks {
+        let body = serde_json::to_vec(key).expect("strings serialise");
+        let mut context = hmac::Context::with_key(&self.click);
+        let body = BASE64.encode(&body);
+        context.update(body.as_bytes());
+        context.update(b".");
+        Clicks { body, context }
+    }
+
+    /// The message and the link that a click's token names, when the token is ours and unaltered.
+    pub fn open_click(&self, token: &str) -> Option<(MessageKey, Link)> {
+        if token.len() > CLICK_CHARS_MAX {
+            return None;
+        }
+        let (signed, tag) = token.rsplit_once('.')?;
+        let tag = BASE64.decode(tag).ok()?;
+        if !verify_cut(&self.click, signed.as_bytes(), &tag, 16) {
+            return None;
+        }
+        let (body, link) = signed.split_once('.')?;
+        let key = serde_json::from_slice(&BASE64.decode(body).ok()?).ok()?;
+        let link = String::from_utf8(BASE64.decode(link).ok()?).ok()?;
+        let (number, url) = link.split_once(' ')?;
+        Some((key, Link { number: number.parse().ok()?, url: url.to_owned() }))
     }
 
     /// The local part of a message's return path: `b-BUCKET-CHUNK-SEQ-TAG` in base 36.
@@ -100,6 +131,39 @@ impl Tokens {
         }
         let tag = context.sign();
         tag.as_ref()[..16].iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+/// A link of a mail: which one, and where it leads. Signed together with the message, so a click redirects nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its place in the template.
+    pub number: u32,
+    pub url: String,
+}
+
+/// Signs the clicks of one message; the message's part is signed once for all of them.
+#[derive(Clone)]
+pub struct Clicks {
+    body: String,
+    context: hmac::Context,
+}
+
+impl std::fmt::Debug for Clicks {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clicks").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+impl Clicks {
+    /// The token of a click: `MESSAGE.LINK.TAG`.
+    pub fn token(&self, number: u32, url: &str) -> String {
+        let link = BASE64.encode(format!("{number} {url}"));
+        let mut context = self.context.clone();
+        context.update(link.as_bytes());
+        let tag = BASE64.encode(&context.sign().as_ref()[..16]);
+        format!("{}.{link}.{tag}", self.body)
     }
 }
 
@@ -170,6 +234,30 @@ mod tests {
         }
         for hostile in ["", ".", "a.b", &"x".repeat(1 << 20)] {
             assert_eq!(tokens.open_link(hostile), None);
+        }
+    }
+
+    #[test]
+    fn clicks_lead_only_where_they_were_signed_to() {
+        let tokens = Tokens::new("a secret of the project");
+        let url = "https://www.example.com/茶?a=1&b=2 3";
+        let token = tokens.clicks(&key()).token(7, url);
+        assert_eq!(tokens.open_click(&token), Some((key(), Link { number: 7, url: url.into() })));
+        assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{token}");
+        assert_eq!(tokens.open_link(&token), None, "a click's token is no other kind of token");
+        assert_eq!(tokens.open_click(&tokens.link(&key())), None);
+        let other =
+            tokens.clicks(&MessageKey { customer_id: "c-2".into(), ..key() }).token(7, "https://evil.example.net/");
+        let parts = |t: &str| t.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let (ours, theirs) = (parts(&token), parts(&other));
+        for forged in [
+            format!("{}.{}.{}", ours[0], theirs[1], ours[2]),
+            format!("{}.{}.{}", ours[0], theirs[1], theirs[2]),
+            format!("{}.{}.", ours[0], ours[1]),
+            "..".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(tokens.open_click(&forged), None, "{forged}");
         }
     }
 

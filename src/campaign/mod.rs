@@ -63,6 +63,8 @@ pub struct Campaign {
     pub stop_above: StopAbove,
     /// What its file expects of itself.
     pub tests: Vec<case::Case>,
+    /// `track: false`: links of this campaign lead straight to where they say.
+    pub track: bool,
 }
 
 /// Whether a campaign sends.

@@ -61,6 +61,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let tests = m.node("tests").map(|n| super::case::cases(n, known, problems)).unwrap_or_default();
     check_tests(&steps, &tests, problems);
     m.not_supported_yet(&["first_wave", "renamed_from"], problems);
+    let track = m.get("track", problems).unwrap_or(true);
     let place = m.place.clone();
     m.finish(problems);
     if problems.count(Severity::Error) > before {
@@ -89,6 +90,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         per_run,
         stop_above,
         tests,
+        track,
     })
 }
 

@@ -146,7 +146,9 @@ impl Loaded {
         let set = self.templates([campaign], &mut problems);
         inv.settle(problems)?;
         let set = set.ok_or_else(|| Failure::Usage("the templates could not be read".to_owned()))?;
-        let snapshot = Snapshot::take(&set, SenderValues::of(&self.project.settings)?);
+        let mut sender = SenderValues::of(&self.project.settings)?;
+        sender.track &= campaign.track;
+        let snapshot = Snapshot::take(&set, sender);
         Ok((set, snapshot))
     }
 }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::engine::{FOLDER, RenderError};
 use super::fields::{self, CATALOGUE, Field, NOT_SUPPORTED_YET};
+use super::flatten::Refusal;
 use super::load::{TemplateSet, Wanted};
 use super::sample::{sample_few_recommended, sample_person, sample_recommended, sample_stranger};
-use super::scan;
 use super::snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot};
+use super::{lint, scan};
 use crate::problem::{Place, Problems, Severity, nearest};
 use crate::settings::{Links, Settings};
 
@@ -25,6 +26,7 @@ impl TemplateSet {
         let mut check = Names { set: self, attributes, fillers: BTreeSet::new(), problems };
         check.all(&BTreeSet::new());
         let fillers = check.fillers;
+        lint::lint(&self.sources(), problems);
         if problems.count(Severity::Error) > before {
             return; // A name that is not known fails the trial too; once told is enough.
         }
@@ -33,6 +35,12 @@ impl TemplateSet {
             SenderValues::of(&Settings { links, ..settings.clone() }).expect("no value here needs the environment");
         sender.base_url = Some(TRIAL_URL.to_owned());
         if let Some(compiled) = Snapshot::take(self, sender).compile_telling(problems) {
+            for (refusal, place) in compiled.refusals() {
+                tell_refusal(refusal, &place, problems);
+            }
+            if problems.count(Severity::Error) > before {
+                return;
+            }
             for wanted in &self.wanted {
                 if let Some(recommends) = &wanted.recommends
                     && !self.uses_recommend(&wanted.name)
@@ -169,6 +177,7 @@ fn trial(compiled: &Compiled, wanted: &Wanted, locale: &str, fillers: &BTreeSet<
     let person = people.iter().find(|p| rendered(p).is_ok()).unwrap_or(&people[0]);
     match rendered(person) {
         Ok(mail) => judge(&mail, &compiled.file(template, locale), promotional, problems),
+        Err(e) if e.skipped.is_some() => {}
         Err(e) if recommends.is_none() && names_recommend(&e) => return tell_undeclared(&e, problems),
         Err(e) => return tell(&e, problems),
     }
@@ -179,6 +188,7 @@ fn trial(compiled: &Compiled, wanted: &Wanted, locale: &str, fillers: &BTreeSet<
     for _ in 0..MISSING_MAX {
         match rendered(&stranger) {
             Ok(mail) => return judge(&mail, &compiled.file(template, locale), promotional, problems),
+            Err(e) if e.skipped.is_some() => return,
             Err(e) => {
                 tell(&e, problems);
                 // Give what was missing, to find what else is.
@@ -206,21 +216,8 @@ fn lend(to: &mut Value, from: &Value, path: &str) -> bool {
 }
 
 fn render(compiled: &Compiled, template: &str, locale: &str, payload: &Value) -> Result<Rendered, RenderError> {
-    compiled.render(
-        template,
-        &Facts {
-            payload,
-            customer_id: payload["customer"]["customer_id"].as_str().unwrap_or_default(),
-            email: payload["customer"]["email"].as_str().unwrap_or_default(),
-            locale,
-            campaign: "sample",
-            campaign_title: "Sample",
-            step: "sample",
-            unsubscribe: &format!("{TRIAL_URL}/u/sample"),
-            preferences: None,
-            today: payload["today"].as_str().unwrap_or_default(),
-        },
-    )
+    let unsubscribe = format!("{TRIAL_URL}/u/sample");
+    compiled.render(template, &Facts { unsubscribe: &unsubscribe, ..Facts::invented(payload, locale) })
 }
 
 fn names_recommend(error: &RenderError) -> bool {
@@ -239,6 +236,20 @@ fn tell_undeclared(error: &RenderError, problems: &mut Problems) {
             "`recommend` is used here, and a step with this template does not say what to recommend",
         )
         .hint("in the campaign's step: recommend: { strategy: [again, popular], count: 4 }");
+}
+
+/// Codes of what no message could be rendered with.
+const BROKEN: [&str; 4] = ["mjml-syntax", "mjml-fails", "lost-in-mjml", "tag-in-mjml-tag"];
+
+/// A mail that cannot be prepared once for all its messages: broken, or only slow.
+fn tell_refusal(refusal: &Refusal, place: &Place, problems: &mut Problems) {
+    if BROKEN.contains(&refusal.code) {
+        problems.error(refusal.code, place, refusal.message.clone());
+        return;
+    }
+    problems.warning(refusal.code, place, refusal.message.clone()).hint(
+        "until this is changed, every message of this mail is prepared on its own, which takes about a hundred times as long",
+    );
 }
 
 /// A failed trial as a problem; the same line fails for several samples and languages, and is told once.

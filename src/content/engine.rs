@@ -9,6 +9,8 @@ use tera::{ErrorKind, Tera};
 
 use super::file;
 use super::format::{self, Style};
+use super::mapped::{Mapped, Origin};
+use super::{skip, track, words};
 use crate::problem::{Place, Problems};
 
 /// The folder template files live in; names of templates are relative to it.
@@ -31,9 +33,23 @@ pub(super) struct Source {
     pub text: String,
     pub line: usize,
     pub column: usize,
+    /// Where the text came from, when no author wrote it as it is here.
+    pub made: Option<Mapped>,
 }
 
 impl Source {
+    /// A text that was made of other sources.
+    pub(super) fn made(mapped: Mapped) -> Source {
+        Source { file: String::new(), text: mapped.text.clone(), line: 1, column: 1, made: Some(mapped) }
+    }
+
+    /// The place of a byte of the text.
+    pub(super) fn place_at(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        self.place(1 + before.matches('\n').count(), before[line_start..].chars().count())
+    }
+
     /// From a place inside this source (line from 1, column from 0, as Tera counts) to the place in the file.
     pub(super) fn place(&self, line: usize, column: usize) -> Place {
         let shift = if line == 1 { self.column } else { 1 };
@@ -56,6 +72,7 @@ pub(super) fn sources<'a>(
             text: piece.text.to_owned(),
             line: piece.line,
             column: piece.column,
+            made: None,
         };
         if !is_mail(name) {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -88,6 +105,17 @@ pub(super) fn check_syntax(sources: &BTreeMap<String, Source>, problems: &mut Pr
     well_formed
 }
 
+/// What is wrong with the syntax of sources that we made ourselves.
+pub(super) fn first_fault(sources: &BTreeMap<String, Source>) -> Option<String> {
+    sources.iter().find_map(|(name, source)| {
+        let e = Tera::new().add_raw_template(name, &source.text).err()?;
+        match e.kind() {
+            ErrorKind::SyntaxError(report) => Some(lowered(report.message())),
+            _ => None,
+        }
+    })
+}
+
 /// Compile well-formed sources. What they name and nobody defines becomes problems.
 pub(super) fn compile(
     sources: &BTreeMap<String, Source>,
@@ -96,8 +124,11 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Option<Tera> {
     let mut tera = Tera::new();
-    tera.autoescape_on([".html"]);
+    tera.autoescape_on([".html", ".mjml"]);
     format::register(&mut tera, style, currency);
+    words::register(&mut tera, style);
+    track::register(&mut tera);
+    skip::register(&mut tera);
     match tera.add_raw_templates(sources.iter().map(|(name, s)| (name.as_str(), s.text.as_str()))) {
         Ok(()) => Some(tera),
         Err(e) => {
@@ -138,7 +169,7 @@ fn tell(text: &str, kind: &ErrorKind, sources: &BTreeMap<String, Source>, proble
                         sources.get(name).map_or_else(|| whole(name), |s| s.place(line, column.saturating_sub(1)));
                     let problem = problems.error("template-reference", &place, lowered(message));
                     if let Some(filter) = message.strip_prefix("Unknown filter `") {
-                        problem.did_you_mean(filter.trim_end_matches('`'), FILTERS.into_iter().chain(format::FILTERS));
+                        problem.did_you_mean(filter.trim_end_matches('`'), FILTERS.into_iter().chain(OURS));
                     }
                     told = true;
                 }
@@ -161,6 +192,13 @@ fn lowered(message: &str) -> String {
     let mut chars = message.chars();
     chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }
+
+/// The filters we bring.
+pub(super) const OURS: [&str; 6] = {
+    let [a, b, c] = format::FILTERS;
+    let [d, e, f] = words::FILTERS;
+    [a, b, c, d, e, f]
+};
 
 /// The filters Tera brings.
 pub(super) const FILTERS: [&str; 37] = [
@@ -214,6 +252,8 @@ pub struct RenderError {
     pub message: String,
     /// The value that was missing, as the template names it: `customer.first_name`.
     pub field: Option<String>,
+    /// The template said that this person gets no mail, and why.
+    pub skipped: Option<Box<str>>,
 }
 
 impl RenderError {
@@ -225,9 +265,15 @@ impl RenderError {
     }
 }
 
+/// The place of an origin in its author's file.
+pub(super) fn origin_place(origin: Option<Origin>, sources: &BTreeMap<String, Source>) -> Place {
+    origin.and_then(|o| Some(sources.get(&*o.source)?.place_at(o.offset))).unwrap_or_else(|| Place::file(FOLDER))
+}
+
 /// A rendering error of `template` in our words.
 pub(super) fn render_error(template: &str, error: &tera::Error, sources: &BTreeMap<String, Source>) -> RenderError {
-    let error_at = |place, message, field| RenderError { template: template.to_owned(), place, message, field };
+    let error_at =
+        |place, message, field| RenderError { template: template.to_owned(), place, message, field, skipped: None };
     let (ErrorKind::RenderingError(report) | ErrorKind::SyntaxError(report)) = error.kind() else {
         return error_at(Place::file(FOLDER), error.to_string(), None);
     };
@@ -235,8 +281,15 @@ pub(super) fn render_error(template: &str, error: &tera::Error, sources: &BTreeM
         return error_at(Place::file(report.filename()), report.message().to_owned(), None);
     };
     let span = report.span();
-    let place = source.place(span.start_line, span.start_col);
+    let place = match &source.made {
+        Some(made) => origin_place(made.origin(span.range.start), sources),
+        None => source.place(span.start_line, span.start_col),
+    };
     let message = report.message();
+    if let Some(reason) = skip::reason_in(message) {
+        let error = error_at(place, format!("the template skips this person: {reason}"), None);
+        return RenderError { skipped: Some(reason.into()), ..error };
+    }
     let missing = message.contains("is not defined") || message.contains("undefined");
     match path_around(&source.text, span.range.clone()).filter(|_| missing) {
         Some(path) => error_at(place, format!("`{path}` may be missing and is missing here"), Some(path)),
@@ -326,7 +379,7 @@ mod tests {
 
     #[test]
     fn the_list_of_filters_is_the_one_tera_has() {
-        for filter in FILTERS.into_iter().chain(format::FILTERS) {
+        for filter in FILTERS.into_iter().chain(OURS) {
             let (tera, _, problems) = compiled(&[("b.html", &format!("{{{{ x | {filter} }}}}"))]);
             assert!(tera.is_some(), "{problems}");
         }

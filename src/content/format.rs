@@ -38,6 +38,16 @@ impl Style {
         }
     }
 
+    /// The language, for whatever has no style of its own.
+    pub(super) fn language(self) -> &'static str {
+        match self {
+            Style::EnglishMonthFirst | Style::EnglishDayFirst => "en",
+            Style::Japanese => "ja",
+            Style::German => "de",
+            Style::French => "fr",
+        }
+    }
+
     fn thousands(self) -> &'static str {
         match self {
             Style::German => ".",
@@ -199,7 +209,7 @@ pub(super) const FILTERS: [&str; 3] = ["money", "date", "number"];
 const DECIMALS_MAX: usize = 12;
 
 /// A number, also one that came as text from a CSV column.
-fn numeric(value: &Value, filter: &str) -> TeraResult<f64> {
+pub(super) fn numeric(value: &Value, filter: &str) -> TeraResult<f64> {
     let number = value.as_f64().or_else(|| value.as_str().and_then(|t| t.trim().parse().ok()));
     // i64 amounts are exact in f64 up to 2^53 minor units.
     number
@@ -208,7 +218,7 @@ fn numeric(value: &Value, filter: &str) -> TeraResult<f64> {
         .ok_or_else(|| refused(filter, "a number", value))
 }
 
-fn refused(filter: &str, wanted: &str, value: &Value) -> Error {
+pub(super) fn refused(filter: &str, wanted: &str, value: &Value) -> Error {
     match value.is_undefined() {
         true => Error::message(format!("`{filter}` was given an undefined value")),
         false => Error::message(format!("`{filter}` takes {wanted}, not {}", value.name())),

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{self, FILTERS, FOLDER};
+use super::engine::{self, FILTERS, FOLDER, OURS, Source};
 use super::fields::FieldSet;
+use super::scan;
 use super::snapshot::{SenderValues, Snapshot};
-use super::{format, scan};
 use crate::problem::{Place, Problems};
 use crate::settings::{Settings, read_file};
 
@@ -98,8 +98,7 @@ impl TemplateSet {
         let failed = loader.failed;
         set.files = loader.read;
         if failed {
-            let is_mail = |name: &str| set.mails.values().flatten().any(|v| v.html == name);
-            engine::check_syntax(&engine::sources(&set.files, is_mail, problems), problems);
+            engine::check_syntax(&set.sources_telling(problems), problems);
             set.check_sound_files(problems);
             return None;
         }
@@ -112,6 +111,17 @@ impl TemplateSet {
             return None;
         }
         Some(set)
+    }
+
+    /// The sources an engine takes.
+    pub(super) fn sources(&self) -> BTreeMap<String, Source> {
+        // What is wrong with the headers was told when the files were loaded.
+        self.sources_telling(&mut Problems::new())
+    }
+
+    fn sources_telling(&self, problems: &mut Problems) -> BTreeMap<String, Source> {
+        let is_mail = |name: &str| self.mails.values().flatten().any(|v| v.html == name);
+        engine::sources(&self.files, is_mail, problems)
     }
 
     /// Whether a template, or a file it leads to, names `recommend`. A file with components leads everywhere.
@@ -165,7 +175,7 @@ impl<'a> Loader<'a> {
             list(&root, &root, "", 0, &mut names);
         }
         let mut components = BTreeMap::new();
-        for name in names.iter().filter(|n| n.ends_with(".html") || n.ends_with(".txt")) {
+        for name in names.iter().filter(|n| [".html", ".mjml", ".txt"].iter().any(|e| n.ends_with(e))) {
             // Who defines which component; what cannot be read is told when something leads there.
             let Ok(text) = std::fs::read_to_string(folder.join(name)) else { continue };
             if text.contains("component") {
@@ -199,12 +209,17 @@ impl<'a> Loader<'a> {
                 continue;
             }
             match ending {
-                "html" => drop(html.insert(locale, file.clone())),
-                "txt" => drop(text.insert(locale, file.clone())),
-                "mjml" => {
-                    self.error("not-supported-yet", &whole, "MJML templates are not supported yet".to_owned())
-                        .hint("write the mail as .html for now");
+                "html" | "mjml" => {
+                    if let Some(other) = html.insert(locale, file.clone()) {
+                        self.error(
+                            "two-templates",
+                            &whole,
+                            format!("the same mail is also written in {FOLDER}/{other}"),
+                        )
+                        .hint("keep one of the two");
+                    }
                 }
+                "txt" => drop(text.insert(locale, file.clone())),
                 _ => {}
             }
         }
@@ -258,7 +273,7 @@ impl<'a> Loader<'a> {
                 }
             }
             for (filter, at) in names.filters {
-                let known = || FILTERS.into_iter().chain(format::FILTERS);
+                let known = || FILTERS.into_iter().chain(OURS);
                 if known().all(|k| k != filter) {
                     let place = scan::place(&file, &text, at);
                     self.error("unknown-filter", &place, format!("there is no filter `{filter}`"))

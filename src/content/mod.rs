@@ -13,15 +13,30 @@
 
 mod check;
 mod context;
+mod current;
 mod engine;
 mod fields;
 mod file;
+mod flatten;
 mod format;
+mod gate;
+mod links;
+mod lint;
 mod load;
+mod mapped;
+mod markup;
+mod mjml;
 mod plain;
+mod prepare;
 mod sample;
 mod scan;
+mod skip;
 mod snapshot;
+mod splice;
+mod tags;
+mod track;
+mod unit;
+mod words;
 
 pub use crate::money::minor_digits as exponent;
 pub use engine::{FOLDER, RenderError};

@@ -267,7 +267,7 @@ fn after_element<'a>(name: &str, html: &'a str) -> &'a str {
 }
 
 /// Replace character references. What is none, or unknown, stays as written.
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find('&') {

@@ -3,6 +3,7 @@
 //! Tera's own syntax tree is private, so this reads Tera's tokens. It knows just enough grammar to tell a value from a filter, a test,
 //! an argument name or a keyword; whether the template is well formed is Tera's business ([`super::engine`]).
 
+use super::tags::{Kind, tags};
 use crate::problem::Place;
 
 /// Everything one source names, in the order it stands there. Offsets are bytes into the source.
@@ -28,14 +29,11 @@ pub(super) struct Value<'a> {
 /// Read a source.
 pub(super) fn names(source: &str) -> Names<'_> {
     let mut names = Names::default();
-    let mut at = 0;
-    while let Some(tag) = next_tag(source, at) {
-        at = tag.end;
-        let tokens = tokens(source, tag.inner_start, tag.inner_end);
-        if tag.is_statement && statement(&tokens, &mut names) == Goes::Raw {
-            at = end_of_raw(source, at);
-        } else if !tag.is_statement {
-            expression(&tokens, &mut names);
+    for tag in tags(source) {
+        match tag.kind {
+            Kind::Statement => statement(&tokens(source, tag.inner.start, tag.inner.end), &mut names),
+            Kind::Expression => expression(&tokens(source, tag.inner.start, tag.inner.end), &mut names),
+            Kind::Comment | Kind::Raw => {}
         }
     }
     names
@@ -50,59 +48,6 @@ pub(super) fn place(file: &str, source: &str, offset: usize) -> Place {
         line: 1 + before.matches('\n').count(),
         column: 1 + before[line_start..].chars().count(),
     }
-}
-
-struct Tag {
-    is_statement: bool,
-    inner_start: usize,
-    inner_end: usize,
-    end: usize,
-}
-
-/// The next `{{ … }}` or `{% … %}`; comments are passed over. Strings inside may hold the closing marks.
-fn next_tag(source: &str, mut at: usize) -> Option<Tag> {
-    let bytes = source.as_bytes();
-    loop {
-        at += source[at..].find('{')?;
-        match bytes.get(at + 1)? {
-            b'#' => at += source[at..].find("#}")? + 2,
-            open @ (b'{' | b'%') => {
-                let close: &[u8] = if *open == b'{' { b"}}" } else { b"%}" };
-                let inner_start = at + 2;
-                let mut i = inner_start;
-                let mut depth = 0_usize;
-                let mut quote = None;
-                while i < bytes.len() {
-                    match (quote, bytes[i]) {
-                        (Some(q), b) if q == b => quote = None,
-                        (Some(_), b'\\') => i += 1,
-                        (Some(_), _) => {}
-                        (None, b @ (b'"' | b'\'' | b'`')) => quote = Some(b),
-                        (None, _) if depth == 0 && bytes[i..].starts_with(close) => {
-                            return Some(Tag { is_statement: *open == b'%', inner_start, inner_end: i, end: i + 2 });
-                        }
-                        (None, b'{') => depth += 1,
-                        (None, b'}') => depth = depth.saturating_sub(1),
-                        (None, _) => {}
-                    }
-                    i += 1;
-                }
-                return None;
-            }
-            _ => at += 1,
-        }
-    }
-}
-
-fn end_of_raw(source: &str, mut at: usize) -> usize {
-    while let Some(start) = source[at..].find("{%").map(|i| at + i) {
-        let inner = source[start + 2..].trim_start_matches('-').trim_start();
-        at = start + 2;
-        if inner.starts_with("endraw") {
-            return at;
-        }
-    }
-    source.len()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,24 +114,16 @@ fn run<'a>(
     &text[start..end]
 }
 
-#[derive(PartialEq, Eq)]
-enum Goes {
-    On,
-    Raw,
-}
-
 /// `{% … %}`.
-fn statement<'a>(tokens: &[(Token<'a>, usize)], names: &mut Names<'a>) -> Goes {
+fn statement<'a>(tokens: &[(Token<'a>, usize)], names: &mut Names<'a>) {
     let mut tokens = tokens;
     while let [(Token::Sign('-'), _), rest @ ..] = tokens {
         tokens = rest;
     }
     let [(Token::Word(keyword), _), rest @ ..] = tokens else {
-        expression(tokens, names);
-        return Goes::On;
+        return expression(tokens, names);
     };
     match *keyword {
-        "raw" => return Goes::Raw,
         "extends" | "include" => {
             if let [(Token::Text(name), at), ..] = rest {
                 names.templates.push((name, *at));
@@ -220,7 +157,6 @@ fn statement<'a>(tokens: &[(Token<'a>, usize)], names: &mut Names<'a>) -> Goes {
         _ if keyword.starts_with("end") => {}
         _ => expression(tokens, names),
     }
-    Goes::On
 }
 
 const KEYWORDS: [&str; 15] =

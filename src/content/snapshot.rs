@@ -3,24 +3,30 @@
 //!
 //! A [`Snapshot`] is plain data, stored as JSON under its SHA-256. [`Snapshot::compile`] makes it ready to render without the disk.
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use tera::value::Key;
 use tera::{Context, Tera, Value};
 
-use super::context;
+use super::current::{self, Current};
 use super::engine::{self, RenderError, Source};
 use super::fields::COLOUR_DEFAULT;
+use super::flatten::Refusal;
 use super::format::{STYLES, Style};
 use super::load::{TemplateSet, Variant};
+use super::mapped::Origin;
 use super::plain;
+use super::prepare::{self, Prepared, body_of, components_of, prepare};
+use super::track::Trail;
+use super::{context, gate};
 use crate::problem::Problems;
 use crate::settings::{NotSet, Settings};
+use crate::token::Clicks;
 
 /// The shape of a stored snapshot; another number is a snapshot of another version of this program.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The sources and values of everything a run renders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +60,10 @@ pub struct SenderValues {
     pub time_zone: String,
     /// Where links of mails lead, without a slash at the end; `None` when unsubscribing goes by mail.
     pub base_url: Option<String>,
+    /// Whether clicks go through our redirect: so it is unless the campaign says `track: false`. Without `base_url` they cannot.
+    pub track: bool,
+    /// `utm_source`, … with their values, in which `{campaign}` and `{step}` are filled in.
+    pub utm: Vec<(String, String)>,
 }
 
 impl SenderValues {
@@ -74,6 +84,8 @@ impl SenderValues {
             default_locale: settings.default_locale.clone(),
             time_zone: settings.time_zone.iana_name().unwrap_or("UTC").to_owned(),
             base_url: base_url.map(|u| u.trim_end_matches('/').to_owned()),
+            track: settings.links.track,
+            utm: settings.links.utm.clone(),
         })
     }
 }
@@ -137,12 +149,83 @@ impl Snapshot {
         if problems.count(crate::problem::Severity::Error) > before {
             return None;
         }
-        let engines: [OnceLock<Tera>; STYLES] = Default::default();
-        engines[style as usize].set(tera).expect("nothing was set before");
+        drop(tera);
+        Some(self.prepared(sources, style))
+    }
+
+    /// Prepare the mails, keep those that say what the slow way says, and make the engine.
+    fn prepared(&self, mut sources: BTreeMap<String, Source>, style: Style) -> Compiled {
+        let id = self.id();
+        let mut ready = BTreeMap::new();
+        for (number, html) in
+            self.mails.values().flatten().map(|v| v.html.as_str()).collect::<BTreeSet<_>>().into_iter().enumerate()
+        {
+            let has_preheader = sources.contains_key(&engine::preheader_of(html));
+            let key = format!("{id} {html}");
+            let known = kept(&key);
+            let judged = known.is_some();
+            let prepared = known.unwrap_or_else(|| prepare(html, number, has_preheader, &sources));
+            ready.insert(html.to_owned(), (key, prepared, judged));
+        }
+        for (html, (_, prepared, _)) in &mut ready {
+            if let Ok(mail) = prepared {
+                let texts = [(body_of(html), mail.body.clone()), (components_of(html), mail.components.clone())];
+                let made: BTreeMap<String, Source> = texts.into_iter().map(|(n, m)| (n, Source::made(m))).collect();
+                match engine::first_fault(&made) {
+                    None => sources.extend(made),
+                    Some(message) => {
+                        let at = Origin { source: html.as_str().into(), offset: 0 };
+                        *prepared = Err(Refusal { code: "not-prepared", message, at });
+                    }
+                }
+            }
+        }
         let mails =
             self.mails.iter().map(|(n, v)| (n.clone(), v.iter().map(|v| Mail::new(v, &sources)).collect())).collect();
-        Some(Compiled { sender: self.sender.clone(), brand: brand(&self.sender), mails, sources, engines })
+        let engines: [OnceLock<Tera>; STYLES] = Default::default();
+        let mut compiled = Compiled {
+            sender: self.sender.clone(),
+            brand: brand(&self.sender),
+            mails,
+            sources,
+            engines,
+            refusals: Vec::new(),
+        };
+        compiled.engine(style);
+        for (html, (key, prepared, judged)) in ready {
+            let verdict = match prepared {
+                Ok(mail) if judged => Ok(mail),
+                Ok(mail) => compiled.judged(&html).map(|()| mail),
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = &verdict {
+                compiled.render_whole(&html);
+                compiled.refusals.push((html.clone(), refusal.clone()));
+            }
+            if !judged {
+                keep(key, verdict);
+            }
+        }
+        compiled
     }
+}
+
+/// What was prepared in this process, by the content it was prepared from.
+type Kept = Mutex<BTreeMap<String, Result<Prepared, Refusal>>>;
+static KEPT: Kept = Mutex::new(BTreeMap::new());
+/// Most mails kept.
+const KEPT_MAX: usize = 256;
+
+fn kept(key: &str) -> Option<Result<Prepared, Refusal>> {
+    KEPT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned()
+}
+
+fn keep(key: String, verdict: Result<Prepared, Refusal>) {
+    let mut kept = KEPT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if kept.len() >= KEPT_MAX {
+        kept.clear();
+    }
+    kept.insert(key, verdict);
 }
 
 fn brand(sender: &SenderValues) -> Value {
@@ -159,14 +242,26 @@ struct Mail {
     locale: Option<String>,
     subject: String,
     preheader: Option<String>,
+    /// The author's file.
     html: String,
+    /// The source that is rendered: the prepared body, or the file itself.
+    body: String,
+    /// Everything is still to be done after the render.
+    whole: bool,
+    /// The mail itself shows no preheader.
+    lacks_preheader: bool,
     text: Option<String>,
 }
 
 impl Mail {
     fn new(variant: &Variant, sources: &BTreeMap<String, Source>) -> Mail {
         let preheader = engine::preheader_of(&variant.html);
+        let prepared = body_of(&variant.html);
+        let whole = !sources.contains_key(&prepared);
         Mail {
+            body: if whole { variant.html.clone() } else { prepared },
+            whole,
+            lacks_preheader: !sources.iter().any(|(n, s)| !n.contains('#') && s.text.contains("preheader")),
             locale: variant.locale.clone(),
             subject: engine::subject_of(&variant.html),
             preheader: sources.contains_key(&preheader).then_some(preheader),
@@ -185,6 +280,8 @@ pub struct Compiled {
     sources: BTreeMap<String, Source>,
     /// One engine per style, built when the first mail needs it.
     engines: [OnceLock<Tera>; STYLES],
+    /// Mails that could not be prepared, and why.
+    refusals: Vec<(String, Refusal)>,
 }
 
 /// What a template is told about one message.
@@ -201,8 +298,30 @@ pub struct Facts<'a> {
     pub step: &'a str,
     pub unsubscribe: &'a str,
     pub preferences: Option<&'a str>,
+    /// Signs the links of this message, so that clicks are seen; `None` leaves them direct.
+    pub clicks: Option<&'a Clicks>,
     /// For a payload that names no day.
     pub today: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    /// Facts about an invented person, for trials.
+    pub(super) fn invented(payload: &'a serde_json::Value, locale: &'a str) -> Facts<'a> {
+        let customer = |name: &str| payload["customer"][name].as_str().unwrap_or_default();
+        Facts {
+            payload,
+            customer_id: customer("customer_id"),
+            email: customer("email"),
+            locale,
+            campaign: "sample",
+            campaign_title: "Sample",
+            step: "sample",
+            unsubscribe: "https://links.example.com/u/sample",
+            preferences: None,
+            clicks: None,
+            today: payload["today"].as_str().unwrap_or_default(),
+        }
+    }
 }
 
 /// One message's content.
@@ -223,21 +342,107 @@ impl Compiled {
             place: crate::problem::Place::file(engine::FOLDER),
             message: format!("the template `{template}` is not among those of this run"),
             field: None,
+            skipped: None,
         })?;
         let tera = self.engine(self.style(mail, facts.locale));
         let render = |name: &str, context: &Context| {
             tera.render(name, context).map_err(|e| engine::render_error(template, &e, &self.sources))
         };
-        let mut context = self.context(facts);
-        let subject = render(&mail.subject, &context)?;
-        let preheader = mail.preheader.as_ref().map_or(Ok(String::new()), |name| render(name, &context))?;
-        context.insert_value("preheader", Value::from(preheader.as_str()));
-        let html = render(&mail.html, &context)?;
-        let text = match &mail.text {
-            Some(name) => render(name, &context)?,
-            None => plain::from_html(&html),
+        let current = Current {
+            trail: self.trail(facts),
+            locale: self.written_in(mail, facts.locale).to_owned(),
+            today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
         };
-        Ok(Rendered { subject, preheader, html, text })
+        current::with(current, || {
+            let mut context = self.context(facts);
+            let subject = render(&mail.subject, &context)?;
+            let preheader = mail.preheader.as_ref().map_or(Ok(String::new()), |name| render(name, &context))?;
+            context.insert_value("preheader", Value::from(preheader.as_str()));
+            let html = render(&mail.body, &context)?;
+            let html = if mail.whole { self.finished(template, mail, html, &preheader)? } else { html };
+            let text = match &mail.text {
+                Some(name) => render(name, &context)?,
+                None => plain::from_html(&html),
+            };
+            Ok(Rendered { subject, preheader, html, text })
+        })
+    }
+
+    /// What a mail still needs that was not prepared.
+    fn finished(&self, template: &str, mail: &Mail, html: String, preheader: &str) -> Result<String, RenderError> {
+        let shown = Some(preheader).filter(|_| mail.preheader.is_some() && mail.lacks_preheader);
+        prepare::finish(&mail.html, html, shown).map_err(|message| RenderError {
+            template: template.to_owned(),
+            place: crate::problem::Place::file(&format!("{}/{}", engine::FOLDER, mail.html)),
+            message,
+            field: None,
+            skipped: None,
+        })
+    }
+
+    /// Where the links of a message lead; `None` when they stay as they are.
+    fn trail(&self, facts: &Facts<'_>) -> Option<Trail> {
+        let sender = &self.sender;
+        let redirect = sender.base_url.as_ref().filter(|_| sender.track).zip(facts.clicks);
+        if redirect.is_none() && sender.utm.is_empty() {
+            return None;
+        }
+        let fill = |value: &str| value.replace("{campaign}", facts.campaign).replace("{step}", facts.step);
+        let mut utm = url::form_urlencoded::Serializer::new(String::new());
+        utm.extend_pairs(sender.utm.iter().map(|(name, value)| (name, fill(value))));
+        Some(Trail {
+            redirect: redirect.map(|(base, clicks)| (base.clone(), clicks.clone())),
+            own_pages: sender.base_url.clone(),
+            utm: utm.finish(),
+        })
+    }
+
+    /// Compare a prepared mail with the slow way.
+    fn judged(&self, html: &str) -> Result<(), Refusal> {
+        let at = Origin { source: html.into(), offset: 0 };
+        let refused = |message: String| Refusal { code: "not-prepared", message, at: at.clone() };
+        let mail = self.mails.values().flatten().find(|m| m.html == html).expect("a prepared mail is a mail");
+        let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
+        for person in gate::people(locale, &self.sources) {
+            let facts = Facts::invented(&person, locale);
+            let current = Current { trail: None, locale: locale.to_owned(), today: facts.today.to_owned() };
+            let compared = current::with(current, || self.compared(mail, &self.context(&facts), locale));
+            if let Some(difference) = compared.map_err(refused)? {
+                return Err(refused(format!("prepared ahead it would differ: {difference}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What differs between the two ways for one person.
+    fn compared(&self, mail: &Mail, context: &Context, locale: &str) -> Result<Option<String>, String> {
+        let tera = self.engine(self.style(mail, locale));
+        // Who cannot be rendered at all is no witness; the trial tells the author.
+        let Ok(slow) = tera.render(&mail.html, context) else { return Ok(None) };
+        let preheader = Some("").filter(|_| mail.lacks_preheader && mail.preheader.is_some());
+        let slow = prepare::finish(&mail.html, slow, preheader)?;
+        let prepared = tera
+            .render(&mail.body, context)
+            .map_err(|e| engine::render_error(&mail.html, &e, &self.sources).to_string())?;
+        Ok(gate::difference(&prepared, &slow))
+    }
+
+    /// From now on render a mail the slow way.
+    fn render_whole(&mut self, html: &str) {
+        for mail in self.mails.values_mut().flatten().filter(|m| m.html == html) {
+            mail.body = mail.html.clone();
+            mail.whole = true;
+        }
+    }
+
+    /// Mails that could not be prepared: what stood in the way, and where.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&Refusal, crate::problem::Place)> {
+        self.refusals.iter().map(|(_, r)| (r, engine::origin_place(Some(r.at.clone()), &self.sources)))
+    }
+
+    /// Whether every message of a template costs a render and nothing more.
+    pub fn is_prepared(&self, template: &str) -> bool {
+        self.mails.get(template).is_some_and(|variants| variants.iter().all(|m| !m.whole))
     }
 
     /// The file a person's variant is written in, relative to the project; the folder when there is no such template.
@@ -273,9 +478,13 @@ impl Compiled {
     }
 
     /// Numbers and dates follow the language the mail is written in, in the person's own region when it is theirs too.
-    fn style(&self, mail: &Mail, locale: &str) -> Style {
+    fn written_in<'l>(&'l self, mail: &'l Mail, locale: &'l str) -> &'l str {
         let written_in = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
-        Style::of(if same_locale(language(written_in), language(locale)) { locale } else { written_in })
+        if same_locale(language(written_in), language(locale)) { locale } else { written_in }
+    }
+
+    fn style(&self, mail: &Mail, locale: &str) -> Style {
+        Style::of(self.written_in(mail, locale))
     }
 
     fn engine(&self, style: Style) -> &Tera {

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+
+mod corpus;
+mod pipeline;
+
 use crate::problem::{Place, Problems};
 use crate::settings::{Project, Settings};
 
@@ -69,6 +73,7 @@ fn facts<'a>(payload: &'a serde_json::Value, locale: &'a str) -> Facts<'a> {
         step: "letter",
         unsubscribe: "https://mail.example.com/u/T",
         preferences: None,
+        clicks: None,
         today: "2026-11-24",
     }
 }
@@ -186,8 +191,8 @@ fn mistakes_in_files_are_told_at_once_and_exactly() {
         ("templates/win-back/letter.de.mjml", "<mjml>"),
         ("templates/parts/foot.html", "{% component button() %}{% endcomponent %}"),
     ], "win-back/letter"), @r#"
-    templates/win-back/letter.de.mjml: error: MJML templates are not supported yet [not-supported-yet]
-        write the mail as .html for now
+    templates/win-back/letter.de.mjml:1:1: error: a mail needs a subject [missing-subject]
+        begin the file with `Subject: …`, then an empty line, then the body
     templates/win-back/letter.html:1:1: error: `Subjekt:` is not a header of a template [unknown-header]
         did you mean `Subject`?
     templates/win-back/letter.html:2:17: error: there is no filter `mony` [unknown-filter]

@@ -1,16 +1,19 @@
 //! What comes back: facts about messages we sent, recorded once, with what follows from them.
 //!
 //! Owns the table `fact`. Promises: recording is idempotent and the order of arrival does not matter (who is stopped in the end depends on
-//! the set of facts alone); a fact and its consequence become durable together. Never sends anything, never deletes a fact.
+//! the set of facts alone); a fact and its consequence become durable together. Never sends anything, never deletes a fact (a click that turns out to be a
+//! scanner's is filed again as a scan: [`click`]).
 //!
 //! What follows: an unsubscribe stops *the address that was mailed* and withdraws the person's consent to the topic; a resubscribe by the
 //! same person takes both back; a complaint or a hard bounce stops the address altogether, and no resubscribe undoes that.
 //! When people changed their mind, the last word counts ([`mind`]). Instants are epoch milliseconds UTC.
 
+pub mod click;
 mod consequence;
 pub mod mind;
 mod preferences;
 
+pub use click::record_click;
 pub use preferences::{Preferences, preferences};
 
 use crate::args;
@@ -109,10 +112,26 @@ pub async fn record(db: &Db, fact: &Fact, now: Millis) -> DbResult<Recorded> {
     let mut tries = 1;
     loop {
         match record_once(db, fact, now).await {
-            Err(e) if tries < TRIES_MAX && (e.is_retryable() || matches!(e, DbError::InDoubt(_))) => tries += 1,
+            Err(e) if asks_again(&e, &mut tries) => {}
             done => return done,
         }
     }
+}
+
+/// Whether a transaction is run again: when the database asks for it, within reason.
+fn asks_again(error: &DbError, tries: &mut u32) -> bool {
+    *tries += 1;
+    *tries <= TRIES_MAX && (error.is_retryable() || matches!(error, DbError::InDoubt(_)))
+}
+
+/// Rules may ask about a fact: who it is about is looked at again.
+async fn due(tx: &mut Tx, bucket: i64, customer_id: &str) -> DbResult<()> {
+    tx.execute(
+        "INSERT INTO segment_due (bucket, customer_id) VALUES ($1, $2) ON CONFLICT (bucket, customer_id) DO NOTHING",
+        args![bucket, customer_id],
+    )
+    .await?;
+    Ok(())
 }
 
 async fn record_once(db: &Db, fact: &Fact, now: Millis) -> DbResult<Recorded> {
@@ -130,11 +149,7 @@ async fn record_once(db: &Db, fact: &Fact, now: Millis) -> DbResult<Recorded> {
     }
     consequence::apply(&mut tx, bucket, fact, &person, &changes).await?;
     // Consent may have moved, and rules may ask about the fact itself.
-    tx.execute(
-        "INSERT INTO segment_due (bucket, customer_id) VALUES ($1, $2) ON CONFLICT (bucket, customer_id) DO NOTHING",
-        args![bucket, &fact.key.customer_id],
-    )
-    .await?;
+    due(&mut tx, bucket, &fact.key.customer_id).await?;
     tx.commit().await?;
     Ok(recorded)
 }

@@ -30,7 +30,7 @@ use jiff::tz::TimeZone;
 use crate::address::{Address, AddressError};
 use crate::clock::{self, Millis};
 use crate::content::{Compiled, Facts, RenderError, Rendered};
-use crate::token::{LedgerKey, MessageKey, Tokens};
+use crate::token::{Clicks, LedgerKey, MessageKey, Tokens};
 
 /// Longest URL in a List-Unsubscribe field: with its frame it must fit a line.
 const URL_CHARS_MAX: usize = 900;
@@ -150,6 +150,7 @@ impl Composer {
                 step: m.step,
                 unsubscribe: links.page.as_deref().unwrap_or(&links.mailto),
                 preferences: links.preferences.as_deref(),
+                clicks: links.clicks.as_ref(),
                 today: &today,
             },
         )?;
@@ -218,19 +219,24 @@ impl Composer {
 
     fn links(&self, m: &MessageFacts<'_>) -> Links {
         let sender = &self.compiled.sender;
-        let token = self.tokens.as_ref().map(|tokens| {
-            tokens.link(&MessageKey {
-                customer_id: m.customer_id.to_owned(),
-                campaign: m.campaign.to_owned(),
-                step: m.step.to_owned(),
-                slot: m.slot.to_owned(),
-                topic: m.topic.to_owned(),
-            })
-        });
+        let key = MessageKey {
+            customer_id: m.customer_id.to_owned(),
+            campaign: m.campaign.to_owned(),
+            step: m.step.to_owned(),
+            slot: m.slot.to_owned(),
+            topic: m.topic.to_owned(),
+        };
+        let clicks = self.tokens.as_ref().filter(|_| sender.base_url.is_some()).map(|tokens| tokens.clicks(&key));
+        let token = self.tokens.as_ref().map(|tokens| tokens.link(&key));
         let token = token.as_deref().unwrap_or("preview");
         let page = |letter| sender.base_url.as_ref().map(|base| format!("{base}/{letter}/{token}"));
         let to = percent_encoded(sender.reply_to.as_ref().unwrap_or(&sender.from));
-        Links { page: page("u"), preferences: page("p"), mailto: format!("mailto:{to}?subject=unsubscribe%20{token}") }
+        Links {
+            page: page("u"),
+            preferences: page("p"),
+            mailto: format!("mailto:{to}?subject=unsubscribe%20{token}"),
+            clicks,
+        }
     }
 
     /// The return path: it names the message, so that a bounce is known to be real and whose (VERP).
@@ -253,6 +259,8 @@ struct Links {
     page: Option<String>,
     preferences: Option<String>,
     mailto: String,
+    /// Signs the links of the content, when there is a redirect for them.
+    clicks: Option<Clicks>,
 }
 
 /// The address of a mailto link (RFC 6068 §2): what could end it is percent-encoded.

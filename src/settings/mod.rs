@@ -111,6 +111,10 @@ pub struct Links {
     pub base_url: Option<EnvText>,
     /// Signs links, return paths and Message-IDs.
     pub secret: EnvText,
+    /// Whether links go through `okaeri serve`, so that clicks are seen; a campaign can say otherwise. Needs `base_url`.
+    pub track: bool,
+    /// `utm_source` and its like, with their values, for every link to the web.
+    pub utm: Vec<(String, String)>,
 }
 
 /// Limits that hold for every promotional campaign.

@@ -247,7 +247,7 @@ fn smtp(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Smtp {
 }
 
 fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
-    let mut links = Links { base_url: None, secret: EnvText::literal("") };
+    let mut links = Links { base_url: None, secret: EnvText::literal(""), track: true, utm: Vec::new() };
     links.secret = EnvText::fill("${OKAERI_SECRET}", lookup).expect("a well-formed variable");
     let Some(mut l) = m.map("links", "links", problems) else { return links };
     if let Some((text, place)) = env_text(&mut l, "base_url", lookup, problems) {
@@ -292,9 +292,35 @@ fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
         }
         links.secret = secret;
     }
-    l.not_supported_yet(&["assets_url", "track"], problems);
+    links.track = l.get("track", problems).unwrap_or(true);
+    if let Some(u) = l.map("utm", "links.utm", problems) {
+        links.utm = utm(u, problems);
+    }
+    l.not_supported_yet(&["assets_url"], problems);
     l.finish(problems);
     links
+}
+
+/// The parameters that web statistics read, without their `utm_`.
+const UTM: [&str; 6] = ["source", "medium", "campaign", "content", "term", "id"];
+
+/// `{campaign}` and `{step}` in a value are filled in for each mail.
+fn utm(mut u: MapReader, problems: &mut Problems) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for key in UTM {
+        let Some(node) = u.node(key) else { continue };
+        let Some(value) = node.read::<String>("a value of links.utm", problems) else { continue };
+        for word in value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(word, _)| word) {
+            if !matches!(word, "campaign" | "step") {
+                problems
+                    .error("unknown-placeholder", &node.place, format!("`{{{word}}}` is not filled in here"))
+                    .did_you_mean(word, ["campaign", "step"]);
+            }
+        }
+        out.push((format!("utm_{key}"), value));
+    }
+    u.finish(problems);
+    out
 }
 
 fn topics(m: &mut MapReader, problems: &mut Problems) -> Vec<Topic> {

@@ -1,11 +1,13 @@
-//! What we answer on the web: the unsubscribe page and its one-click POST (RFC 8058), the preference page, a health check.
+//! What we answer on the web: the unsubscribe page and its one-click POST (RFC 8058), the preference page, the redirect of
+//! links, a health check.
 //!
-//! Promises: GET and HEAD change nothing, whoever or whatever follows the links; a POST is answered only after what it asked for is
+//! Promises: GET and HEAD change nothing, whoever or whatever follows the links, but that a link that was followed is written down; a POST is answered only after what it asked for is
 //! durable; the token in the address is the only authority, so there are no cookies and no login; pages load nothing and name a mailbox
 //! only masked. An altered token learns nothing. Never plans, never sends.
 //!
-//! Read on: [`unsubscribe`], [`preferences`], [`form`]; the words of the pages are in [`language`], their looks in [`pages`].
+//! Read on: [`unsubscribe`], [`click`], [`preferences`], [`form`]; the words of the pages are in [`language`], their looks in [`pages`].
 
+mod click;
 mod form;
 mod language;
 mod listen;
@@ -90,6 +92,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/u/{token}", get(unsubscribe::ask).post(unsubscribe::press))
         .route("/p/{token}", get(preferences::show).post(preferences::save))
+        .route("/c/{token}", get(click::follow))
         .route("/healthz", get(healthz))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

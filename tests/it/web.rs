@@ -361,3 +361,100 @@ async fn facts_end_in_the_same_state_in_every_order() {
     })
     .await;
 }
+
+const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0\r\n";
+
+fn click(number: u32, url: &str) -> String {
+    format!("/c/{}", Tokens::new(SECRET).clicks(&key()).token(number, url))
+}
+
+async fn filed(shop: &Shop) -> Vec<(String, String)> {
+    let sql = "SELECT kind, fact_id FROM fact WHERE kind IN ('click', 'scan') ORDER BY fact_id";
+    shop.db.fetch_all(sql, args![]).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_link_leads_where_it_was_signed_to_and_counts_once() {
+    each_database(|url| async move {
+        let shop = Shop::open(&url).await;
+        let path = click(2, "https://www.example.com/茶?a=1&b=2");
+        for _ in 0..3 {
+            assert_eq!(status(&shop.ask("HEAD", &path, BROWSER).await), 302);
+        }
+        assert_eq!(filed(&shop).await, [], "HEAD records nothing");
+        for _ in 0..3 {
+            let answer = shop.ask("GET", &path, BROWSER).await;
+            assert_eq!(status(&answer), 302, "{answer}");
+            assert!(answer.contains("location: https://www.example.com/%E8%8C%B6?a=1&b=2\r\n"), "{answer}");
+            assert!(answer.contains("referrer-policy: no-referrer"), "{answer}");
+        }
+        let id = "click/win-back/letter/2026-11-24/2".to_owned();
+        assert_eq!(filed(&shop).await, [("click".to_owned(), id)]);
+        let due: Vec<(String,)> = shop.db.fetch_all("SELECT customer_id FROM segment_due", args![]).await.unwrap();
+        assert_eq!(due, [("客-1".to_owned(),)], "segments that ask for clicks look again");
+        let altered = path.replacen("/c/e", "/c/f", 1);
+        for hostile in
+            [altered, click(1, "javascript:alert(1)"), click(1, "/relative"), "/c/".to_owned(), "/c/a.b.c".to_owned()]
+        {
+            let answer = shop.ask("GET", &hostile, BROWSER).await;
+            assert_eq!(status(&answer), 404, "{hostile}");
+            assert!(!answer.contains("location:"), "{answer}");
+        }
+        assert_eq!(status(&shop.post(&path, "").await), 405);
+        assert_eq!(filed(&shop).await.len(), 1);
+        shop.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn machines_are_kept_apart_from_people() {
+    each_database(|url| async move {
+        use okaeri::feedback::click::{AT_ONCE, BURST, record_click};
+        use okaeri::token::Link;
+        let shop = Shop::open(&url).await;
+        let link = |number| Link { number, url: "https://www.example.com/".into() };
+        let browser = "Mozilla/5.0 Firefox/130.0";
+        let kinds = async || {
+            filed(&shop)
+                .await
+                .into_iter()
+                .map(|(kind, id)| format!("{kind} {}", id.rsplit('/').next().unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let record =
+            async |number, agent: &str, at| record_click(&shop.db, &key(), &link(number), agent, at).await.unwrap();
+        let start = now() + DAY;
+        record(1, "SomeBot/1.0", start).await;
+        record(1, browser, start + DAY).await;
+        assert_eq!(kinds().await, ["click 1", "scan 1"], "who reads after the filter is a person");
+        // Three links at once: no person; and what was taken for one is filed again.
+        let burst = start + 2 * DAY;
+        record(4, browser, burst).await;
+        record(5, browser, burst + 10).await;
+        assert_eq!(kinds().await, ["click 1", "click 4", "click 5", "scan 1"]);
+        assert_eq!(record(6, browser, burst + 20).await, Recorded::New);
+        assert_eq!(kinds().await, ["click 1", "scan 1", "scan 4", "scan 5", "scan 6"]);
+        assert_eq!(record(4, browser, burst + BURST + 10_000).await, Recorded::New, "later a person follows it");
+        assert_eq!(record(4, browser, burst + DAY).await, Recorded::Known);
+        // Before the mail server has answered, or just after it has.
+        let deliver = async |state: &str, at: i64| {
+            shop.db.execute("DELETE FROM delivery", args![]).await.unwrap();
+            let insert =
+                "INSERT INTO delivery (bucket, chunk_id, seq, customer_id, run_id, state, due_at, attempts, changed_at)
+                 SELECT bucket, chunk_id, seq, customer_id, run_id, $1, 0, 1, $2 FROM message";
+            shop.db.execute(insert, args![state, at]).await.unwrap();
+        };
+        let late = start + 9 * DAY;
+        deliver("committed", late).await;
+        record(7, browser, late + DAY).await;
+        deliver("accepted", late + 2 * DAY).await;
+        record(8, browser, late + 2 * DAY + AT_ONCE - 1).await;
+        record(9, browser, late + 3 * DAY).await;
+        let all = kinds().await;
+        assert!(all.contains(&"scan 7".to_owned()) && all.contains(&"scan 8".to_owned()), "{all:?}");
+        assert!(all.contains(&"click 9".to_owned()), "{all:?}");
+        shop.close().await;
+    })
+    .await;
+}

@@ -1,0 +1,91 @@
+//! A mail made ready once, so that each message costs a Tera render and nothing else: flattened, MJML turned into HTML, styles inlined,
+//! links under their filter.
+//!
+//! What was prepared is compared with the slow way, which renders first and inlines afterwards, for invented people ([`super::gate`]).
+//! Where the two differ, or the preparation refuses, the mail is rendered the slow way, message by message, and `okaeri check` says why.
+
+use std::collections::BTreeMap;
+
+use super::engine::Source;
+use super::flatten::{self, Refusal};
+use super::mapped::{Edit, Mapped};
+use super::markup::Kind;
+use super::unit::Unit;
+use super::{links, mjml, splice};
+
+/// The names of a prepared mail inside the engine; both are escaped.
+pub(super) fn body_of(html: &str) -> String {
+    format!("{html}#body.html")
+}
+
+pub(super) fn components_of(html: &str) -> String {
+    format!("{html}#components.html")
+}
+
+/// A mail in MJML.
+pub(super) fn is_mjml(name: &str) -> bool {
+    name.ends_with(".mjml")
+}
+
+/// A prepared mail.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub body: Mapped,
+    /// All components made for its calls, one after the other.
+    pub components: Mapped,
+}
+
+/// Prepare the mail `html`. `shows_preheader` when it has one, which is put in where the mail does not show it itself.
+pub(super) fn prepare(
+    html: &str,
+    number: usize,
+    has_preheader: bool,
+    sources: &BTreeMap<String, Source>,
+) -> Result<Prepared, Refusal> {
+    let flat = flatten::flatten(html, number, sources)?;
+    let root = if is_mjml(html) { mjml::to_html(&flat.root)? } else { flat.root };
+    let mut units = vec![Unit::new("", &root)];
+    units.extend(flat.components.iter().map(|c| Unit::new(&c.name, &c.text)));
+    let mut edits = splice::edits(&units)?;
+    let mut link = 0;
+    for (unit, edits) in units.iter().zip(&mut edits) {
+        edits.extend(links::edits(unit, &mut link));
+    }
+    if has_preheader && !shows_preheader(&units) {
+        edits[0].extend(preheader(&units[0]));
+    }
+    let mut edited = units.iter().zip(edits).map(|(unit, edits)| unit.mapped.edited(edits));
+    let body = edited.next().unwrap_or_default();
+    let mut components = Mapped::default();
+    for component in edited {
+        components.copy(&component, 0..component.text.len());
+    }
+    Ok(Prepared { body, components })
+}
+
+fn shows_preheader(units: &[Unit<'_>]) -> bool {
+    units.iter().any(|u| u.tera.iter().any(|t| t.inner(u.text()).contains("preheader")))
+}
+
+/// What shows the preheader in lists of mails, and nowhere else.
+const PREHEADER: &str = "<div style=\"display:none;max-height:0;overflow:hidden;mso-hide:all;font-size:1px;line-height:1px;\">{{ preheader }}</div>";
+
+fn preheader(root: &Unit<'_>) -> Option<Edit> {
+    let body = root.pieces.iter().find(|p| matches!(&p.kind, Kind::Start(s) if s.name == "body"))?;
+    Some(Edit::insert(body.range.end, PREHEADER.to_owned()))
+}
+
+/// The slow way, after the render: MJML, styles, links.
+pub(super) fn finish(html: &str, rendered: String, preheader: Option<&str>) -> Result<String, String> {
+    let rendered = if is_mjml(html) { mjml::rendered_to_html(&rendered)? } else { rendered };
+    let mapped = Mapped::of("", &rendered);
+    let unit = Unit::rendered(&mapped);
+    let mut edits = splice::edits(std::slice::from_ref(&unit)).map_err(|r| r.message)?.pop().unwrap_or_default();
+    if let Some(preheader) = preheader {
+        let mut escaped = Vec::new();
+        tera::escape_html(preheader, &mut escaped).expect("memory takes what is written");
+        let text = String::from_utf8_lossy(&escaped);
+        edits.extend(self::preheader(&unit).map(|e| Edit { text: e.text.replace("{{ preheader }}", &text), ..e }));
+    }
+    Ok(links::in_rendered(&mapped.edited(edits).text))
+}
