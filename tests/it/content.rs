@@ -34,7 +34,8 @@ async fn a_template_leaves_people_out_when_the_run_is_planned() {
         assert_eq!(mails.len(), 2);
         for mail in &mails {
             assert!(mail.contains("<p style=3D\"color: #a8481f;\" class=3D\"shop\">"), "{mail}");
-            assert!(mail.contains("https://www.example.com/shop?a=3D1&amp;b=3D2"), "no redirect, no change: {mail}");
+            assert!(mail.contains("<a href=3D\"https://mail.example.com/c/"), "links lead through the redirect: {mail}");
+            assert!(mail.contains("href=3D\"https://mail.example.com/u/"), "but not that of the mail itself: {mail}");
         }
     })
     .await;
