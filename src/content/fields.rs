@@ -121,6 +121,8 @@ pub struct FieldSet {
     pub profile: Used,
     /// The last order with its lines.
     pub order: bool,
+    /// A template may skip somebody, so whether it does is asked before the verdict.
+    pub skips: bool,
 }
 
 impl FieldSet {
@@ -131,7 +133,7 @@ impl FieldSet {
 
     pub(super) fn new() -> FieldSet {
         let names = ["first_name", "last_name"].map(str::to_owned);
-        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false }
+        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false, skips: false }
     }
 
     pub(super) fn add(&mut self, path: &[&str]) {

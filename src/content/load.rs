@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{self, FILTERS, FOLDER, OURS, Source};
 use super::fields::FieldSet;
-use super::scan;
 use super::snapshot::{SenderValues, Snapshot};
+use super::{scan, skip};
 use crate::problem::{Place, Problems};
 use crate::settings::{Settings, read_file};
 
@@ -150,6 +150,7 @@ impl TemplateSet {
             for value in scan::names(source).values {
                 fields.add(&value.path);
             }
+            fields.skips |= skip::is_called(source);
         }
         fields
     }

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(all(14), "in 2 weeks | 2週間後 | in 2 Wochen | dans 2 semaines");
         assert_eq!(all(-90), "3 months ago | 3か月前 | vor 3 Monaten | il y a 3 mois");
         assert_eq!(all(-800), "2 years ago | 2年前 | vor 2 Jahren | il y a 2 ans");
-        assert_eq!(relative(i64::MIN, Style::EnglishDayFirst), "25269512345497742 years ago");
+        assert_eq!(relative(i64::MIN, Style::EnglishDayFirst), "25269512429739112 years ago");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Candidate {
     pub recent_messages: Vec<i64>,
     /// The campaign recommends products, and none was found for them.
     pub nothing_to_recommend: bool,
+    /// The template has nothing to say to them.
+    pub template_skips: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -193,6 +195,7 @@ fn candidate(row: Row) -> Candidate {
         last_rating_at: row.last_rating_at,
         recent_messages: Vec::new(),
         nothing_to_recommend: false,
+        template_skips: false,
     }
 }
 

@@ -99,6 +99,7 @@ async fn verdicts(
     passed: &mut u64,
 ) -> DbResult<BTreeMap<String, Verdict>> {
     let Some(planning) = planning else { return Ok(BTreeMap::new()) };
-    let decided = planning.verdicts(db, range, "", passed).await?;
+    // Rules are compared; what templates say of a person is not rendered here, on either side.
+    let decided = planning.verdicts(db, range, "", passed, &|_, _| false).await?;
     Ok(decided.into_iter().map(|Decided { candidate, verdict, .. }| (candidate.customer_id, verdict)).collect())
 }

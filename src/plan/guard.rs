@@ -109,7 +109,7 @@ impl Reason {
             Reason::NoConsent => "has not agreed to this topic",
             Reason::ServiceFreeze => "waits for help or was let down lately",
             Reason::FrequencyCap => "had enough mail lately",
-            Reason::NoContent => "there is nothing to recommend to them",
+            Reason::NoContent => "there is nothing to recommend to them, or the template skips them",
             Reason::Limit => "the run's limit was reached",
             Reason::HoldoutGlobal => "held out of all campaigns, to measure what they cause",
             Reason::Holdout => "held out of this campaign, to measure what it causes",
@@ -259,6 +259,7 @@ pub fn barred(rules: &Rules, person: &Candidate) -> Option<Reason> {
     ];
     let hit = impossible.into_iter().find(|(hit, _)| *hit).map(|(_, reason)| reason);
     hit.or_else(|| if rules.kind == Kind::Promotional { unwelcome(rules, person) } else { None })
+        .or_else(|| person.template_skips.then_some(Reason::NoContent))
 }
 
 /// The guards that only promotions meet.

@@ -128,6 +128,9 @@ impl Inside {
     }
 }
 
+/// Whether the template skips a person with this payload.
+pub type Skips<'s> = &'s (dyn Fn(&Candidate, &serde_json::Value) -> bool + Sync);
+
 /// A member of the audience and what was decided.
 #[derive(Debug, Clone)]
 pub struct Decided {
@@ -217,6 +220,7 @@ impl<'a> Planning<'a> {
         (first, last): (i64, i64),
         this_run: &str,
         passed: &mut u64,
+        skips: Skips<'_>,
     ) -> DbResult<Vec<Decided>> {
         let members = match &self.segments {
             None => None,
@@ -232,6 +236,7 @@ impl<'a> Planning<'a> {
             candidates.retain(|c| members.holds(c.bucket, &c.customer_id));
         }
         let mut recommended = self.recommend(db, &mut candidates).await?;
+        self.ask_templates(db, &mut candidates, &recommended, skips).await?;
         Ok(candidates
             .into_iter()
             .enumerate()
@@ -241,6 +246,34 @@ impl<'a> Planning<'a> {
                 candidate,
             })
             .collect())
+    }
+
+    /// Mark those whom no guard bars so far and whom the template skips. Costs a render each, and nothing where no template skips anybody.
+    async fn ask_templates(
+        &self,
+        db: &Db,
+        candidates: &mut [Candidate],
+        recommended: &HashMap<usize, Vec<Recommended>>,
+        skips: Skips<'_>,
+    ) -> DbResult<()> {
+        if !self.fields.skips {
+            return Ok(());
+        }
+        let open: Vec<usize> =
+            (0..candidates.len()).filter(|at| guard::barred(&self.rules, &candidates[*at]).is_none()).collect();
+        let people: Vec<(&Candidate, &[Recommended])> =
+            open.iter().map(|at| (&candidates[*at], recommended.get(at).map_or(&[][..], Vec::as_slice))).collect();
+        let payloads = self.payloads(db, &people).await?;
+        let skipped: Vec<usize> = open
+            .iter()
+            .zip(&payloads)
+            .filter(|(at, payload)| skips(&candidates[**at], payload))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in skipped {
+            candidates[at].template_skips = true;
+        }
+        Ok(())
     }
 
     /// Products for those whom no guard bars so far, by their place; whoever gets none is marked.

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::candidates::{self, Candidate};
 use super::guard::{self, Reason, Rules};
 use super::timing::Timing;
-use super::{PlanError, Planning};
+use super::{PlanError, Planning, Skips};
 use crate::args;
 use crate::campaign::{Campaign, Step};
 use crate::clock::{DAY, Millis};
@@ -123,6 +123,7 @@ impl Planning<'_> {
         library: &segment::Library,
         range: (i64, i64),
         look: Look<'_>,
+        skips: Skips<'_>,
     ) -> Result<Vec<StepDecided>, PlanError> {
         let mut args = args![range.0, range.1];
         let open = self.open_steps(look, &mut args);
@@ -144,6 +145,7 @@ impl Planning<'_> {
         let timing = Timing::of(self.campaign, self.settings, None, self.as_of);
         let mut candidates = candidates::load(db, &rules, &timing, range, Some(&people), "").await?;
         let mut recommended = self.recommend(db, &mut candidates).await?;
+        self.ask_templates(db, &mut candidates, &recommended, skips).await?;
         let by_person: BTreeMap<(i64, String), usize> =
             (0..).zip(&candidates).map(|(at, c)| ((c.bucket, c.customer_id.clone()), at)).collect();
         let mut turns = Vec::with_capacity(due.len());

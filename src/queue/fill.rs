@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{BUCKETS, Conflict, Db, DbResult, Tx, Value};
-use crate::message::{Composer, MessageFacts};
+use crate::message::{ComposeError, Composer, MessageFacts};
 use crate::offer::recommend::Recommended;
 use crate::plan::{Candidate, Planning, Verdict};
 use crate::suppression::Kind;
@@ -166,7 +166,7 @@ impl Filling<'_> {
     }
 
     async fn range(&self, db: &Db, range: (i64, i64), run_id: &str, passed: &mut u64) -> DbResult<Range> {
-        let decided = self.planning.verdicts(db, range, run_id, passed).await?;
+        let decided = self.planning.verdicts(db, range, run_id, passed, &|c, payload| self.skips(c, payload)).await?;
         let mut tally = Tally::default();
         let mut skips = Vec::new();
         // Who does not enter a journey now is asked again at the next look: kept each time, it would be a list of everybody by the hour.
@@ -229,26 +229,8 @@ impl Filling<'_> {
 
     /// Render the message once, as it will leave.
     fn prove(&self, recipient: &Recipient, payload: &serde_json::Value, filled: &mut Filled) {
-        let (campaign, step) = (self.planning.campaign, self.planning.step);
         let c = recipient.candidate;
-        let facts = MessageFacts {
-            bucket: c.bucket,
-            chunk_id: 0,
-            seq: 0,
-            customer_id: &c.customer_id,
-            campaign: &campaign.name,
-            campaign_title: &campaign.title,
-            step: &step.name,
-            slot: &recipient.slot,
-            topic: &campaign.topic,
-            topic_title: self.planning.topic_title(self.locale(c)),
-            promotional: campaign.kind == Kind::Promotional,
-            template: step.template_for(&recipient.arm),
-            locale: self.locale(c),
-            message_id: "00000000000000000000000000000000",
-            address: c.email.as_deref().unwrap_or_default(),
-            payload,
-        };
+        let facts = self.facts(c, &recipient.slot, &recipient.arm, payload);
         match self.composer.compose(&facts, self.planning.as_of) {
             Ok(_) => {
                 filled.rendered += 1;
@@ -262,6 +244,42 @@ impl Filling<'_> {
                     filled.failures.push(Failure { customer_id: c.customer_id.clone(), why: e.to_string() });
                 }
             }
+        }
+    }
+
+    /// Whether the template says that this person gets no mail.
+    pub(super) fn skips(&self, person: &Candidate, payload: &serde_json::Value) -> bool {
+        let slot = self.slot_of(person);
+        let facts = self.facts(person, &slot, self.planning.arm(&person.customer_id), payload);
+        let rendered = self.composer.render(&facts, self.planning.as_of);
+        matches!(rendered, Err(ComposeError::Render(e)) if e.skipped.is_some())
+    }
+
+    fn facts<'f>(
+        &'f self,
+        c: &'f Candidate,
+        slot: &'f str,
+        arm: &str,
+        payload: &'f serde_json::Value,
+    ) -> MessageFacts<'f> {
+        let (campaign, step) = (self.planning.campaign, self.planning.step);
+        MessageFacts {
+            bucket: c.bucket,
+            chunk_id: 0,
+            seq: 0,
+            customer_id: &c.customer_id,
+            campaign: &campaign.name,
+            campaign_title: &campaign.title,
+            step: &step.name,
+            slot,
+            topic: &campaign.topic,
+            topic_title: self.planning.topic_title(self.locale(c)),
+            promotional: campaign.kind == Kind::Promotional,
+            template: step.template_for(arm),
+            locale: self.locale(c),
+            message_id: "00000000000000000000000000000000",
+            address: c.email.as_deref().unwrap_or_default(),
+            payload,
         }
     }
 

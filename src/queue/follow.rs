@@ -32,7 +32,8 @@ impl Filling<'_> {
             if !keep().await {
                 return Ok(None);
             }
-            let turns = self.planning.step_turns(db, library, range, look).await?;
+            let turns =
+                self.planning.step_turns(db, library, range, look, &|c, payload| self.skips(c, payload)).await?;
             let mut of_range = Filled::default();
             let going: Vec<Recipient> = turns
                 .iter()

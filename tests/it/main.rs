@@ -31,6 +31,7 @@ mod journey;
 mod review;
 mod run;
 
+mod content;
 mod recommend;
 
 mod report;

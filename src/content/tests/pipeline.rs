@@ -251,3 +251,31 @@ fn hostile_data_is_harmless_everywhere() {
         assert!(!html.contains("brand.name }}</p>") || hostile.contains("brand"), "data is never compiled");
     }
 }
+
+#[test]
+fn the_building_blocks_render_and_hold_whatever_they_are_given() {
+    let kit = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/components/kit.html")).unwrap();
+    let mail = "Subject: x\n\n<body>{{<product_grid items={recommend} />}}{{<coupon code=\"KOMOREBI-10\" title=\"For you\" note={customer.first_name} />}}\
+        {{<star_rating url=\"https://www.example.com/rate?stars=\" label=\"Stars:\" />}}{{<nps_bar url=\"https://www.example.com/nps?score=\" least=\"no\" most=\"yes\" colour={brand.colour} />}}\
+        {{<solid_button label={customer.first_name} url=\"https://www.example.com/\" />}}{{ links.unsubscribe }}</body>";
+    let compiled = compiled(&[("templates/a.html", mail), ("templates/components/kit.html", &kit)], &["a"]);
+    assert!(compiled.is_prepared("a"), "{:?}", compiled.refusals().collect::<Vec<_>>());
+    let mut payload = payload();
+    payload["customer"]["first_name"] = json!("--><script>\"'");
+    payload["recommend"][0]["price"] = json!(5_400);
+    let mail = compiled.render("a", &facts(&payload, "en")).unwrap();
+    assert!(
+        !mail.html.contains("<script>") && mail.html.contains("€54.00") && mail.html.contains("KOMOREBI-10"),
+        "{}",
+        mail.html
+    );
+    assert!(
+        mail.html.contains("<v:roundrect")
+            && mail.html.contains("rate?stars=5\"")
+            && mail.html.contains("nps?score=10\""),
+        "{}",
+        mail.html
+    );
+    assert_eq!((mail.html.matches("javascript").count(), mail.html.matches("<a ").count()), (0, 2 + 5 + 11 + 1));
+    assert!(mail.text.contains("Lamp [1]") && mail.text.contains("KOMOREBI-10"), "{}", mail.text);
+}
