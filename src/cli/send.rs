@@ -111,10 +111,7 @@ pub async fn write_run(
 ) -> Result<Enlisted, Failure> {
     let settings = &loaded.project.settings;
     let as_of = clock.as_of();
-    let slot = match slot {
-        Some(slot) => slot,
-        None => usual_slot(db, loaded, campaign, as_of).await?,
-    };
+    let slot = slot_or_usual(db, loaded, campaign, slot, as_of).await?;
     let timing = Timing::of(campaign, settings, Slot::parse(&slot), as_of);
     let tokens = sending::tokens(&loaded.project)?;
     let stop = sending::stop_signal();
@@ -180,13 +177,17 @@ async fn saved_plan<'l>(loaded: &'l Loaded, db: &Db, run_id: &str) -> Result<(&'
     Ok((loaded.live_campaign(&run.campaign)?, Some(run.slot)))
 }
 
-/// The slot of a campaign that is sent by hand: the one its schedule has open, which `okaeri run` would take; else the local day.
-pub(super) async fn usual_slot(
+/// The slot that was asked for; else the one the schedule has open, which `okaeri run` would take; else the local day.
+pub(super) async fn slot_or_usual(
     db: &Db,
     loaded: &Loaded,
     campaign: &Campaign,
+    asked: Option<String>,
     as_of: Millis,
 ) -> Result<String, Failure> {
+    if let Some(slot) = asked {
+        return Ok(slot);
+    }
     let zone = &loaded.project.settings.time_zone;
     let open = due::look(db, campaign, zone, as_of).await?.into_iter().rev().find_map(|opened| match opened {
         Opened::Due(slot) => Some(slot.to_string()),

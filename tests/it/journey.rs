@@ -1,13 +1,12 @@
 //! Journeys and later steps through the real binary, over simulated days: who enters, who gets which step when, and who does not and why.
 
-use std::sync::Arc;
-
 use okaeri::args;
-use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions};
+use okaeri::catcher::Catcher;
 use okaeri::db::Db;
 
 use crate::ground::each_database;
 use crate::ground::scenario::Scenario;
+use crate::review::catcher;
 
 /// Three steps in two weeks; whoever orders leaves.
 const WELCOME: &str = "\
@@ -25,11 +24,6 @@ steps:
     unless: { did: order.placed, since: entry }
     template: welcome/letter
 ";
-
-async fn catcher() -> Catcher {
-    let behaviour = Arc::new(ByRecipient::standard());
-    Catcher::start(CatcherOptions { behaviour, ..CatcherOptions::default() }).await.unwrap()
-}
 
 /// A shop with a campaign of these lines alone.
 async fn shop(url: &str, catcher: &Catcher, campaign: &str, lines: &str) -> Scenario {

@@ -10,12 +10,14 @@ use crate::compared::{commit, git, has_git, with_path};
 use crate::ground::scenario::Scenario;
 use crate::ground::{each_database, skipped};
 
-async fn catcher() -> Catcher {
+/// A server that takes everything, but for addresses that say otherwise.
+pub async fn catcher() -> Catcher {
     let behaviour = Arc::new(ByRecipient::standard());
     Catcher::start(CatcherOptions { behaviour, ..CatcherOptions::default() }).await.unwrap()
 }
 
-fn mailed(catcher: &Catcher) -> Vec<String> {
+/// Who was mailed, by the local parts of their addresses; once for every mail.
+pub fn mailed(catcher: &Catcher) -> Vec<String> {
     let local = |m: &okaeri::catcher::Caught| m.envelope_to[0].split('@').next().unwrap().to_owned();
     let mut to: Vec<String> = catcher.mails().iter().map(local).collect();
     to.sort();

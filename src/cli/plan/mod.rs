@@ -5,7 +5,7 @@ use serde_json::json;
 use self::against::few;
 use super::loaded::Loaded;
 use super::recommend::{self, recommendation};
-use super::send::{composer, not_rendered, usual_slot, write_run};
+use super::send::{composer, not_rendered, slot_or_usual, write_run};
 use super::{Exit, Failure, Format, Invocation};
 use crate::address::masked;
 use crate::campaign::{Campaign, Slot, Status};
@@ -66,10 +66,7 @@ async fn save(
         )));
     }
     let db = inv.open_db(&loaded.project).await?;
-    let slot = match slot {
-        Some(slot) => slot,
-        None => usual_slot(&db, loaded, campaign, clock.as_of()).await?,
-    };
+    let slot = slot_or_usual(&db, loaded, campaign, slot, clock.as_of()).await?;
     if let Some(earlier) = run::find(&db, name, &slot).await? {
         if earlier.state() != RunState::Planned {
             return Err(Failure::Usage(format!(
@@ -115,10 +112,7 @@ async fn look(
     let db = inv.open_db(&loaded.project).await?;
     recommend::get_ready(inv, &db, campaign).await?;
     loaded.scores_hold(inv, &db, campaign).await?;
-    let slot = match slot {
-        Some(slot) => slot,
-        None => usual_slot(&db, loaded, campaign, clock.as_of()).await?,
-    };
+    let slot = slot_or_usual(&db, loaded, campaign, slot, clock.as_of()).await?;
     let step = (campaign, &campaign.steps[0]);
     let planning = Planning::prepare(&db, settings, &loaded.segments, step, set.fields_used(), clock.as_of()).await?;
     let planning = planning.for_slot(Slot::parse(&slot));
