@@ -17,8 +17,6 @@ use crate::token::Tokens;
 use super::enqueue::{self, Batch, Draft};
 use super::run::{self, Run};
 
-/// The relay's name in lanes, while there is one.
-const RELAY: &str = "default";
 /// The columns of an entry, as they are written here.
 const ENTRY: [&str; 8] = ["bucket", "customer_id", "campaign", "slot", "run_id", "arm", "entered_at", "due_at"];
 /// Failures shown; the first ones tell the story.
@@ -317,7 +315,7 @@ impl Filling<'_> {
             topic: &campaign.topic,
             kind: campaign.kind,
             leave_at: self.leave_at,
-            relay: RELAY,
+            relays: self.planning.settings.smtp.relays.iter().map(|r| (r.name.as_str(), r.weight)).collect(),
         }
     }
 

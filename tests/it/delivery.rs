@@ -7,7 +7,7 @@ use okaeri::args;
 use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions, Tls};
 use okaeri::clock::{self, HOUR, Millis};
 use okaeri::db::{Db, bucket_of, stable_hash};
-use okaeri::delivery::{self, Compose, Ended, Limits, Mail, OpenComposer, Options, Server, Totals, drain};
+use okaeri::delivery::{self, Compose, Ended, Limits, Mail, OpenComposer, Options, Relay, Server, Totals, drain};
 use okaeri::queue::decide::{self, By, Decision};
 use okaeri::queue::enqueue::{Batch, Draft};
 use okaeri::queue::lease::Queued;
@@ -93,7 +93,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
         topic: "offers",
         kind: Kind::Promotional,
         leave_at: None,
-        relay: "default",
+        relays: vec![(RELAY, 1)],
     };
     enqueue::write(&mut tx, &batch, &drafts, now).await.unwrap();
     tx.commit().await.unwrap();
@@ -109,28 +109,38 @@ async fn drained_as(db: &Db, url: &str, kind: Kind, expires_at: Millis) -> (Tota
     drained_at_pace(db, url, kind, expires_at, Pacing::default()).await
 }
 
+/// The relay of runs that [`enqueued`] writes.
+pub const RELAY: &str = "default";
+
+/// The only relay.
+pub fn relay(server: Server, connections: u32, pacing: Pacing) -> Relay {
+    Relay { name: RELAY.into(), server: Arc::new(server), weight: 1, connections, pacing }
+}
+
 /// Sends what is due, no faster than that.
 pub async fn paced(db: &Db, url: &str, pacing: Pacing) -> (Totals, Ended) {
     drained_at_pace(db, url, Kind::Promotional, clock::now() + HOUR, pacing).await
 }
 
 async fn drained_at_pace(db: &Db, url: &str, kind: Kind, expires_at: Millis, pacing: Pacing) -> (Totals, Ended) {
-    let open_composer: OpenComposer =
-        Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { kind, expires_at }) as Arc<dyn Compose>) }));
-    let (_keep, stop) = watch::channel(false);
     let server = Server::new(SmtpUrl::parse(url).unwrap(), None, "example.com").unwrap();
-    let options = Options {
-        run_id: None,
-        server: Arc::new(server),
-        connections: 3,
-        pacing,
-        open_composer,
-        recheck: None,
-        signer: None,
-        stop,
-        until: None,
-        progress: None,
-    };
+    drained_as_letters(db, vec![relay(server, 3, pacing)], Letter { kind, expires_at }).await
+}
+
+/// Sends what is due, through these.
+pub async fn drained_through(db: &Db, relays: Vec<Relay>) -> (Totals, Ended) {
+    drained_as_letters(db, relays, Letter { kind: Kind::Promotional, expires_at: clock::now() + HOUR }).await
+}
+
+async fn drained_as_letters(db: &Db, relays: Vec<Relay>, letter: Letter) -> (Totals, Ended) {
+    let letter = Arc::new(letter);
+    let open_composer: OpenComposer = Arc::new(move |_| {
+        let letter: Arc<dyn Compose> = letter.clone();
+        Box::pin(async move { Ok(letter) })
+    });
+    let (_keep, stop) = watch::channel(false);
+    let options =
+        Options { run_id: None, relays, open_composer, recheck: None, signer: None, stop, until: None, progress: None };
     drain(db, options).await.unwrap()
 }
 

@@ -13,11 +13,11 @@ use okaeri::db::{Db, bucket_of};
 use okaeri::delivery::{Compose, Ended, Limits, Mail, Options, Patience, Server, Totals, drain};
 use okaeri::queue::lease::Queued;
 use okaeri::queue::{RunState, run};
-use okaeri::settings::SmtpUrl;
+use okaeri::settings::{Pacing, SmtpUrl};
 use okaeri::suppression::{self, Kind};
 use tokio::sync::watch;
 
-use crate::delivery::{certificate, enqueued};
+use crate::delivery::{certificate, enqueued, relay};
 use crate::ground::each_database;
 
 /// More than the buffers of a connection hold, in bytes: its end cannot be written while the server does not read.
@@ -60,7 +60,7 @@ impl Compose for Letter {
 }
 
 /// A behaviour from a function.
-struct Acting<F>(F);
+pub struct Acting<F>(pub F);
 
 impl<F: Fn(&Moment<'_>) -> Answer + Send + Sync + 'static> Behaviour for Acting<F> {
     fn answer(&self, moment: &Moment<'_>) -> Answer {
@@ -69,7 +69,7 @@ impl<F: Fn(&Moment<'_>) -> Answer + Send + Sync + 'static> Behaviour for Acting<
 }
 
 /// One answer at one stage.
-fn at(stage: Stage, answer: Answer) -> Arc<dyn Behaviour> {
+pub fn at(stage: Stage, answer: Answer) -> Arc<dyn Behaviour> {
     Arc::new(Acting(move |m: &Moment<'_>| if m.stage == stage { answer.clone() } else { Answer::agree() }))
 }
 
@@ -87,12 +87,10 @@ async fn drained(db: &Db, run_id: &str, server: Server, connections: u32, bytes:
     let (_keep, stop) = watch::channel(false);
     let options = Options {
         run_id: Some(run_id.to_owned()),
-        server: Arc::new(server),
-        connections,
+        relays: vec![relay(server, connections, Pacing::default())],
         open_composer: Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { bytes }) as Arc<dyn Compose>) })),
         recheck: None,
         signer: None,
-        pacing: Default::default(),
         until: None,
         stop,
         progress: None,
@@ -304,7 +302,6 @@ async fn a_server_that_cannot_be_talked_to_leaves_everything_pending_and_says_wh
         let faults = [
             (at(Banner, Answer::stall(FOR_EVER)), None, false, true, "no greeting within 400ms"),
             (at(Banner, slow), None, false, true, "no greeting within 400ms"),
-            (at(Banner, says(421, "Busy")), None, false, false, "421 Busy"),
             (at(Banner, says(554, "No service")), None, false, false, "554 No service"),
             (at(Banner, Answer::of([raw(b"SSH-2.0-OpenSSH_9.2\r\n")])), None, false, false, "error"),
             (at(Banner, Answer::of([Move::Endless(b"220-more\r\n".to_vec())])), None, false, false, "endless"),

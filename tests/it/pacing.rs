@@ -91,7 +91,7 @@ async fn a_lane_that_is_told_to_go_slower_does_and_says_why() {
         let pacing = Pacing { default: Some(rate(40)), ..Pacing::default() };
         let (totals, _) = paced(&db, &catcher.url(), pacing.clone()).await;
         assert_eq!(totals.deferred, 2);
-        let held = pacing::held(&db, &pacing, clock::now()).await.unwrap();
+        let held = pacing::held(&db, |_| pacing.clone(), clock::now()).await.unwrap();
         let [lane] = &held.slowed[..] else { panic!("a full mailbox slows nobody: {held:?}") };
         assert_eq!((lane.lane.as_str(), lane.rate, lane.full_rate), (LANE, 20.0, Some(40.0)));
         assert_eq!(lane.reason, "451 4.3.0 Try again later");
@@ -107,7 +107,7 @@ async fn a_lane_that_is_told_to_go_slower_does_and_says_why() {
         // It comes back; and a clock that was ahead does not keep it down.
         for at in [clock::now() - HOUR, clock::now() + 400 * DAY] {
             db.execute("UPDATE pace SET slowed_at = $1, free_at = 0", args![at]).await.unwrap();
-            let held = pacing::held(&db, &pacing, clock::now()).await.unwrap();
+            let held = pacing::held(&db, |_| pacing.clone(), clock::now()).await.unwrap();
             assert_eq!(held.slowed.is_empty(), at < clock::now(), "{held:?}");
         }
         assert!(matches!(reserved(&db, &pacing, 1).await, Reserved::Granted(_)));
@@ -133,7 +133,7 @@ async fn a_warm_up_counts_its_days_and_ends() {
         let (totals, ended) = day(catcher.url(), pacing.clone()).await;
         assert_eq!((totals.accepted, ended), (3, Ended::Idle));
         assert!(status::next_due(&db, Some(&run_id)).await.unwrap().is_some(), "the rest waits in the queue");
-        let held = pacing::held(&db, &pacing, clock::now()).await.unwrap();
+        let held = pacing::held(&db, |_| pacing.clone(), clock::now()).await.unwrap();
         let [warm_up] = &held.warm_up[..] else { panic!("{held:?}") };
         assert_eq!((warm_up.day, warm_up.allowed, warm_up.messages), (1, 3, 3));
         let next = pacing::next_due(&status::due_by_lane(&db, None).await.unwrap(), &held);
@@ -149,7 +149,7 @@ async fn a_warm_up_counts_its_days_and_ends() {
         assert_eq!(day(catcher.url(), pacing.clone()).await.0.accepted, 10);
         db.execute("UPDATE warm_up SET day_from_at = day_from_at - $1", args![DAY]).await.unwrap();
         assert_eq!(day(catcher.url(), pacing.clone()).await.0.accepted, 27);
-        assert_eq!(pacing::held(&db, &pacing, clock::now()).await.unwrap().warm_up, []);
+        assert_eq!(pacing::held(&db, |_| pacing.clone(), clock::now()).await.unwrap().warm_up, []);
         db.close().await;
     })
     .await;

@@ -70,13 +70,13 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
     match args.what {
         What::Status => {
             let mut runs = status::overview(&db, 20).await?;
-            let pace = pacing::held(&db, &project.settings.smtp.pacing, clock::now()).await?;
+            let back = sending::held_back(&project, &db).await?;
             for run in &mut runs {
-                run.next_due_at = pacing::next_due(&run.due_by_lane, &pace);
+                run.next_due_at = pacing::next_due(&run.due_by_lane, &back.pace);
             }
             inv.print(
-                || json!({ "runs": runs, "slowed": pace.slowed, "warm_up": pace.warm_up }),
-                || overview_text(&runs, &pace, zone),
+                || json!({ "runs": runs, "slowed": back.pace.slowed, "warm_up": back.pace.warm_up, "outages": back.outages }),
+                || overview_text(&runs, &back, zone),
             );
             Ok(Exit::Done)
         }
@@ -116,7 +116,7 @@ async fn restored(inv: &Invocation, project: &Project, db: &Db) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn overview_text(runs: &[status::RunStatus], pace: &pacing::Held, zone: &jiff::tz::TimeZone) -> String {
+fn overview_text(runs: &[status::RunStatus], back: &sending::HeldBack, zone: &jiff::tz::TimeZone) -> String {
     if runs.is_empty() {
         return "no runs yet: okaeri send CAMPAIGN makes one\n".to_owned();
     }
@@ -130,8 +130,8 @@ fn overview_text(runs: &[status::RunStatus], pace: &pacing::Held, zone: &jiff::t
         };
         t.add_row([r.run.campaign.clone(), r.run.slot.clone(), state, messages.join("\n"), due, r.run.run_id.clone()]);
     }
-    let pace: String = sending::pace_lines(pace, zone).iter().map(|line| format!("{line}\n")).collect();
-    format!("{t}\n{pace}")
+    let back: String = sending::held_back_lines(back, zone).iter().map(|line| format!("{line}\n")).collect();
+    format!("{t}\n{back}")
 }
 
 fn verify_text(findings: &[status::Finding]) -> String {
