@@ -8,7 +8,7 @@
 //! Owns the table `relay_outage`: a relay that took no mail, why, and when it is tried again; the next process begins with that. Each process finds
 //! for itself whether it can reach a relay, since that may depend on the machine.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ pub(super) struct Outlet {
     pub lanes: Lanes,
     /// Attempts to connect that failed since the last that did not.
     pub connect_failures: AtomicU64,
+    /// Connections that are being opened.
+    opening: AtomicUsize,
     /// Outages since it last worked, as the database knows them; 0: none is kept there.
     outages: AtomicU32,
 }
@@ -115,7 +117,26 @@ impl Out {
 impl Outlet {
     /// A relay to which nothing has happened yet.
     pub fn new(relay: Relay, lanes: Lanes) -> Outlet {
-        Outlet { relay, lanes, connect_failures: AtomicU64::new(0), outages: AtomicU32::new(0) }
+        Outlet {
+            relay,
+            lanes,
+            connect_failures: AtomicU64::new(0),
+            opening: AtomicUsize::new(0),
+            outages: AtomicU32::new(0),
+        }
+    }
+
+    /// Open a conversation.
+    pub async fn connect(&self) -> Result<Conversation, OpenError> {
+        self.opening.fetch_add(1, Ordering::Relaxed);
+        let opened = Conversation::open(&self.relay.server).await;
+        self.opening.fetch_sub(1, Ordering::Relaxed);
+        opened
+    }
+
+    /// Whether other connections talk with it, or are about to.
+    pub fn others_talk(&self) -> bool {
+        self.relay.server.open_conversations() + self.opening.load(Ordering::Relaxed) > 0
     }
 
     fn one_more_outage(&self) -> (u32, Millis) {

@@ -214,7 +214,7 @@ impl Worker {
                 return false;
             }
             let server = self.outlet.relay.server.clone();
-            match Conversation::open(&server).await {
+            match self.outlet.connect().await {
                 Ok(conversation) => {
                     self.shared.relay_works(&self.outlet).await;
                     self.conversation = Some(conversation);
@@ -234,12 +234,12 @@ impl Worker {
     /// The relay could not be talked to: whether to try again, after the pause that this waits.
     async fn may_try_again(&mut self, work: &Work, cause: Cause, why: &str) -> bool {
         let server = self.outlet.relay.server.clone();
-        let others_talk = server.open_conversations() > 0;
-        if cause == Cause::Busy && !others_talk {
+        let (failures, enough) = self.outlet.cannot_connect();
+        if cause == Cause::Busy && !self.outlet.others_talk() {
             // Said before it heard anything, it is about all mail from here. Where others talk, it is about their number.
             self.shared.slow_down(&self.outlet, &self.outlet.relay.name, why).await;
         }
-        let (failures, enough) = self.outlet.cannot_connect();
+        let others_talk = server.open_conversations() > 0;
         if cause == Cause::Login || enough && !others_talk {
             if let Failed::NobodyLeft(cause, why) = self.shared.relay_failed(&self.outlet, cause, why).await {
                 match cause {
