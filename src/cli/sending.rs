@@ -13,7 +13,7 @@ use super::ledger;
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, shown};
 use crate::args;
-use crate::campaign::{Definition, StopAbove};
+use crate::campaign::Definition;
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
@@ -184,8 +184,7 @@ impl Compose for RunComposer {
     }
 
     fn limits(&self) -> Limits {
-        let StopAbove { hard_bounce, policy, failed } = self.definition.stop_above;
-        Limits { hard_bounce, policy, failed }
+        self.definition.stop_above.into()
     }
 }
 

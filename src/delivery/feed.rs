@@ -14,10 +14,10 @@ use super::relays::Outlet;
 use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Recheck, Shared, pacing};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{Db, DbError, DbResult, Value};
+use crate::db::{DbError, DbResult, Value};
 use crate::queue::lease::{self, Lease, Queued, parts};
 use crate::queue::run::Move;
-use crate::queue::{LEASE_RENEWAL, rescue, run};
+use crate::queue::{LEASE_RENEWAL, rescue, run, wave};
 
 /// How often the feed looks whether others still hold chunks.
 const FOREIGN_LEASE_LOOK: Duration = Duration::from_millis(100);
@@ -227,6 +227,8 @@ impl Feeder {
         }
         match (self.open_composer)(run_id.to_owned()).await {
             Ok(composer) => {
+                self.shared.breaker.begin(run_id, composer.limits());
+                self.shared.judge_complaints(run_id).await?;
                 self.composers.insert(run_id.to_owned(), composer.clone());
                 Ok(Some(composer))
             }
@@ -254,6 +256,9 @@ impl Feeder {
         let sql = format!("SELECT COUNT(*) FROM chunk WHERE state = 'leased' {}", only.unwrap_or_default());
         let (leased,): (i64,) = self.shared.db.fetch_one(&sql, args).await?;
         if leased == 0 {
+            if wave::look(&self.shared.db, self.run_id.as_deref(), clock::now()).await? {
+                return Ok(true); // the rest of a run may leave
+            }
             // The last one may have been given back, with something left in it, since the claim found nothing: claim once more. What is due in a
             // lane that may not send stays.
             return Ok(!std::mem::replace(&mut self.looked_again, true));
@@ -341,18 +346,22 @@ async fn renew_held(shared: Arc<Shared>, held: HeldChunks) {
                 }
             }
         }
-        leave_stopped_runs(&shared.db, &chunks).await;
+        leave_stopped_runs(&shared, &chunks).await;
     }
 }
 
-/// Leave the rest of chunks alone whose run was held or cancelled by another hand. Commits look for themselves; this is for messages that
+/// Leave the rest of chunks alone whose run was held or cancelled, by another hand or because of complaints. Commits look for themselves; this is for messages that
 /// are refused before they come so far.
-async fn leave_stopped_runs(db: &Db, chunks: &[Arc<HeldChunk>]) {
+async fn leave_stopped_runs(shared: &Shared, chunks: &[Arc<HeldChunk>]) {
     let mut may_send: HashMap<&str, bool> = HashMap::new();
     for chunk in chunks {
         let run_id = chunk.lease.run_id.as_str();
         if !may_send.contains_key(run_id) {
-            let Ok(run) = run::get(db, run_id).await else { return };
+            // What fails here is tried again at the next turn.
+            if shared.judge_complaints(run_id).await.is_err() {
+                return;
+            }
+            let Ok(run) = run::get(&shared.db, run_id).await else { return };
             may_send.insert(run_id, run.is_some_and(|r| r.state().may_send()));
         }
         if !may_send[run_id] {

@@ -30,7 +30,6 @@ use lanes::{Lanes, Signals};
 use relays::{Outlet, Outlets};
 use tokio::sync::watch;
 
-pub use breaker::Limits;
 pub use conversation::Conversation;
 pub use lock::DeliveryLock;
 pub use relays::Relay;
@@ -40,9 +39,10 @@ pub use server::{OpenError, Patience, Server};
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult};
 use crate::dkim::Signer;
+pub use crate::queue::answers::Limits;
 use crate::queue::lease::{Lease, Queued};
 use crate::queue::ledger::{Ledger, Stopped};
-use crate::queue::rescue;
+use crate::queue::{rescue, wave};
 use crate::suppression::Kind;
 use signing::Signing;
 
@@ -267,6 +267,7 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
         task.abort();
     }
     crate::queue::run::drain_finished(db, clock::now()).await?;
+    wave::look(db, None, clock::now()).await?; // so that what is due next is known
     let ended = ended_seen.borrow().clone();
     let paused = || shared.paused.get().cloned().map(Ended::Paused);
     let ended = ended.or_else(paused).unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::breaker::{Finding, Limits};
+use super::breaker::Finding;
 use super::conversation::{Begun, Conversation, Sent};
 use super::feed::{HeldChunk, Work};
 use super::relays::{self, Cause, Failed, Outlet};
 use super::replies::{self, Reply, Stage};
 use super::{Ended, Mail, Shared};
 use crate::clock;
-use crate::queue::answers::{self, About};
+use crate::queue::answers::{About, Limits};
 use crate::queue::lease::{Lease, parts};
 use crate::queue::ledger::{self, Answer, Commit, Key, Outcome, Settlement};
 use crate::queue::run::Move;
@@ -276,29 +276,19 @@ impl Worker {
                     format!("{n} mails in a row ({family}) were refused because of us; the last: {}", reply.line());
                 self.pause(run_id, &why).await;
             }
-            Finding::Suspicious => match answers::count(&self.shared.db, run_id).await {
-                Ok(counted) => {
-                    if let Some(why) = self.shared.breaker.confirm(run_id, counted, limits) {
-                        self.hold(run_id, &why).await;
-                        self.shared.breaker.stop(run_id);
-                        let _ = self.shared.paused.set(why); // the first reason is told
-                    }
+            Finding::Suspicious => {
+                if let Err(e) = self.shared.count_and_judge(run_id, limits).await {
+                    self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
                 }
-                Err(e) => self.shared.end(Ended::DatabaseUnavailable(e.to_string())),
-            },
-        }
-    }
-
-    /// Hold a run; the others go on.
-    async fn hold(&self, run_id: &str, why: &str) {
-        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
-            self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
+            }
         }
     }
 
     /// Hold a run and end the work: whatever comes next would meet the same.
     async fn pause(&self, run_id: &str, why: &str) {
-        self.hold(run_id, why).await;
+        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
+            self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
+        }
         self.shared.end(Ended::Paused(why.to_owned()));
     }
 

@@ -32,6 +32,8 @@ pub struct Draft {
     pub due_at: Millis,
     /// Held out: counted, never sent.
     pub withheld: bool,
+    /// Waits until the first wave of its run is through.
+    pub after_wave: bool,
 }
 
 /// What all messages of one call have in common.
@@ -70,8 +72,8 @@ const MESSAGE: [&str; 18] = [
 ];
 const DELIVERY: [&str; 9] =
     ["bucket", "chunk_id", "seq", "customer_id", "run_id", "state", "due_at", "attempts", "changed_at"];
-const CHUNK: [&str; 9] =
-    ["bucket", "chunk_id", "bucket_to", "run_id", "lane", "state", "due_at", "messages", "changed_at"];
+const CHUNK: [&str; 10] =
+    ["bucket", "chunk_id", "bucket_to", "run_id", "lane", "state", "due_at", "messages", "changed_at", "after_wave"];
 
 impl<'a> Batch<'a> {
     /// The relay of a bucket: each has as much of the buckets, and so of the people, as its weight is of all weights.
@@ -95,11 +97,12 @@ struct Placed<'d> {
 
 /// Write messages, deliveries and chunks. Drafts come in the order of (bucket, customer_id).
 pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis) -> DbResult<()> {
-    let mut lanes: BTreeMap<(bool, &str, &str, Millis), Vec<&Draft>> = BTreeMap::new();
+    let mut lanes: BTreeMap<(bool, bool, &str, &str, Millis), Vec<&Draft>> = BTreeMap::new();
     for draft in drafts {
         lanes
             .entry((
                 draft.withheld,
+                draft.after_wave,
                 batch.relay_of(draft.bucket),
                 draft.family,
                 draft.due_at - draft.due_at.rem_euclid(CHUNK_STRETCH),
@@ -109,7 +112,7 @@ pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis
     }
     let mut placed = Vec::with_capacity(drafts.len());
     let mut chunks = Vec::new();
-    for ((withheld, relay, family, _), members) in lanes {
+    for ((withheld, after_wave, relay, family, _), members) in lanes {
         for part in members.chunks(CHUNK_MESSAGES_MAX) {
             let chunk_id = new_chunk_id(now);
             placed.extend(part.iter().zip(0..).map(|(draft, seq)| Placed { draft, chunk_id, seq }));
@@ -127,6 +130,7 @@ pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis
                 batch.leave_at.or(part.iter().map(|d| d.due_at).min()).expect("chunks are not empty").into(),
                 (part.len() as i64).into(),
                 now.into(),
+                after_wave.into(),
             ]);
         }
     }

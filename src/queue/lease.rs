@@ -92,7 +92,8 @@ pub async fn claim(db: &Db, run_id: Option<&str>, but: &[String], now: Millis) -
     let sql = format!(
         "WITH c AS MATERIALIZED (\
            SELECT k.bucket, k.chunk_id FROM chunk k JOIN run r ON r.run_id = k.run_id \
-           WHERE k.state = 'open' AND k.due_at <= $1 AND r.state IN ('ready', 'sending'){only} \
+           WHERE k.state = 'open' AND k.due_at <= $1 AND r.state IN ('ready', 'sending') \
+             AND (NOT k.after_wave OR r.rest_from_at <= $1){only} \
            ORDER BY k.due_at, k.bucket, k.chunk_id LIMIT 1 {}) \
          UPDATE chunk SET state = 'leased', lease_token = $2, lease_until_at = $3, changed_at = $1 \
          FROM c WHERE chunk.bucket = c.bucket AND chunk.chunk_id = c.chunk_id AND chunk.state = 'open' \

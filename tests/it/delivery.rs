@@ -47,7 +47,7 @@ impl Compose for Letter {
     }
 
     fn limits(&self) -> Limits {
-        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 }
+        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1, complaint: 1.0 }
     }
 }
 
@@ -70,6 +70,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
                 payload: "{}".into(),
                 due_at: now,
                 withheld: false,
+                after_wave: false,
                 customer_id,
             }
         })

@@ -55,7 +55,7 @@ impl Compose for Letter {
     }
 
     fn limits(&self) -> Limits {
-        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 }
+        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1, complaint: 1.0 }
     }
 }
 

@@ -253,7 +253,7 @@ async fn a_relay_that_says_421_before_anything_is_slowed_as_a_whole_and_recovers
         })))
         .await;
         let pacing = Pacing { relay: Some(Rate { messages: 400, per: SECOND }), ..Pacing::default() };
-        let only = || vec![Relay { pacing: pacing.clone(), ..relay(RELAY, &main.url()) }];
+        let only = || vec![Relay { pacing: pacing.clone(), connections: 1, ..relay(RELAY, &main.url()) }];
         sent_to(&db, "hello", 20).await;
         let (totals, ended) = drained_through(&db, only()).await;
         assert_eq!((totals.accepted, totals.deferred, ended), (20, 0, Ended::Idle), "no try was spent");

@@ -16,6 +16,7 @@ use crate::delivery::pacing;
 use crate::money::grouped;
 use crate::queue::run::Move;
 use crate::queue::status;
+use crate::queue::wave::WaveStatus;
 use crate::settings::Project;
 
 #[derive(Debug, clap::Args)]
@@ -128,10 +129,23 @@ fn overview_text(runs: &[status::RunStatus], back: &sending::HeldBack, zone: &ji
             Some(why) => format!("{}: {why}", r.run.state()),
             None => r.run.state().to_string(),
         };
+        let state = format!("{state}{}", r.first_wave.as_ref().map(|w| wave_text(w, zone)).unwrap_or_default());
         t.add_row([r.run.campaign.clone(), r.run.slot.clone(), state, messages.join("\n"), due, r.run.run_id.clone()]);
     }
     let back: String = sending::held_back_lines(back, zone).iter().map(|line| format!("{line}\n")).collect();
     format!("{t}\n{back}")
+}
+
+/// What a run's first wave means for the others.
+fn wave_text(wave: &WaveStatus, zone: &jiff::tz::TimeZone) -> String {
+    let (size, rest) = (grouped(wave.messages), grouped(wave.rest));
+    match (wave.rest_from_at, wave.until_at) {
+        (Some(_), _) => format!("\nfirst wave of {size} is through"),
+        (None, Some(until_at)) => {
+            format!("\nfirst wave of {size} has left; {rest} wait until {}", clock::readable(until_at, zone))
+        }
+        (None, None) => format!("\nfirst wave of {size} leaves; {rest} wait for it"),
+    }
 }
 
 fn verify_text(findings: &[status::Finding]) -> String {

@@ -15,8 +15,8 @@ ALTER TABLE attempt ADD COLUMN relay TEXT;
 -- The chunk waits until the first wave of its run is through.
 ALTER TABLE chunk ADD COLUMN after_wave BOOLEAN NOT NULL DEFAULT FALSE;
 
--- When the first wave had left; NULL: not yet, or the run has none.
-ALTER TABLE run ADD COLUMN wave_left_at BIGINT;
+-- Until when the rest waits after its first wave; NULL: that has not left yet, or there is none.
+ALTER TABLE run ADD COLUMN wave_until_at BIGINT;
 -- From when the rest may leave; NULL: not decided yet, or there is none.
 ALTER TABLE run ADD COLUMN rest_from_at BIGINT;
 
