@@ -362,11 +362,10 @@ mod tests {
             remove `holdout`, or make the campaign `kind: promotional`
         c.yaml:15:20: error: `every: tusday 09:00` is not understood [bad-schedule]
             did you mean `tuesday`?
-        c.yaml:16:15: error: `complaint` is not supported yet [not-supported-yet]
-            remove it for now; nothing is ignored in silence
-        c.yaml:16:32: error: `bounces` is not a key of `stop_above` [unknown-key]
+        c.yaml:16:26: error: `complaint` must be a share such as 10%, not the number 3 [wrong-type]
+        c.yaml:16:29: error: `bounces` is not a key of `stop_above` [unknown-key]
             known here: complaint, failed, hard_bounce, policy
-        c.yaml:16:53: error: `failed` must be a share such as 10%, not the text "often" [wrong-type]
+        c.yaml:16:50: error: `failed` must be a share such as 10%, not the text "often" [wrong-type]
         14 errors and 0 warnings
         "#);
     }

@@ -133,15 +133,16 @@ fn listed(node: &Node, every: &Relay, lookup: Lookup, problems: &mut Problems) -
 }
 
 fn relay(r: &mut MapReader, every: &Relay, lookup: Lookup, problems: &mut Problems) -> Relay {
-    let name = r.require::<String>("relay", problems).unwrap_or_default();
-    let fits =
-        |n: &str| n.len() <= NAME_CHARS_MAX && n.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
-    if !fits(&name) {
+    let name = r.require::<String>("relay", problems);
+    let in_names = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    if let Some(name) = name.as_deref().filter(|n| !(1..=NAME_CHARS_MAX).contains(&n.len()) || !n.bytes().all(in_names))
+    {
         let place = &r.node("relay").expect("required above").place;
         problems
             .error("bad-name", place, format!("`relay` cannot be `{name}`"))
             .hint(format!("lower-case letters, digits, - and _; at most {NAME_CHARS_MAX}"));
     }
+    let name = name.unwrap_or_default();
     let url = match r.node("url") {
         Some(node) => url_of(node, "url", lookup, problems),
         None => {
@@ -247,10 +248,33 @@ mod tests {
             "smtp:\n  connections: 500\n  relays:\n    - { relay: Main Relay, url: smtp://u:p@mail.example.com }\n    - { relay: a, weight: 0 }\n    \
              - { relay: a, url: ftp://x, weight: 2000, wieght: 1 }\n",
         );
-        insta::assert_snapshot!(problems, @"");
-        insta::assert_snapshot!(read("smtp: { relays: [] }\n").1, @"");
-        insta::assert_snapshot!(read("smtp: { relays: yes, url: smtp://localhost }\n").1, @"");
-        insta::assert_snapshot!(read("smtp: { relays: [{ relay: a, url: smtp://localhost, weight: 0 }] }\n").1, @"");
-        insta::assert_snapshot!(read("smtp: { rate: 5/s }\n").1, @"");
+        insta::assert_snapshot!(problems, @r"
+        okaeri.yaml:2:16: error: `connections` must be 1 to 200, not 500 [out-of-range]
+        okaeri.yaml:4:16: error: `relay` cannot be `Main Relay` [bad-name]
+            lower-case letters, digits, - and _; at most 40
+        okaeri.yaml:4:33: error: a password in the settings file [literal-secret]
+            keep it in the environment: url: ${SMTP_URL}
+        okaeri.yaml:5:7: error: a relay needs `url`: smtp://host:port or smtps://host [missing-key]
+        okaeri.yaml:6:7: error: the relay `a` stands on line 5 already [duplicate-name]
+            each relay has a name of its own: lanes, rates and what is told are by it
+        okaeri.yaml:6:24: error: `ftp://` is not a mail server: smtp:// or smtps:// [bad-smtp]
+        okaeri.yaml:6:41: error: `weight` must be 0 to 1000, not 2000 [out-of-range]
+        okaeri.yaml:6:47: error: `wieght` is not a key of a relay [unknown-key]
+            did you mean `weight`?
+        8 errors and 0 warnings
+        ");
+        for (text, told) in [
+            ("{ relays: [] }", "`relays` has 0 relays; 1 to 8"),
+            ("{ relays: yes please }", "`relays` must be a list"),
+            ("{ relays: [], url: smtp://localhost }", "`url` and `relays` both stand here"),
+            ("{ relays: [{ relay: a, url: smtp://localhost, weight: 0 }] }", "mail would have no way to go"),
+            ("{ relays: [{ relay: \"\", url: smtp://localhost }] }", "`relay` cannot be ``"),
+            ("{ relays: [{ url: smtp://localhost }] }", "a relay needs `relay`: text"),
+            ("{ rate: 5/s }", "smtp needs `url`"),
+        ] {
+            let (smtp, problems) = read(&format!("smtp: {text}\n"));
+            assert!(problems.contains(told) && problems.contains("1 error "), "{text}: {problems}");
+            assert!(!smtp.relays.is_empty(), "{text}");
+        }
     }
 }

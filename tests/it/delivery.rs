@@ -409,6 +409,47 @@ async fn mail_travels_over_tls_from_the_first_byte_or_after_starttls_and_never_w
     assert!(delivery::send_copy(&server, &mail).await.unwrap_err().contains("STARTTLS"));
 }
 
+/// A worker that committed a message and froze before the server's answer.
+struct Frozen {
+    key: Key,
+    lease: Arc<lease::Lease>,
+    token: String,
+}
+
+impl Frozen {
+    async fn commit(ledger: &Ledger, lease: &Arc<lease::Lease>, queued: &Queued) -> Frozen {
+        let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
+        let frozen = Frozen { key, lease: lease.clone(), token: format!("t-{}", queued.customer_id) };
+        let commit = Commit {
+            key,
+            lease: lease.clone(),
+            token: frozen.token.clone(),
+            address_key: queued.address_key.clone().unwrap(),
+            kind: Kind::Promotional,
+            topic: "offers".to_owned(),
+            date_at: clock::now(),
+            content_hash: 0,
+        };
+        assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+        frozen
+    }
+
+    /// It wakes up with this answer to the content.
+    fn answered(self, state: DeliveryState, code: u16) -> Settlement {
+        let outcome = Outcome {
+            state,
+            due_at: (state == DeliveryState::Deferred).then(clock::now),
+            stage: "content",
+            code: Some(code),
+            enhanced: None,
+            reply: "late".to_owned(),
+            about: None,
+        };
+        let Frozen { key, lease, token } = self;
+        Settlement { key, lease, token: Some(token), attempt_no: 1, outcome, hard_bounced: None }
+    }
+}
+
 #[tokio::test]
 async fn a_late_come_back_later_is_not_forgotten() {
     each_database(|url| async move {
@@ -418,35 +459,14 @@ async fn a_late_come_back_later_is_not_forgotten() {
         // A worker commits the message and freezes; others rescue the chunk and drain the run.
         let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
         let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
-        let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
         let ledger = Ledger::start(db.clone());
-        let commit = Commit {
-            key,
-            lease: lease.clone(),
-            token: "t".to_owned(),
-            address_key: "a@example.com".to_owned(),
-            kind: Kind::Promotional,
-            topic: "offers".to_owned(),
-            date_at: clock::now(),
-            content_hash: 0,
-        };
-        assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+        let frozen = Frozen::commit(&ledger, &lease, &queued).await;
         db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
         let (totals, _) = drained(&db, &catcher.url()).await;
         assert_eq!(totals.rescued_unknown, 1);
         assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Drained);
         // It wakes up with the server's 451: nothing was delivered, so the message waits again, and is sent.
-        let outcome = Outcome {
-            state: DeliveryState::Deferred,
-            due_at: Some(clock::now()),
-            stage: "content",
-            code: Some(451),
-            enhanced: None,
-            reply: "later".to_owned(),
-            about: None,
-        };
-        let late = Settlement { key, lease, token: Some("t".to_owned()), attempt_no: 1, outcome, hard_bounced: None };
-        ledger.write(Some(late), None).await.unwrap();
+        ledger.write(Some(frozen.answered(DeliveryState::Deferred, 451)), None).await.unwrap();
         let (totals, _) = drained(&db, &catcher.url()).await;
         assert_eq!(totals.accepted, 1);
         assert_eq!(state_of(&db, "a").await.0, "accepted");
@@ -471,35 +491,13 @@ async fn a_late_acceptance_still_counts_while_what_was_resent_waits() {
         let mut late = Vec::new();
         let mut messages = Vec::new();
         for queued in lease::load(&db, &lease, clock::now()).await.unwrap() {
-            let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
-            let token = format!("t-{}", queued.customer_id);
-            let commit = Commit {
-                key,
-                lease: lease.clone(),
-                token: token.clone(),
-                address_key: queued.address_key.clone().unwrap(),
-                kind: Kind::Promotional,
-                topic: "offers".to_owned(),
-                date_at: clock::now(),
-                content_hash: 0,
-            };
-            assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+            let frozen = Frozen::commit(&ledger, &lease, &queued).await;
             messages.push(show::find(&db, &queued.message_id).await.unwrap().unwrap());
             let (state, code) = match queued.customer_id.as_str() {
                 "a" => (DeliveryState::Accepted, 250),
                 _ => (DeliveryState::Failed, 554),
             };
-            let outcome = Outcome {
-                state,
-                due_at: None,
-                stage: "content",
-                code: Some(code),
-                enhanced: None,
-                reply: "late".to_owned(),
-                about: None,
-            };
-            let lease = lease.clone();
-            late.push(Settlement { key, lease, token: Some(token), attempt_no: 1, outcome, hard_bounced: None });
+            late.push(frozen.answered(state, code));
         }
         let by = By { who: "kay", evidence: "log" };
         let resend = async |message| decide::decide(&db, message, Decision::Resend, by, clock::now()).await.unwrap();
@@ -533,44 +531,15 @@ async fn a_deferral_that_comes_after_its_run_was_cancelled_is_cancelled() {
             db.execute("UPDATE delivery SET state = 'pending', due_at = 0, attempts = 0", args![]).await.unwrap();
             let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
             let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
-            let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
             let ledger = Ledger::start(db.clone());
-            let token = format!("t-{late}");
-            let commit = Commit {
-                key,
-                lease: lease.clone(),
-                token: token.clone(),
-                address_key: "a@example.com".to_owned(),
-                kind: Kind::Promotional,
-                topic: "offers".to_owned(),
-                date_at: clock::now(),
-                content_hash: 0,
-            };
-            assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+            let frozen = Frozen::commit(&ledger, &lease, &queued).await;
             let cancelled = cancel::cancel(&db, &run_id, "typo", clock::now()).await.unwrap();
             assert_eq!(cancelled, cancel::Cancelled::Messages(0), "what is committed is left to end");
             if late {
                 db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
                 assert_eq!(rescue::rescue(&db, clock::now()).await.unwrap().unknown, 1);
             }
-            let outcome = Outcome {
-                state: DeliveryState::Deferred,
-                due_at: Some(clock::now()),
-                stage: "content",
-                code: Some(451),
-                enhanced: None,
-                reply: "later".to_owned(),
-                about: None,
-            };
-            let settlement = Settlement {
-                key,
-                lease: lease.clone(),
-                token: Some(token),
-                attempt_no: 1,
-                outcome,
-                hard_bounced: None,
-            };
-            ledger.write(Some(settlement), None).await.unwrap();
+            ledger.write(Some(frozen.answered(DeliveryState::Deferred, 451)), None).await.unwrap();
             if !late {
                 lease::release(&db, &lease, clock::now()).await.unwrap();
             }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::delivery::{certificate, enqueued, relay};
 use crate::ground::each_database;
+use crate::ground::mail::{Acting, at, deserted};
 
 /// More than the buffers of a connection hold, in bytes: its end cannot be written while the server does not read.
 const LARGE: usize = 20 * 1024 * 1024;
@@ -57,20 +58,6 @@ impl Compose for Letter {
     fn limits(&self) -> Limits {
         Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1, complaint: 1.0 }
     }
-}
-
-/// A behaviour from a function.
-pub struct Acting<F>(pub F);
-
-impl<F: Fn(&Moment<'_>) -> Answer + Send + Sync + 'static> Behaviour for Acting<F> {
-    fn answer(&self, moment: &Moment<'_>) -> Answer {
-        (self.0)(moment)
-    }
-}
-
-/// One answer at one stage.
-pub fn at(stage: Stage, answer: Answer) -> Arc<dyn Behaviour> {
-    Arc::new(Acting(move |m: &Moment<'_>| if m.stage == stage { answer.clone() } else { Answer::agree() }))
 }
 
 fn raw(bytes: &[u8]) -> Move {
@@ -327,8 +314,7 @@ async fn a_server_that_cannot_be_talked_to_leaves_everything_pending_and_says_wh
         let plain = Catcher::start(CatcherOptions::default()).await.unwrap();
         let stripped = server(&format!("{}?tls=required", plain.url()), patience(false));
         is_unavailable(&db, "stripped", stripped, "offers no STARTTLS").await;
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let nobody = server(&format!("smtp://127.0.0.1:{port}"), patience(false));
+        let nobody = server(&deserted(), patience(false));
         is_unavailable(&db, "nobody", nobody, "refused").await;
     })
     .await;

@@ -27,6 +27,7 @@ mod hostile;
 mod pacing;
 mod queue;
 mod relays;
+mod wave;
 
 mod journey;
 mod review;

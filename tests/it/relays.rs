@@ -14,8 +14,8 @@ use okaeri::queue::{RunState, run, status};
 use okaeri::settings::{Pacing, Rate, SmtpUrl};
 
 use crate::delivery::{RELAY, adds_up, drained_through, enqueued};
-use crate::faults::{Acting, at};
 use crate::ground::each_database;
+use crate::ground::mail::{Acting, at, catcher, deserted};
 use crate::ground::scenario::Scenario;
 
 /// The second relay.
@@ -28,18 +28,8 @@ fn relay(name: &str, url: &str) -> Relay {
     Relay { name: name.into(), server: Arc::new(server), weight: 1, connections: 3, pacing: Pacing::default() }
 }
 
-async fn catcher(behaviour: Arc<dyn Behaviour>) -> Catcher {
-    Catcher::start(CatcherOptions { behaviour, ..CatcherOptions::default() }).await.unwrap()
-}
-
 async fn agreeable() -> Catcher {
     Catcher::start(CatcherOptions::default()).await.unwrap()
-}
-
-/// Where nobody listens.
-fn deserted() -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!("smtp://127.0.0.1:{port}")
 }
 
 async fn sent_to(db: &Db, campaign: &str, people: usize) -> String {
