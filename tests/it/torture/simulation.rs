@@ -94,7 +94,7 @@ impl Compose for Letter {
     }
 
     fn limits(&self) -> Limits {
-        Limits { hard_bounce: 1.0, policy: 1.0, failed: 1.0 }
+        Limits { hard_bounce: 1.0, policy: 1.0, failed: 1.0, complaint: 1.0 }
     }
 }
 
