@@ -9,6 +9,7 @@ mod recommend;
 pub mod schedule;
 mod step;
 mod stop;
+mod wave;
 
 use crate::clock::Millis;
 use crate::offer::recommend::Asked;
@@ -21,6 +22,7 @@ pub use recommend::Recommend;
 pub use schedule::{Journey, Schedule, Slot};
 pub use step::Step;
 pub use stop::StopAbove;
+pub use wave::FirstWave;
 
 /// The folder campaigns lie in, relative to the project.
 pub const FOLDER: &str = "campaigns";
@@ -65,6 +67,8 @@ pub struct Campaign {
     pub tests: Vec<case::Case>,
     /// `track: false`: links of this campaign lead straight to where they say.
     pub track: bool,
+    /// Some of a run's messages that go before the others.
+    pub first_wave: Option<FirstWave>,
 }
 
 /// Whether a campaign sends.
@@ -252,6 +256,8 @@ pub struct Definition {
     /// Runs of earlier versions have none stored.
     #[serde(default)]
     pub stop_above: StopAbove,
+    #[serde(default)]
+    pub first_wave: Option<FirstWave>,
 }
 
 impl Definition {
@@ -273,6 +279,7 @@ impl Definition {
             holdout_global: if campaign.kind == Kind::Service { 0.0 } else { settings.holdout_global },
             goal: campaign.experiment.goal.clone(),
             stop_above: campaign.stop_above,
+            first_wave: campaign.first_wave,
         }
     }
 

@@ -60,8 +60,9 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let stop_above = super::stop::stop_above(&mut m, problems);
     let tests = m.node("tests").map(|n| super::case::cases(n, known, problems)).unwrap_or_default();
     check_tests(&steps, &tests, problems);
-    m.not_supported_yet(&["first_wave", "renamed_from"], problems);
+    m.not_supported_yet(&["renamed_from"], problems);
     let track = m.get("track", problems).unwrap_or(true);
+    let first_wave = super::wave::first_wave(&mut m, journey.is_some(), problems);
     let place = m.place.clone();
     m.finish(problems);
     if problems.count(Severity::Error) > before {
@@ -91,6 +92,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         stop_above,
         tests,
         track,
+        first_wave,
     })
 }
 
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(c.segments(), ["drifting_regulars", "employees"]);
         assert!((c.experiment.holdout - 0.1).abs() < 1e-9);
         assert_eq!(c.experiment.goal.unwrap().within_days, 14);
-        assert_eq!(c.stop_above, super::super::StopAbove { hard_bounce: 0.03, policy: 0.05, failed: 0.1 });
+        assert_eq!(c.stop_above, super::super::StopAbove { hard_bounce: 0.03, ..Default::default() });
     }
 
     #[test]
@@ -336,7 +338,7 @@ mod tests {
         let (campaign, problems) = read(
             "campaign: Win Back\nstatus: alive\ntopic: offer\nkind: service\naudience: { in_segment: drifting_regular }\nonce_per: often\n\
              steps:\n  - step: letter\n    tempalte: x\n  - step: two\n    template: y\n    after: 500d\n\
-             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tusday 09:00 }\nstop_above: { complaint: 0.3%, bounces: 5%, failed: often }\n",
+             experiment:\n  split: { holdout: 20%, a: 70% }\nschedule: { every: tusday 09:00 }\nstop_above: { complaint: 3, bounces: 5%, failed: often }\n",
         );
         assert!(campaign.is_none());
         insta::assert_snapshot!(problems, @r#"
@@ -360,11 +362,10 @@ mod tests {
             remove `holdout`, or make the campaign `kind: promotional`
         c.yaml:15:20: error: `every: tusday 09:00` is not understood [bad-schedule]
             did you mean `tuesday`?
-        c.yaml:16:15: error: `complaint` is not supported yet [not-supported-yet]
-            remove it for now; nothing is ignored in silence
-        c.yaml:16:32: error: `bounces` is not a key of `stop_above` [unknown-key]
+        c.yaml:16:26: error: `complaint` must be a share such as 10%, not the number 3 [wrong-type]
+        c.yaml:16:29: error: `bounces` is not a key of `stop_above` [unknown-key]
             known here: complaint, failed, hard_bounce, policy
-        c.yaml:16:53: error: `failed` must be a share such as 10%, not the text "often" [wrong-type]
+        c.yaml:16:50: error: `failed` must be a share such as 10%, not the text "often" [wrong-type]
         14 errors and 0 warnings
         "#);
     }

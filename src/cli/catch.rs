@@ -61,7 +61,7 @@ pub async fn run(inv: &Invocation, args: CatchArgs) -> Result<Exit, Failure> {
 
 /// The address, and the login if it names one, of the project's mail server, when that is this machine.
 fn from_settings(project: &Project) -> Result<(SocketAddr, Option<(String, String)>), Failure> {
-    let text = project.settings.smtp.url.require("catching what is sent")?;
+    let text = project.settings.smtp.first().url.require("catching what is sent")?;
     let url = SmtpUrl::parse(text).map_err(Failure::Usage)?;
     let address = match url.host.as_str() {
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),

@@ -19,7 +19,7 @@ use crate::delivery::{Conversation, OpenError, Server, Stage};
 use crate::dkim::{Identity, PublicKey};
 use crate::doctor::{self, Area, Dns, Finding, Names, Status};
 use crate::problem::{Problem, Problems, Severity, counted};
-use crate::settings::{DkimKey, Project, Tls};
+use crate::settings::{DkimKey, Project, Relay, Tls};
 
 /// The port of name servers.
 const DNS_PORT: u16 = 53;
@@ -50,7 +50,12 @@ pub async fn run(inv: &Invocation, args: DoctorArgs) -> Result<Exit, Failure> {
         let (keys, told) = keys(project).await;
         findings.extend(told);
         findings.push(database(project).await);
-        findings.push(mail_server(project).await);
+        let relays = &project.settings.smtp.relays;
+        let several = relays.len() > 1;
+        for relay in relays {
+            let found = mail_server(project, relay).await;
+            findings.push(if several { found.of(&format!("relay {}", relay.name)) } else { found });
+        }
         let names = Names { from: project.settings.from_domain(), envelope: project.settings.envelope_domain(), keys };
         match Dns::new(args.dns) {
             Ok(resolver) => findings.extend(doctor::dns(&resolver, &names).await),
@@ -202,10 +207,13 @@ async fn written_to(url: &str) -> Result<&'static str, DbError> {
     Ok(if let Db::Sqlite { .. } = db { "SQLite" } else { "PostgreSQL" })
 }
 
-/// A conversation with the mail server up to the point where mail would begin.
-async fn mail_server(project: &Project) -> Finding {
-    let meaning = "no mail leaves";
-    let server = match sending::server(project) {
+/// A conversation with a mail server up to the point where mail would begin.
+async fn mail_server(project: &Project, relay: &Relay) -> Finding {
+    let meaning = match project.settings.smtp.relays.len() {
+        1 => "no mail leaves",
+        _ => "its mail goes to the other relays, as far as they take it",
+    };
+    let server = match sending::server_of(project, relay) {
         Ok(server) => server,
         Err(failure) => {
             let why = if let Failure::Usage(why) = failure { why } else { "it cannot be used".to_owned() };

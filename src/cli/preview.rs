@@ -247,7 +247,7 @@ async fn send_test(
     let composer = Composer::new(compiled.clone(), None);
     let marked = preview(&composer, compiled, project, campaign, step, &person, "[Test] ")?;
     let server = sending::server(project)?;
-    sending::refuse_moved_clock(inv.clock(&project.settings.time_zone)?, &server)?;
+    sending::refuse_moved_clock(inv.clock(&project.settings.time_zone)?, [&server])?;
     let bytes = match sending::signer(project)? {
         Some(signer) => signer.sign(&marked.message, clock::now()).map_err(|e| Failure::Environment(e.to_string()))?,
         None => marked.message,

@@ -52,15 +52,15 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let loaded = Loaded::load(inv)?;
     let settings = &loaded.project.settings;
     let clock = inv.clock(&settings.time_zone)?;
-    let server = sending::server(&loaded.project)?;
-    sending::refuse_moved_clock(clock, &server)?;
-    sending::refuse_throwaway(inv, &loaded.project, &server, args.ephemeral_ok)?;
+    let relays = sending::relays(&loaded.project)?;
+    sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
+    sending::refuse_throwaway(inv, &loaded.project, &relays, args.ephemeral_ok)?;
     let signer = sending::signer(&loaded.project)?;
     let db = ledger::open(inv, &loaded.project).await?;
     profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
     score::follow(&db, settings, clock.now()).await?;
     let turns = take_turns(inv, &loaded, &db, clock).await?;
-    let drained = sending::drain(inv, &loaded, &db, (server, signer), None, 0, until).await?;
+    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0, until).await?;
     inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));
     ended(turns, &drained)
 }

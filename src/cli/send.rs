@@ -53,9 +53,9 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
     let until = args.max_time.map(|time| Instant::now() + time);
     let loaded = Loaded::load(inv)?;
     let clock = inv.clock(&loaded.project.settings.time_zone)?;
-    let server = sending::server(&loaded.project)?;
-    sending::refuse_moved_clock(clock, &server)?;
-    sending::refuse_throwaway(inv, &loaded.project, &server, args.ephemeral_ok)?;
+    let relays = sending::relays(&loaded.project)?;
+    sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
+    sending::refuse_throwaway(inv, &loaded.project, &relays, args.ephemeral_ok)?;
     let signer = sending::signer(&loaded.project)?;
     let db = ledger::open(inv, &loaded.project).await?;
     let (campaign, slot) = match &args.plan {
@@ -67,7 +67,7 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
             let run_id = Some(enlisted.run.run_id.clone());
-            Some(sending::drain(inv, &loaded, &db, (server, signer), run_id, waiting, until).await?)
+            Some(sending::drain(inv, &loaded, &db, (relays, signer), run_id, waiting, until).await?)
         }
         _ => None,
     };

@@ -13,13 +13,14 @@ use super::ledger;
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, shown};
 use crate::args;
-use crate::campaign::{Definition, StopAbove};
+use crate::campaign::Definition;
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
 use crate::db::Db;
 use crate::delivery::pacing::{self, SlowLane, WarmingUp};
+use crate::delivery::relays::{self, Outage};
 use crate::delivery::{
-    self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Recheck, Server, Totals,
+    self, Compose, DeliveryLock, Ended, Limits, Mail, OpenComposer, Options, Recheck, Relay, Server, Totals,
 };
 use crate::dkim::{Identity, PrivateKey, Signer};
 use crate::message::{Composer, MessageFacts};
@@ -30,7 +31,7 @@ use crate::queue::lease::Queued;
 use crate::queue::recheck::{self, Files};
 use crate::queue::{run, status};
 use crate::segment::condition::ConditionError;
-use crate::settings::{Dkim, DkimKey, Project, SmtpUrl};
+use crate::settings::{self, Dkim, DkimKey, Project, SmtpUrl};
 use crate::suppression::Kind;
 use crate::token::Tokens;
 use crate::yaml::Span;
@@ -39,13 +40,31 @@ use crate::yaml::Span;
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
-/// The project's mail server.
+/// The mail server that mail goes to first.
 pub fn server(project: &Project) -> Result<Server, Failure> {
-    let settings = &project.settings;
-    let url = SmtpUrl::parse(settings.smtp.url.require("sending")?).map_err(Failure::Usage)?;
-    let hello = settings.sender.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-    let ca_file = settings.smtp.ca_file.as_ref().map(|f| project.dir.join(f));
+    server_of(project, project.settings.smtp.first())
+}
+
+/// A relay's server.
+pub fn server_of(project: &Project, relay: &settings::Relay) -> Result<Server, Failure> {
+    let url = SmtpUrl::parse(relay.url.require("sending")?).map_err(Failure::Usage)?;
+    let hello = project.settings.sender.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let ca_file = relay.ca_file.as_ref().map(|f| project.dir.join(f));
     Server::new(url, ca_file.as_deref(), hello).map_err(Failure::Usage)
+}
+
+/// The project's relays, ready to send through.
+pub fn relays(project: &Project) -> Result<Vec<Relay>, Failure> {
+    let ready = |relay: &settings::Relay| {
+        Ok(Relay {
+            name: relay.name.clone(),
+            server: Arc::new(server_of(project, relay)?),
+            weight: relay.weight,
+            connections: relay.connections,
+            pacing: relay.pacing.clone(),
+        })
+    };
+    project.settings.smtp.relays.iter().map(ready).collect()
 }
 
 /// What signs the project's mail, with every key read and tried; `None` when the settings name none.
@@ -84,20 +103,19 @@ pub fn private_key(project: &Project, entry: &Dkim) -> Result<PrivateKey, String
 }
 
 /// Refuse to send at a moved time, except to this machine itself.
-pub fn refuse_moved_clock(clock: Clock, server: &Server) -> Result<(), Failure> {
-    if clock.is_moved() && !server.url().is_loopback() {
-        return Err(Failure::Usage(format!(
-            "--at is for trying things out, and {} is a real mail server\nleave --at away, or point SMTP_URL at this machine",
-            server.url()
-        )));
+pub fn refuse_moved_clock<'s>(clock: Clock, servers: impl IntoIterator<Item = &'s Server>) -> Result<(), Failure> {
+    match servers.into_iter().map(Server::url).find(|url| !url.is_loopback()) {
+        Some(url) if clock.is_moved() => Err(Failure::Usage(format!(
+            "--at is for trying things out, and {url} is a real mail server\nleave --at away, or point SMTP_URL at this machine"
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuse to send to the world from a ledger that is thrown away with the machine, unless somebody says that it is not.
-pub fn refuse_throwaway(inv: &Invocation, project: &Project, server: &Server, kept: bool) -> Result<(), Failure> {
+pub fn refuse_throwaway(inv: &Invocation, project: &Project, relays: &[Relay], kept: bool) -> Result<(), Failure> {
     let is_file = project.database_url()?.starts_with("sqlite:");
-    if is_file && inv.is_ci() && !kept && !server.url().is_loopback() {
+    if is_file && inv.is_ci() && !kept && relays.iter().any(|r| !r.server.url().is_loopback()) {
         return Err(Failure::Usage(
             "the ledger is a SQLite file, and this is a job of continuous integration (CI is set)\n\
              thrown away with the machine it forgets who was mailed: set DATABASE_URL to a Postgres server\n\
@@ -166,8 +184,7 @@ impl Compose for RunComposer {
     }
 
     fn limits(&self) -> Limits {
-        let StopAbove { hard_bounce, policy, failed } = self.definition.stop_above;
-        Limits { hard_bounce, policy, failed }
+        self.definition.stop_above.into()
     }
 }
 
@@ -257,8 +274,27 @@ pub struct Drained {
     pub next_due_at: Option<Millis>,
     /// Runs that wait for somebody to let them go on, and why they were held.
     pub held: Vec<(String, Option<String>)>,
-    /// What holds mail back: slowed lanes, warm-ups.
+    /// What holds mail back.
+    pub back: HeldBack,
+}
+
+/// What holds mail back now, told with the queue.
+#[derive(Debug, serde::Serialize)]
+pub struct HeldBack {
+    /// Slowed lanes, warm-ups.
+    #[serde(flatten)]
     pub pace: pacing::Held,
+    /// Relays that take no mail.
+    pub outages: Vec<Outage>,
+}
+
+/// What holds mail of this project back.
+pub async fn held_back(project: &Project, db: &Db) -> Result<HeldBack, Failure> {
+    let smtp = &project.settings.smtp;
+    let pace = pacing::held(db, |relay| smtp.pacing(relay), clock::now()).await?;
+    let mut outages = relays::outages(db).await?;
+    outages.retain(|o| smtp.relays.iter().any(|r| r.name == o.relay)); // one that was taken out of the settings is nobody's concern
+    Ok(HeldBack { pace, outages })
 }
 
 /// Send what is due, of one run or of all.
@@ -266,7 +302,7 @@ pub async fn drain(
     inv: &Invocation,
     loaded: &Loaded,
     db: &Db,
-    (server, signer): (Server, Option<Arc<Signer>>),
+    (relays, signer): (Vec<Relay>, Option<Arc<Signer>>),
     run_id: Option<String>,
     expected: u64,
     until: Option<Instant>,
@@ -276,9 +312,7 @@ pub async fn drain(
     let bar = progress_bar(inv, expected);
     let options = Options {
         run_id: run_id.clone(),
-        server: Arc::new(server),
-        connections: project.settings.smtp.connections,
-        pacing: project.settings.smtp.pacing.clone(),
+        relays,
         open_composer: composers(db.clone(), tokens(project)?),
         recheck: Some(rechecker(db.clone(), loaded.files())),
         signer,
@@ -298,9 +332,9 @@ pub async fn drain(
         bar.finish_and_clear();
     }
     let held = status::held(db, run_id.as_deref()).await?;
-    let pace = pacing::held(db, &project.settings.smtp.pacing, clock::now()).await?;
-    let next_due_at = pacing::next_due(&status::due_by_lane(db, run_id.as_deref()).await?, &pace);
-    Ok(Drained { totals, ended, next_due_at, held, pace })
+    let back = held_back(project, db).await?;
+    let next_due_at = pacing::next_due(&status::due_by_lane(db, run_id.as_deref()).await?, &back.pace);
+    Ok(Drained { totals, ended, next_due_at, held, back })
 }
 
 async fn delivery_lock(db: &Db) -> Result<DeliveryLock, Failure> {
@@ -339,7 +373,7 @@ impl Drained {
                 "the mail server cannot be reached: {why}\nnothing is lost; run again to go on"
             ))),
             Ended::Paused(_) | Ended::CannotCompose(_) => Ok(Exit::Breaker),
-            Ended::Asked => Ok(Exit::WorkRemains),
+            Ended::Asked | Ended::ServerBusy(_) => Ok(Exit::WorkRemains),
             Ended::Idle | Ended::TimeUp if self.totals.unknown + self.totals.rescued_unknown > 0 => Ok(Exit::Unknown),
             Ended::Idle | Ended::TimeUp if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
             Ended::Idle | Ended::TimeUp if !self.held.is_empty() => Ok(Exit::Breaker),
@@ -367,6 +401,7 @@ impl Drained {
             Ended::Idle => {}
             Ended::Asked => lines.push("  stopped as asked; the rest waits in the queue".to_owned()),
             Ended::TimeUp => lines.push("  its time was over".to_owned()),
+            Ended::ServerBusy(why) => lines.push(format!("  the mail server asks to come back later: {}", shown(why))),
             Ended::Paused(why) | Ended::CannotCompose(why) if self.held.is_empty() => {
                 lines.push(format!("  paused: {why}"));
             }
@@ -381,7 +416,7 @@ impl Drained {
             lines.push("  see them with: okaeri queue list --state unknown".to_owned());
         }
         if self.next_due_at.is_some() {
-            lines.extend(pace_lines(&self.pace, zone).into_iter().map(|line| format!("  {line}")));
+            lines.extend(held_back_lines(&self.back, zone).into_iter().map(|line| format!("  {line}")));
         }
         if let Some(due) = self.next_due_at {
             let when = if due <= clock::now() { "now".to_owned() } else { clock::readable(due, zone) };
@@ -399,19 +434,24 @@ impl Drained {
             Ended::Paused(why) => ("paused", Some(why)),
             Ended::CannotCompose(why) => ("cannot_compose", Some(why)),
             Ended::ServerUnavailable(why) => ("server_unavailable", Some(why)),
+            Ended::ServerBusy(why) => ("server_busy", Some(why)),
             Ended::DatabaseUnavailable(why) => ("database_unavailable", Some(why)),
         };
         let held: Vec<_> =
             self.held.iter().map(|(run_id, why)| serde_json::json!({ "run_id": run_id, "reason": why })).collect();
         serde_json::json!({
             "totals": self.totals, "ended": ended, "reason": why, "next_due_at": self.next_due_at, "held": held,
-            "slowed": self.pace.slowed, "warm_up": self.pace.warm_up,
+            "slowed": self.back.pace.slowed, "warm_up": self.back.pace.warm_up, "outages": self.back.outages,
         })
     }
 }
 
 /// For people: what holds mail back, one line each.
-pub fn pace_lines(pace: &pacing::Held, zone: &jiff::tz::TimeZone) -> Vec<String> {
+pub fn held_back_lines(HeldBack { pace, outages }: &HeldBack, zone: &jiff::tz::TimeZone) -> Vec<String> {
+    let out = outages.iter().map(|Outage { relay, since_at, again_at, reason, .. }| {
+        let (since, again) = (clock::readable(*since_at, zone), clock::readable(*again_at, zone));
+        format!("{relay} takes no mail since {since}, and is tried again {again}: {}", shown(reason))
+    });
     let slowed = pace.slowed.iter().map(|SlowLane { lane, rate, full_rate, since, full_at, reason }| {
         let of = full_rate.map(|r| format!(" instead of {r:.3}")).unwrap_or_default();
         let (since, full_at) = (clock::readable(*since, zone), clock::readable(*full_at, zone));
@@ -421,7 +461,7 @@ pub fn pace_lines(pace: &pacing::Held, zone: &jiff::tz::TimeZone) -> Vec<String>
         let next_at = clock::readable(*next_at, zone);
         format!("{relay} warms up: day {day}, {messages} of {allowed} messages; the next day begins {next_at}")
     });
-    slowed.chain(warm_up).collect()
+    out.chain(slowed).chain(warm_up).collect()
 }
 
 #[cfg(test)]

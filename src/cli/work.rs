@@ -24,12 +24,12 @@ pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
     let loaded = Loaded::for_delivery(inv)?;
     let project = &loaded.project;
     let clock = inv.clock(&project.settings.time_zone)?;
-    let server = sending::server(project)?;
-    sending::refuse_moved_clock(clock, &server)?;
-    sending::refuse_throwaway(inv, project, &server, args.ephemeral_ok)?;
+    let relays = sending::relays(project)?;
+    sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
+    sending::refuse_throwaway(inv, project, &relays, args.ephemeral_ok)?;
     let signer = sending::signer(project)?;
     let db = ledger::open(inv, project).await?;
-    let drained = sending::drain(inv, &loaded, &db, (server, signer), None, 0, until).await?;
+    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0, until).await?;
     inv.print(|| drained.json(), || drained.text(&project.settings.time_zone));
     drained.exit()
 }

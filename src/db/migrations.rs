@@ -17,6 +17,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (6, "operators", include_str!("migrations/0006_operators.sql")),
     (7, "pacing", include_str!("migrations/0007_pacing.sql")),
     (8, "evidence", include_str!("migrations/0008_evidence.sql")),
+    (10, "relays", include_str!("migrations/0010_relays.sql")),
     (12, "schedules", include_str!("migrations/0012_schedules.sql")),
     (13, "steps", include_str!("migrations/0013_steps.sql")),
 ];

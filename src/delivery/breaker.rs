@@ -1,7 +1,6 @@
 //! The circuit breaker: when the servers' answers say that something is wrong with a run or with us, it is held before more harm is done.
 //!
-//! Two rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are
-//! [`ANSWERS_MIN`]. *Policy in a row*: [`POLICY_IN_A_ROW_MAX`] refusals about us in one lane, one after the other, end the whole work, because
+//! Two rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are enough. *Policy in a row*: [`POLICY_IN_A_ROW_MAX`] refusals about us in one lane, one after the other, end the whole work, because
 //! the next run's mails would meet the same.
 //!
 //! Each process counts what it hears. At its first refusal, and whenever its count looks wrong, the database is asked, which knows the
@@ -11,42 +10,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::queue::answers::{About, Answers};
+use super::Shared;
+use crate::clock;
+use crate::db::DbResult;
+use crate::queue::answers::{self, About, Answers, COMPLAINTS_MIN, Limits};
+use crate::queue::run::{self, Move};
 
-/// Answers before shares are judged: of fewer, chance alone makes large ones.
-const ANSWERS_MIN: u64 = 100;
 /// Policy refusals in a row, in one lane, that stop everything.
 const POLICY_IN_A_ROW_MAX: u32 = 10;
-
-/// Shares of a run's answers, 0 to 1, above which it is held.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
-    /// No such mailbox.
-    pub hard_bounce: f64,
-    /// Refused because of us.
-    pub policy: f64,
-    /// Refused for good, for whatever reason.
-    pub failed: f64,
-}
-
-impl Limits {
-    /// Which limit these answers exceed, in words.
-    fn exceeded_by(&self, answers: &Answers) -> Option<String> {
-        let all = answers.all();
-        if all < ANSWERS_MIN {
-            return None;
-        }
-        let rules = [
-            ("hard_bounce", answers.hard_bounce, self.hard_bounce, "said that there is no such mailbox"),
-            ("policy", answers.policy, self.policy, "were refusals because of us (5.7.x)"),
-            ("failed", answers.failed(), self.failed, "were refusals for good"),
-        ];
-        rules.into_iter().find(|(_, n, most, _)| *n as f64 > most * all as f64).map(|(key, n, most, words)| {
-            let share = 100.0 * n as f64 / all as f64;
-            format!("{n} of {all} answers ({share:.1} %) {words}; stop_above allows {key}: {}%", most * 100.0)
-        })
-    }
-}
 
 /// What an answer calls for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +39,8 @@ struct Watch {
     in_a_row: HashMap<String, u32>,
     /// Accepted, and not yet in the database: they travel with the next commit.
     unwritten: u64,
+    /// Above which shares the run is held, once its composer is open.
+    limits: Option<Limits>,
     /// When this process held the run. What was claimed before is left alone; what is claimed later was let go on by somebody.
     stopped_at: Option<Instant>,
 }
@@ -85,6 +58,16 @@ impl Breaker {
             Some(watch) => look(watch),
             None => look(runs.entry(run_id.to_owned()).or_default()),
         }
+    }
+
+    /// This process begins to send a run, which is held above these shares.
+    pub fn begin(&self, run_id: &str, limits: Limits) {
+        self.with(run_id, |w| w.limits = Some(limits));
+    }
+
+    /// Above which shares a run is held.
+    pub fn limits(&self, run_id: &str) -> Option<Limits> {
+        self.with(run_id, |w| w.limits)
     }
 
     /// A message was accepted.
@@ -129,7 +112,12 @@ impl Breaker {
     /// The run is held, in the database too. Should it be let go on, everything is counted anew.
     pub fn stop(&self, run_id: &str) {
         self.with(run_id, |w| {
-            *w = Watch { unwritten: w.unwritten, stopped_at: Some(Instant::now()), ..Watch::default() };
+            *w = Watch {
+                unwritten: w.unwritten,
+                limits: w.limits,
+                stopped_at: Some(Instant::now()),
+                ..Watch::default()
+            };
         });
     }
 
@@ -139,41 +127,35 @@ impl Breaker {
     }
 }
 
+impl Shared {
+    /// Hold a run if the answers that all processes wrote down exceed a limit.
+    pub(super) async fn count_and_judge(&self, run_id: &str, limits: &Limits) -> DbResult<()> {
+        let counted = answers::count(&self.db, run_id).await?;
+        let Some(why) = self.breaker.confirm(run_id, counted, limits) else { return Ok(()) };
+        run::advance(&self.db, run_id, Move::Pause, Some(&why), clock::now()).await?;
+        self.breaker.stop(run_id);
+        let _ = self.paused.set(why); // the first reason is told
+        Ok(())
+    }
+
+    /// The same, because of readers who called a mail spam: they come back while nothing is refused, and after the run.
+    pub(super) async fn judge_complaints(&self, run_id: &str) -> DbResult<()> {
+        let Some(limits) = self.breaker.limits(run_id).filter(|l| l.complaint < 1.0) else { return Ok(()) };
+        if answers::complaints(&self.db, run_id).await? < COMPLAINTS_MIN {
+            return Ok(());
+        }
+        self.count_and_judge(run_id, &limits).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 };
+    const LIMITS: Limits = Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1, complaint: 0.003 };
 
     fn answers(accepted: u64, hard_bounce: u64, policy: u64, other: u64) -> Answers {
-        Answers { accepted, hard_bounce, policy, other }
-    }
-
-    #[test]
-    fn shares_are_judged_from_a_hundred_answers_on_and_strictly() {
-        let never = Limits { hard_bounce: 1.0, policy: 1.0, failed: 1.0 };
-        for (counted, limits, told) in [
-            (answers(0, 99, 0, 0), LIMITS, None),
-            (answers(95, 5, 0, 0), LIMITS, None),
-            (
-                answers(94, 6, 0, 0),
-                LIMITS,
-                Some("6 of 100 answers (6.0 %) said that there is no such mailbox; stop_above allows hard_bounce: 5%"),
-            ),
-            (
-                answers(188, 0, 12, 0),
-                LIMITS,
-                Some("12 of 200 answers (6.0 %) were refusals because of us (5.7.x); stop_above allows policy: 5%"),
-            ),
-            (
-                answers(89, 5, 5, 1),
-                LIMITS,
-                Some("11 of 100 answers (11.0 %) were refusals for good; stop_above allows failed: 10%"),
-            ),
-            (answers(0, 1_000, 0, 0), never, None),
-        ] {
-            assert_eq!(limits.exceeded_by(&counted).as_deref(), told, "{counted:?}");
-        }
+        Answers { accepted, hard_bounce, policy, other, complaints: 0 }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The feed: claims chunks, puts their messages into the lanes, renews the leases meanwhile, and gives every chunk back when the last
+//! The feed: claims chunks, puts their messages into the lanes of the relay that takes them, renews the leases meanwhile, and gives every chunk back when the last
 //! of its messages is settled or dropped. No chunk is claimed of a lane that has enough, or that must wait.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,13 +10,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::pacing::Reserved;
+use super::relays::Outlet;
 use super::{Compose, Ended, FOREIGN_LEASE_POLL, OpenComposer, Recheck, Shared, pacing};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{Db, DbError, DbResult, Value};
-use crate::queue::lease::{self, Lease, Queued};
+use crate::db::{DbError, DbResult, Value};
+use crate::queue::lease::{self, Lease, Queued, parts};
 use crate::queue::run::Move;
-use crate::queue::{LEASE_RENEWAL, rescue, run};
+use crate::queue::{LEASE_RENEWAL, rescue, run, wave};
 
 /// How often the feed looks whether others still hold chunks.
 const FOREIGN_LEASE_LOOK: Duration = Duration::from_millis(100);
@@ -97,6 +98,7 @@ pub(super) fn start(
         composers: HashMap::new(),
         back,
         held: held.clone(),
+        homes: shared.outlets.list.iter().map(|o| o.relay.name.clone()).collect(),
         rescued: 0,
         looked_again: false,
     };
@@ -115,9 +117,11 @@ impl Feed {
         let rescued = self.feeder.await.expect("the feeder does not panic");
         self.renewer.abort();
         self.pacer.abort();
-        let unused = self.shared.lanes.clear(); // and with it the chunks they kept
-        for (lane, messages) in unused {
-            self.shared.give_back(&lane, messages).await;
+        for outlet in &self.shared.outlets.list {
+            let unused = outlet.lanes.clear(); // and with it the chunks they kept
+            for (lane, messages) in unused {
+                self.shared.give_back(outlet, &lane, messages).await;
+            }
         }
         self.releaser.await.expect("the releaser does not panic");
         rescued
@@ -132,6 +136,8 @@ struct Feeder {
     composers: HashMap<String, Arc<dyn Compose>>,
     back: mpsc::UnboundedSender<Arc<Lease>>,
     held: HeldChunks,
+    /// Relays that chunks were planned for; some may stand in no settings any more.
+    homes: BTreeSet<String>,
     rescued: u64,
     /// Nothing was leased, and another claim was made since.
     looked_again: bool,
@@ -140,7 +146,7 @@ struct Feeder {
 impl Feeder {
     async fn run(mut self) -> DbResult<u64> {
         let fed = self.feed().await;
-        self.shared.lanes.end();
+        self.shared.outlets.end();
         fed.map(|()| self.rescued)
     }
 
@@ -165,11 +171,20 @@ impl Feeder {
     async fn feed_one(&mut self) -> Result<bool, DbError> {
         let db = self.shared.db.clone();
         let claimed_at = Instant::now();
-        let full = self.shared.lanes.full();
-        let Some(lease) = lease::claim(&db, self.run_id.as_deref(), &full, clock::now()).await? else {
+        let full = self.full();
+        let Some(mut lease) = lease::claim(&db, self.run_id.as_deref(), &full, clock::now()).await? else {
             return self.wait_for_more().await;
         };
         self.looked_again = false;
+        self.homes.insert(lease.relay().to_owned());
+        let outlet = match self.shared.route(&mut lease).await {
+            Ok(Some(outlet)) => outlet,
+            Ok(None) => return Ok(true),
+            Err(e) => {
+                let _ = self.back.send(Arc::new(lease)); // not kept until its lease runs out
+                return Err(e);
+            }
+        };
         let chunk = Arc::new(HeldChunk {
             lease: Arc::new(lease),
             claimed_at,
@@ -192,8 +207,18 @@ impl Feeder {
             .map(|queued| Work { queued, chunk: chunk.clone(), composer: composer.clone() })
             .collect();
         let lane = &chunk.lease.lane;
-        self.shared.lanes.add(lane, works, pacing::is_limited(&self.shared.pacing, lane));
+        outlet.lanes.add(lane, works, pacing::is_limited(&outlet.relay.pacing, lane));
         Ok(true)
+    }
+
+    /// The lanes, as chunks are planned for them, whose mail now goes where no more is wanted.
+    fn full(&self) -> Vec<String> {
+        let mut lanes = Vec::new();
+        for home in &self.homes {
+            let full = self.shared.outlets.towards(home).lanes.full();
+            lanes.extend(full.iter().map(|lane| format!("{home}/{}", parts(lane).1)));
+        }
+        lanes
     }
 
     async fn composer(&mut self, run_id: &str) -> Result<Option<Arc<dyn Compose>>, DbError> {
@@ -202,6 +227,8 @@ impl Feeder {
         }
         match (self.open_composer)(run_id.to_owned()).await {
             Ok(composer) => {
+                self.shared.breaker.begin(run_id, composer.limits());
+                self.shared.judge_complaints(run_id).await?;
                 self.composers.insert(run_id.to_owned(), composer.clone());
                 Ok(Some(composer))
             }
@@ -217,7 +244,7 @@ impl Feeder {
         let ours = self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|c| c.strong_count() > 0);
         if ours {
             // A lane has room again, a chunk came back, or what was not due is.
-            let _ = tokio::time::timeout(FOREIGN_LEASE_POLL, self.shared.lanes.room.notified()).await;
+            let _ = tokio::time::timeout(FOREIGN_LEASE_POLL, self.shared.signals.room.notified()).await;
             return Ok(true);
         }
         // A chunk just returned may not be released yet, and others may hold some: stay until no lease is left.
@@ -229,11 +256,14 @@ impl Feeder {
         let sql = format!("SELECT COUNT(*) FROM chunk WHERE state = 'leased' {}", only.unwrap_or_default());
         let (leased,): (i64,) = self.shared.db.fetch_one(&sql, args).await?;
         if leased == 0 {
+            if wave::look(&self.shared.db, self.run_id.as_deref(), clock::now()).await? {
+                return Ok(true); // the rest of a run may leave
+            }
             // The last one may have been given back, with something left in it, since the claim found nothing: claim once more. What is due in a
             // lane that may not send stays.
             return Ok(!std::mem::replace(&mut self.looked_again, true));
         }
-        let _ = tokio::time::timeout(FOREIGN_LEASE_LOOK, self.shared.lanes.room.notified()).await;
+        let _ = tokio::time::timeout(FOREIGN_LEASE_LOOK, self.shared.signals.room.notified()).await;
         self.rescued += rescue::rescue(&self.shared.db, clock::now()).await?.unknown;
         Ok(true)
     }
@@ -257,39 +287,48 @@ async fn release_returned(shared: Arc<Shared>, mut returned: mpsc::UnboundedRece
                 }
             }
         }
-        shared.lanes.room.notify_one();
+        shared.signals.room.notify_one();
     }
 }
 
 /// The pacer: reserves time for the lanes that are limited, and looks which others have slowed meanwhile.
 async fn pace(shared: Arc<Shared>) {
     let mut looked = Instant::now();
+    let outlets = &shared.outlets.list;
     loop {
         let paced = async {
             if looked.elapsed() >= SLOWED_LOOK {
                 looked = Instant::now();
-                let held = pacing::held(&shared.db, &shared.pacing, clock::now()).await?;
-                shared.lanes.slowed(held.slowed.into_iter().map(|l| l.lane));
+                let slowed = pacing::slowed(&shared.db, clock::now()).await?;
+                outlets.iter().for_each(|o| o.lanes.slowed(slowed.iter().cloned()));
             }
-            for (lane, messages) in shared.lanes.wanting() {
-                let now = clock::now();
-                match pacing::reserve(&shared.db, &shared.pacing, &lane, messages, now).await? {
-                    Reserved::Granted(grant) => shared.lanes.grant(&lane, grant, now),
-                    Reserved::Later(at) => shared.lanes.wait(&lane, at - now),
-                    Reserved::Free => shared.lanes.free(&lane),
-                }
+            for outlet in outlets {
+                reserve(&shared, outlet).await?;
             }
             Ok::<(), DbError>(())
         };
         match paced.await {
             Ok(()) => {
-                let wait = shared.lanes.wanting_in().unwrap_or(SLOWED_LOOK).min(SLOWED_LOOK);
-                let _ = tokio::time::timeout(wait, shared.lanes.wanting.notified()).await;
+                let soonest = outlets.iter().filter_map(|o| o.lanes.wanting_in()).min();
+                let wait = soonest.unwrap_or(SLOWED_LOOK).min(SLOWED_LOOK);
+                let _ = tokio::time::timeout(wait, shared.signals.wanting.notified()).await;
             }
             Err(e) if e.is_retryable() => tokio::time::sleep(PACER_PAUSE).await,
             Err(e) => return shared.end(Ended::DatabaseUnavailable(e.to_string())),
         }
     }
+}
+
+async fn reserve(shared: &Shared, outlet: &Outlet) -> DbResult<()> {
+    for (lane, messages) in outlet.lanes.wanting() {
+        let now = clock::now();
+        match pacing::reserve(&shared.db, &outlet.relay.pacing, &lane, messages, now).await? {
+            Reserved::Granted(grant) => outlet.lanes.grant(&lane, grant, now),
+            Reserved::Later(at) => outlet.lanes.wait(&lane, at - now),
+            Reserved::Free => outlet.lanes.free(&lane),
+        }
+    }
+    Ok(())
 }
 
 async fn renew_held(shared: Arc<Shared>, held: HeldChunks) {
@@ -307,18 +346,22 @@ async fn renew_held(shared: Arc<Shared>, held: HeldChunks) {
                 }
             }
         }
-        leave_stopped_runs(&shared.db, &chunks).await;
+        leave_stopped_runs(&shared, &chunks).await;
     }
 }
 
-/// Leave the rest of chunks alone whose run was held or cancelled by another hand. Commits look for themselves; this is for messages that
+/// Leave the rest of chunks alone whose run was held or cancelled, by another hand or because of complaints. Commits look for themselves; this is for messages that
 /// are refused before they come so far.
-async fn leave_stopped_runs(db: &Db, chunks: &[Arc<HeldChunk>]) {
+async fn leave_stopped_runs(shared: &Shared, chunks: &[Arc<HeldChunk>]) {
     let mut may_send: HashMap<&str, bool> = HashMap::new();
     for chunk in chunks {
         let run_id = chunk.lease.run_id.as_str();
         if !may_send.contains_key(run_id) {
-            let Ok(run) = run::get(db, run_id).await else { return };
+            // What fails here is tried again at the next turn.
+            if shared.judge_complaints(run_id).await.is_err() {
+                return;
+            }
+            let Ok(run) = run::get(&shared.db, run_id).await else { return };
             may_send.insert(run_id, run.is_some_and(|r| r.state().may_send()));
         }
         if !may_send[run_id] {

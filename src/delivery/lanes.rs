@@ -1,4 +1,4 @@
-//! The messages that wait for a connection, by lane. A connection takes the next one whose lane may send now, in turns, so a lane that is
+//! The messages that wait for a connection to one relay, by lane. A connection takes the next one whose lane may send now, in turns, so a lane that is
 //! slow or empty keeps nobody from the others.
 //!
 //! A lane that is limited has *grants*: time that was reserved in the database ([`super::pacing`]). Here they are only used up, without a
@@ -6,7 +6,7 @@
 //! is the pacer.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, Notify};
@@ -28,14 +28,22 @@ const MEASURED_MIN: Millis = SECOND;
 /// Between two questions about one lane, at least.
 const ASK_AGAIN_MIN: Millis = 20;
 
-/// All lanes of this process.
+/// All lanes of one relay.
 pub(super) struct Lanes {
+    /// The relay's name. It may be slowed as a whole, and is then named like a lane.
+    relay: String,
     began: Instant,
     inner: Mutex<Inner>,
     /// One connection at a time waits for a message, the others wait for their turn.
     turn: AsyncMutex<()>,
     /// Something may be taken that could not be before.
     ready: Notify,
+    signals: Arc<Signals>,
+}
+
+/// What the lanes of all relays tell those who fill them.
+#[derive(Default)]
+pub(super) struct Signals {
     /// The feed may find room, or a chunk came back.
     pub room: Notify,
     /// A lane may need a grant.
@@ -45,12 +53,16 @@ pub(super) struct Lanes {
 #[derive(Default)]
 struct Inner {
     lanes: Vec<Lane>,
-    /// Lanes that are slowed in the database, whether they have messages here or not.
+    /// Lanes that are slowed in the database, whether they have messages here or not; the relay's name when it is slowed as a whole.
     slowed: HashSet<String>,
     /// Whose turn it is.
     next: usize,
     /// Nothing will come any more.
     ended: bool,
+    /// The relay takes no mail: what would wait here goes elsewhere.
+    closed: bool,
+    /// When its server last asked for less as a whole.
+    complained_at: Option<Millis>,
 }
 
 struct Lane {
@@ -128,6 +140,11 @@ impl Lane {
         Some(work)
     }
 
+    /// Messages a second so far.
+    fn seen(&self, now: Millis) -> f64 {
+        self.taken as f64 * SECOND as f64 / (now - self.since).max(MEASURED_MIN) as f64
+    }
+
     fn granted(&self) -> usize {
         self.grants.iter().map(|g| g.left as usize).sum()
     }
@@ -141,14 +158,14 @@ impl Lane {
 
 impl Lanes {
     /// No messages yet. `slowed` are the lanes that are slowed in the database.
-    pub fn new(slowed: impl Iterator<Item = String>) -> Lanes {
+    pub fn new(relay: &str, slowed: impl Iterator<Item = String>, signals: Arc<Signals>) -> Lanes {
         Lanes {
+            relay: relay.to_owned(),
             began: Instant::now(),
             inner: Mutex::new(Inner { slowed: slowed.collect(), ..Inner::default() }),
             turn: AsyncMutex::default(),
             ready: Notify::new(),
-            room: Notify::new(),
-            wanting: Notify::new(),
+            signals,
         }
     }
 
@@ -208,10 +225,10 @@ impl Lanes {
                 Some(at) if at <= now => {
                     let work = lane.take(now).expect("not empty");
                     if lane.waiting.len() + 1 == READY_MIN {
-                        self.room.notify_one();
+                        self.signals.room.notify_one();
                     }
                     if lane.wants_at().is_some() {
-                        self.wanting.notify_one();
+                        self.signals.wanting.notify_one();
                     }
                     *next = (i + 1) % lanes.len();
                     return Next::Work(Box::new(work));
@@ -227,7 +244,10 @@ impl Lanes {
     pub fn add(&self, name: &str, works: Vec<Work>, limited: bool) {
         let now = self.now();
         let mut inner = self.inner();
-        let slowed = inner.slowed.contains(name);
+        if inner.closed {
+            return; // the relay failed while the chunk was being claimed
+        }
+        let slowed = inner.slowed.contains(name) || inner.slowed.contains(&self.relay);
         let lane = inner.lane(name, now);
         if lane.closed_until.is_some_and(|at| now < at) {
             return; // closed while the chunk was being claimed: it goes back like the others
@@ -236,7 +256,7 @@ impl Lanes {
         lane.waiting.extend(works);
         drop(inner);
         self.ready.notify_one();
-        self.wanting.notify_one();
+        self.signals.wanting.notify_one();
     }
 
     /// The lanes of which no more is wanted now: they have enough, or must wait.
@@ -296,33 +316,39 @@ impl Lanes {
         });
         if !given_back.is_empty() {
             drop(given_back); // and with it the chunks they kept
-            self.room.notify_one();
+            self.signals.room.notify_one();
         }
     }
 
-    /// A server asked for less in this lane. Messages a second that it took so far; `None` when the same was heard a moment ago.
+    /// A server asked for less in this lane, or, by the relay's name, in all. Messages a second that it took so far; `None` when the same was
+    /// heard a moment ago.
     pub fn complained(&self, name: &str) -> Option<f64> {
-        self.with(name, |lane, now| {
-            if lane.complained_at.is_some_and(|at| now - at < SLOWED_ONCE_IN) {
-                return None;
-            }
-            lane.complained_at = Some(now);
-            Some(lane.taken as f64 * SECOND as f64 / (now - lane.since).max(MEASURED_MIN) as f64)
-        })
+        let now = self.now();
+        let mut inner = self.inner();
+        let whole = name == self.relay;
+        let heard = if whole { &mut inner.complained_at } else { &mut inner.lane(name, now).complained_at };
+        if heard.is_some_and(|at| now - at < SLOWED_ONCE_IN) {
+            return None;
+        }
+        *heard = Some(now);
+        Some(inner.lanes.iter().filter(|l| whole || l.name == name).map(|l| l.seen(now)).sum())
     }
 
-    /// A lane is slowed: what was granted at the old rate is void. How many messages that were.
+    /// A lane is slowed, or, by the relay's name, all are: what was granted at the old rate is void. How many messages that were.
     pub fn slow(&self, name: &str) -> u32 {
         let now = self.now();
         let mut inner = self.inner();
         inner.slowed.insert(name.to_owned());
-        let lane = inner.lane(name, now);
-        lane.limited = true;
-        lane.ask_at = now;
-        let void = lane.granted() as u32;
-        lane.grants.clear();
+        let whole = name == self.relay;
+        let mut void = 0;
+        for lane in inner.lanes.iter_mut().filter(|l| whole || l.name == name) {
+            lane.limited = true;
+            lane.ask_at = now;
+            void += lane.granted() as u32;
+            lane.grants.clear();
+        }
         drop(inner);
-        self.wanting.notify_one();
+        self.signals.wanting.notify_one();
         void
     }
 
@@ -331,16 +357,31 @@ impl Lanes {
         let mut inner = self.inner();
         inner.slowed = names.collect();
         let Inner { lanes, slowed, .. } = &mut *inner;
+        let whole = slowed.contains(&self.relay);
         for lane in lanes {
-            lane.limited |= slowed.contains(&lane.name);
+            lane.limited |= whole || slowed.contains(&lane.name);
         }
+    }
+
+    /// The relay takes no mail: let go of everything that waits, as [`Lanes::clear`] does, and take nothing.
+    pub fn close(&self) -> Vec<(String, u32)> {
+        self.inner().closed = true;
+        let unused = self.clear();
+        self.signals.room.notify_one();
+        unused
+    }
+
+    /// The relay takes mail again.
+    pub fn open(&self) {
+        self.inner().closed = false;
+        self.signals.room.notify_one();
     }
 
     /// Nothing will come any more.
     pub fn end(&self) {
         self.inner().ended = true;
         self.ready.notify_one();
-        self.room.notify_one();
+        self.signals.room.notify_one();
     }
 
     /// Let go of everything that waits: lanes, and how many messages each was granted that did not leave.

@@ -12,6 +12,7 @@ mod feed;
 mod lanes;
 mod lock;
 pub mod pacing;
+pub mod relays;
 pub mod replies;
 mod server;
 mod signing;
@@ -25,27 +26,26 @@ use std::time::Duration;
 
 use breaker::Breaker;
 use futures_util::future::BoxFuture;
-use lanes::Lanes;
+use lanes::{Lanes, Signals};
+use relays::{Outlet, Outlets};
 use tokio::sync::watch;
 
-pub use breaker::Limits;
 pub use conversation::Conversation;
 pub use lock::DeliveryLock;
+pub use relays::Relay;
 pub use replies::Stage;
 pub use server::{OpenError, Patience, Server};
 
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult};
 use crate::dkim::Signer;
+pub use crate::queue::answers::Limits;
 use crate::queue::lease::{Lease, Queued};
 use crate::queue::ledger::{Ledger, Stopped};
-use crate::queue::rescue;
-use crate::settings::Pacing;
+use crate::queue::{rescue, wave};
 use crate::suppression::Kind;
 use signing::Signing;
 
-/// Attempts to reach the server before the work is given up for this invocation.
-const CONNECT_FAILURES_MAX: u64 = 5;
 /// How often the feed looks for what is due while nothing else wakes it, and its pause while the database is busy.
 const FOREIGN_LEASE_POLL: Duration = Duration::from_millis(500);
 
@@ -84,10 +84,8 @@ pub type Progress = Arc<dyn Fn(&Totals) + Send + Sync>;
 pub struct Options {
     /// One run, or every run that may send.
     pub run_id: Option<String>,
-    pub server: Arc<Server>,
-    pub connections: u32,
-    /// How fast mail may leave.
-    pub pacing: Pacing,
+    /// Where mail goes; at least one.
+    pub relays: Vec<Relay>,
     pub open_composer: OpenComposer,
     /// Looks again at a claimed chunk before anything of it leaves.
     pub recheck: Option<Recheck>,
@@ -125,8 +123,10 @@ pub enum Ended {
     TimeUp,
     /// The server refused our login or our mail as such, or too much was refused: the run is paused.
     Paused(String),
-    /// The mail server could not be reached.
+    /// No mail server could be reached.
     ServerUnavailable(String),
+    /// The mail server asks for less before it has heard anything; nothing was tried.
+    ServerBusy(String),
     /// The database stayed unreachable.
     DatabaseUnavailable(String),
     /// A run's mail could not be composed; its run is paused.
@@ -142,7 +142,6 @@ struct Counters {
     unknown: AtomicU64,
     suppressed: AtomicU64,
     expired: AtomicU64,
-    connect_failures: AtomicU64,
 }
 
 impl Counters {
@@ -164,11 +163,10 @@ impl Counters {
 struct Shared {
     db: Db,
     ledger: Ledger,
-    server: Arc<Server>,
+    outlets: Outlets,
     signing: Option<Signing>,
     counters: Counters,
-    pacing: Pacing,
-    lanes: Lanes,
+    signals: Arc<Signals>,
     stop: watch::Receiver<bool>,
     breaker: Breaker,
     /// Why a run was paused while others go on; the first reason.
@@ -186,20 +184,20 @@ impl Shared {
             }
             first
         });
-        self.lanes.end();
+        self.outlets.end();
     }
 
     fn stopping(&self) -> bool {
         *self.stop.borrow() || self.ended.borrow().is_some()
     }
 
-    /// A server answered that less is wanted in this lane: everybody goes slower there.
-    async fn slow_down(&self, lane: &str, answer: &str) {
-        let Some(seen) = self.lanes.complained(lane) else { return };
+    /// A server answered that less is wanted in this lane, or, by the relay's name, at all: everybody goes slower there.
+    async fn slow_down(&self, outlet: &Outlet, lane: &str, answer: &str) {
+        let Some(seen) = outlet.lanes.complained(lane) else { return };
         match pacing::slow_down(&self.db, lane, seen, answer, clock::now()).await {
             Ok(_) => {
-                let void = self.lanes.slow(lane);
-                self.give_back(lane, void).await;
+                let void = outlet.lanes.slow(lane);
+                self.give_back(outlet, lane, void).await;
             }
             Err(e) if e.is_retryable() => {} // the next such answer says it again
             Err(e) => self.end(Ended::DatabaseUnavailable(e.to_string())),
@@ -207,8 +205,8 @@ impl Shared {
     }
 
     /// Messages that a warm-up counted and that did not leave. When it fails they stay counted, which is only slower.
-    async fn give_back(&self, lane: &str, messages: u32) {
-        if messages > 0 && !self.pacing.warm_up.is_empty() {
+    async fn give_back(&self, outlet: &Outlet, lane: &str, messages: u32) {
+        if messages > 0 && !outlet.relay.pacing.warm_up.is_empty() {
             let _ = pacing::give_back(&self.db, lane, messages).await;
         }
     }
@@ -220,17 +218,17 @@ impl Shared {
 
 /// Send everything that is due until nothing is, or until something stops us.
 pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError> {
+    let signals: Arc<Signals> = Arc::default();
     let rescued = rescue::rescue(db, clock::now()).await?;
-    let held = pacing::held(db, &options.pacing, clock::now()).await?;
+    let outlets = outlets(db, options.relays, &signals).await?;
     let (ended, ended_seen) = watch::channel(None);
     let shared = Arc::new(Shared {
         db: db.clone(),
         ledger: Ledger::start(db.clone()),
-        server: options.server,
+        outlets,
         signing: options.signer.map(Signing::new),
         counters: Counters::default(),
-        pacing: options.pacing,
-        lanes: Lanes::new(held.slowed.into_iter().map(|l| l.lane)),
+        signals,
         stop: options.stop,
         breaker: Breaker::default(),
         paused: OnceLock::new(),
@@ -238,7 +236,9 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
     });
     let mut rescued_unknown = rescued.unknown;
     let feed = feed::start(shared.clone(), options.run_id, options.open_composer, options.recheck);
-    let connections: Vec<_> = (0..options.connections).map(|_| tokio::spawn(worker::work(shared.clone()))).collect();
+    let recovery = tokio::spawn(relays::recover(shared.clone()));
+    let of_all = shared.outlets.list.iter().flat_map(|o| std::iter::repeat_n(o, o.relay.connections as usize));
+    let connections: Vec<_> = of_all.map(|o| tokio::spawn(worker::work(shared.clone(), o.clone()))).collect();
     let timer = options.until.map(|until| {
         let shared = shared.clone();
         tokio::spawn(async move {
@@ -263,14 +263,26 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
         }
     }
     rescued_unknown += feed.finish().await?;
-    for task in [timer, reporter].into_iter().flatten() {
+    for task in [timer, reporter, Some(recovery)].into_iter().flatten() {
         task.abort();
     }
     crate::queue::run::drain_finished(db, clock::now()).await?;
+    wave::look(db, None, clock::now()).await?; // so that what is due next is known
     let ended = ended_seen.borrow().clone();
     let paused = || shared.paused.get().cloned().map(Ended::Paused);
     let ended = ended.or_else(paused).unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });
     Ok((shared.counters.totals(rescued_unknown), ended))
+}
+
+/// The relays as they are found: which lanes are slowed, and who takes no mail.
+async fn outlets(db: &Db, relays: Vec<Relay>, signals: &Arc<Signals>) -> Result<Outlets, DbError> {
+    let slowed = pacing::slowed(db, clock::now()).await?;
+    let kept = relays::outages(db).await?;
+    let outlet = |relay: Relay| {
+        let lanes = Lanes::new(&relay.name, slowed.iter().cloned(), signals.clone());
+        Outlet::new(relay, lanes)
+    };
+    Ok(Outlets::new(relays.into_iter().map(outlet).collect(), &kept, clock::now()))
 }
 
 /// Send one mail outside the ledger: a test copy to its author. The server's answer.

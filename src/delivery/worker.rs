@@ -1,4 +1,4 @@
-//! A worker: one connection that takes messages from the feed, one after the other.
+//! A worker: one connection to one relay that takes messages from the feed, one after the other.
 //!
 //! The order that the promise rests on: compose → envelope accepted → commit in the ledger → content → answer → outcome. The outcome of a
 //! delivered message travels with the commit of the next one, so at most one message per connection is in doubt at any instant.
@@ -6,28 +6,28 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::breaker::{Finding, Limits};
+use super::breaker::Finding;
 use super::conversation::{Begun, Conversation, Sent};
 use super::feed::{HeldChunk, Work};
+use super::relays::{self, Cause, Failed, Outlet};
 use super::replies::{self, Reply, Stage};
-use super::server::OpenError;
-use super::{CONNECT_FAILURES_MAX, Ended, Mail, Shared};
+use super::{Ended, Mail, Shared};
 use crate::clock;
-use crate::queue::answers::{self, About};
-use crate::queue::lease::Lease;
+use crate::queue::answers::{About, Limits};
+use crate::queue::lease::{Lease, parts};
 use crate::queue::ledger::{self, Answer, Commit, Key, Outcome, Settlement};
 use crate::queue::run::Move;
 use crate::queue::{DeliveryState, run};
 use crate::token;
 
 /// Take messages until the feed ends or the drain does.
-pub(super) async fn work(shared: Arc<Shared>) {
-    let mut worker = Worker { shared, conversation: None, begun: 0, held: None, retired: false };
+pub(super) async fn work(shared: Arc<Shared>, outlet: Arc<Outlet>) {
+    let mut worker = Worker { shared, outlet, conversation: None, begun: 0, held: None, retired: false };
     while !worker.retired || worker.held.is_some() {
         let next = match (worker.shared.stopping() || worker.retired, &worker.held) {
             (true, _) => None,
-            (false, Some(_)) => worker.shared.lanes.try_next(),
-            (false, None) => worker.shared.lanes.next().await,
+            (false, Some(_)) => worker.outlet.lanes.try_next(),
+            (false, None) => worker.outlet.lanes.next().await,
         };
         match next {
             Some(work) => worker.send(work).await,
@@ -42,6 +42,7 @@ pub(super) async fn work(shared: Arc<Shared>) {
 
 struct Worker {
     shared: Arc<Shared>,
+    outlet: Arc<Outlet>,
     conversation: Option<Conversation>,
     /// Messages begun in this conversation.
     begun: u32,
@@ -203,47 +204,60 @@ impl Worker {
 
     /// Have a conversation open; false when there is none and the drain is about to end.
     async fn connect(&mut self, work: &Work) -> bool {
-        if self.shared.pacing.messages_per_connection.is_some_and(|most| self.begun >= most)
+        if self.outlet.relay.pacing.messages_per_connection.is_some_and(|most| self.begun >= most)
             && let Some(conversation) = self.conversation.take()
         {
             conversation.quit().await;
         }
         while self.conversation.is_none() {
-            if self.shared.stopping() {
+            if self.shared.stopping() || self.shared.outlets.is_out(&self.outlet) {
                 return false;
             }
-            match Conversation::open(&self.shared.server).await {
+            let server = self.outlet.relay.server.clone();
+            match self.outlet.connect().await {
                 Ok(conversation) => {
-                    self.shared.counters.connect_failures.store(0, Ordering::Relaxed);
+                    self.shared.relay_works(&self.outlet).await;
                     self.conversation = Some(conversation);
                     self.begun = 0;
                 }
-                Err(OpenError::Refused(Stage::Auth, reply)) if !reply.is_temporary() => {
-                    let why = format!("the mail server refused our login: {}", reply.line());
-                    self.pause(&work.chunk.lease.run_id, &why).await;
-                    return false;
-                }
                 Err(error) => {
-                    let why = match error {
-                        OpenError::Unreachable(why) => why,
-                        OpenError::Refused(_, reply) => format!("{}: {}", self.shared.server.url(), reply.line()),
-                    };
-                    let failures = self.shared.counters.connect_failures.fetch_add(1, Ordering::Relaxed) + 1;
-                    if failures >= CONNECT_FAILURES_MAX {
-                        if self.shared.server.open_conversations() > 0 {
-                            self.shared.counters.connect_failures.store(0, Ordering::Relaxed);
-                            self.retired = true;
-                            return false;
-                        }
-                        self.shared.end(Ended::ServerUnavailable(why));
+                    let (cause, why) = relays::told(&server, error);
+                    if !self.may_try_again(work, cause, &why).await {
                         return false;
                     }
-                    // What was delivered is recorded now, not after a wait.
-                    self.write_held().await;
-                    tokio::time::sleep(self.shared.server.patience().reconnect * failures as u32).await;
                 }
             }
         }
+        true
+    }
+
+    /// The relay could not be talked to: whether to try again, after the pause that this waits.
+    async fn may_try_again(&mut self, work: &Work, cause: Cause, why: &str) -> bool {
+        let server = self.outlet.relay.server.clone();
+        let (failures, enough) = self.outlet.cannot_connect();
+        if cause == Cause::Busy && !self.outlet.others_talk() {
+            // Said before it heard anything, it is about all mail from here. Where others talk, it is about their number.
+            self.shared.slow_down(&self.outlet, &self.outlet.relay.name, why).await;
+        }
+        let others_talk = server.open_conversations() > 0;
+        if cause == Cause::Login || enough && !others_talk {
+            if let Failed::NobodyLeft(cause, why) = self.shared.relay_failed(&self.outlet, cause, why).await {
+                match cause {
+                    Cause::Login => self.pause(&work.chunk.lease.run_id, &why).await,
+                    Cause::Busy => self.shared.end(Ended::ServerBusy(why)),
+                    Cause::Unreachable => self.shared.end(Ended::ServerUnavailable(why)),
+                }
+            }
+            return false;
+        }
+        if enough {
+            self.outlet.connect_failures.store(0, Ordering::Relaxed);
+            self.retired = true;
+            return false;
+        }
+        // What was delivered is recorded now, not after a wait.
+        self.write_held().await;
+        tokio::time::sleep(server.patience().reconnect * failures as u32).await;
         true
     }
 
@@ -257,34 +271,24 @@ impl Worker {
         match self.shared.breaker.refused(run_id, lane, about, limits) {
             Finding::Fine => {}
             Finding::InARow(n) => {
-                let family = lane.rsplit('/').next().unwrap_or(lane);
+                let family = parts(lane).1;
                 let why =
                     format!("{n} mails in a row ({family}) were refused because of us; the last: {}", reply.line());
                 self.pause(run_id, &why).await;
             }
-            Finding::Suspicious => match answers::count(&self.shared.db, run_id).await {
-                Ok(counted) => {
-                    if let Some(why) = self.shared.breaker.confirm(run_id, counted, limits) {
-                        self.hold(run_id, &why).await;
-                        self.shared.breaker.stop(run_id);
-                        let _ = self.shared.paused.set(why); // the first reason is told
-                    }
+            Finding::Suspicious => {
+                if let Err(e) = self.shared.count_and_judge(run_id, limits).await {
+                    self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
                 }
-                Err(e) => self.shared.end(Ended::DatabaseUnavailable(e.to_string())),
-            },
-        }
-    }
-
-    /// Hold a run; the others go on.
-    async fn hold(&self, run_id: &str, why: &str) {
-        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
-            self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
+            }
         }
     }
 
     /// Hold a run and end the work: whatever comes next would meet the same.
     async fn pause(&self, run_id: &str, why: &str) {
-        self.hold(run_id, why).await;
+        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
+            self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
+        }
         self.shared.end(Ended::Paused(why.to_owned()));
     }
 
@@ -323,7 +327,7 @@ impl Worker {
         let lease = chunk.lease.clone();
         self.write(Settlement { key: key(&work), lease, token, attempt_no, outcome, hard_bounced }, work).await;
         if replies::asks_for_less(reply) {
-            self.shared.slow_down(&chunk.lease.lane, &reply.line()).await;
+            self.shared.slow_down(&self.outlet, &chunk.lease.lane, &reply.line()).await;
         }
         if let Some(about) = about {
             self.judge(&chunk, &limits, about, reply).await;

@@ -84,6 +84,11 @@ impl Finding {
         Finding { area, status: Status::Ok, finding: finding.into(), meaning: None, remedy: None, unavailable: false }
     }
 
+    /// The same, of one among several.
+    pub fn of(self, whom: &str) -> Finding {
+        Finding { finding: format!("{whom}: {}", self.finding), ..self }
+    }
+
     /// It could be better.
     pub fn warn(area: Area, finding: impl Into<String>, meaning: &str, remedy: impl Into<String>) -> Finding {
         Finding { status: Status::Warn, ..Finding::problem(area, finding, meaning, remedy) }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Millis;
-use crate::db::{Conflict, DbResult, Tx, Value};
+use crate::db::{BUCKETS, Conflict, DbResult, Tx, Value};
 use crate::suppression::Kind;
 
 use super::{CHUNK_MESSAGES_MAX, CHUNK_STRETCH};
@@ -32,6 +32,8 @@ pub struct Draft {
     pub due_at: Millis,
     /// Held out: counted, never sent.
     pub withheld: bool,
+    /// Waits until the first wave of its run is through.
+    pub after_wave: bool,
 }
 
 /// What all messages of one call have in common.
@@ -44,8 +46,8 @@ pub struct Batch<'a> {
     pub kind: Kind,
     /// When `--at` moved the planning instant, messages leave now all the same: deliveries keep real time.
     pub leave_at: Option<Millis>,
-    /// The relay's name; with the family it makes the lane.
-    pub relay: &'a str,
+    /// The relays and their weights; with the family a relay makes the lane.
+    pub relays: Vec<(&'a str, u32)>,
 }
 
 const MESSAGE: [&str; 18] = [
@@ -70,8 +72,21 @@ const MESSAGE: [&str; 18] = [
 ];
 const DELIVERY: [&str; 9] =
     ["bucket", "chunk_id", "seq", "customer_id", "run_id", "state", "due_at", "attempts", "changed_at"];
-const CHUNK: [&str; 9] =
-    ["bucket", "chunk_id", "bucket_to", "run_id", "lane", "state", "due_at", "messages", "changed_at"];
+const CHUNK: [&str; 10] =
+    ["bucket", "chunk_id", "bucket_to", "run_id", "lane", "state", "due_at", "messages", "changed_at", "after_wave"];
+
+impl<'a> Batch<'a> {
+    /// The relay of a bucket: each has as much of the buckets, and so of the people, as its weight is of all weights.
+    fn relay_of(&self, bucket: i64) -> &'a str {
+        let all: i64 = self.relays.iter().map(|(_, weight)| i64::from(*weight)).sum();
+        let mut place = bucket * all / BUCKETS;
+        let of_place = self.relays.iter().find(|(_, weight)| {
+            place -= i64::from(*weight);
+            place < 0
+        });
+        of_place.or(self.relays.first()).map_or("", |(name, _)| name)
+    }
+}
 
 /// Where a message lies: which chunk, which place in it.
 struct Placed<'d> {
@@ -82,16 +97,22 @@ struct Placed<'d> {
 
 /// Write messages, deliveries and chunks. Drafts come in the order of (bucket, customer_id).
 pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis) -> DbResult<()> {
-    let mut lanes: BTreeMap<(bool, &str, Millis), Vec<&Draft>> = BTreeMap::new();
+    let mut lanes: BTreeMap<(bool, bool, &str, &str, Millis), Vec<&Draft>> = BTreeMap::new();
     for draft in drafts {
         lanes
-            .entry((draft.withheld, draft.family, draft.due_at - draft.due_at.rem_euclid(CHUNK_STRETCH)))
+            .entry((
+                draft.withheld,
+                draft.after_wave,
+                batch.relay_of(draft.bucket),
+                draft.family,
+                draft.due_at - draft.due_at.rem_euclid(CHUNK_STRETCH),
+            ))
             .or_default()
             .push(draft);
     }
     let mut placed = Vec::with_capacity(drafts.len());
     let mut chunks = Vec::new();
-    for ((withheld, family, _), members) in lanes {
+    for ((withheld, after_wave, relay, family, _), members) in lanes {
         for part in members.chunks(CHUNK_MESSAGES_MAX) {
             let chunk_id = new_chunk_id(now);
             placed.extend(part.iter().zip(0..).map(|(draft, seq)| Placed { draft, chunk_id, seq }));
@@ -104,11 +125,12 @@ pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis
                 chunk_id.into(),
                 buckets.max().expect("chunks are not empty").into(),
                 batch.run_id.into(),
-                format!("{}/{family}", batch.relay).into(),
+                format!("{relay}/{family}").into(),
                 "open".into(),
                 batch.leave_at.or(part.iter().map(|d| d.due_at).min()).expect("chunks are not empty").into(),
                 (part.len() as i64).into(),
                 now.into(),
+                after_wave.into(),
             ]);
         }
     }

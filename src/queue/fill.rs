@@ -16,9 +16,8 @@ use crate::token::Tokens;
 
 use super::enqueue::{self, Batch, Draft};
 use super::run::{self, Run};
+use super::wave;
 
-/// The relay's name in lanes, while there is one.
-const RELAY: &str = "default";
 /// The columns of an entry, as they are written here.
 const ENTRY: [&str; 8] = ["bucket", "customer_id", "campaign", "slot", "run_id", "arm", "entered_at", "due_at"];
 /// Failures shown; the first ones tell the story.
@@ -117,6 +116,15 @@ pub(super) struct Recipient<'a> {
     pub withheld: bool,
 }
 
+/// What the ranges before came to.
+#[derive(Default)]
+struct SoFar {
+    /// People who came past the limit.
+    passed: u64,
+    /// Messages of the first wave.
+    first_wave: u64,
+}
+
 /// The rows of one range.
 struct Range {
     entries: Vec<Value>,
@@ -130,9 +138,9 @@ impl Filling<'_> {
     /// Decide, render and count everything; write nothing.
     pub async fn rehearse(&self, db: &Db) -> DbResult<Filled> {
         let mut filled = Filled::default();
-        let mut passed = 0;
+        let mut so_far = SoFar::default();
         for range in self.planning.ranges(0) {
-            let range = self.range(db, range, "", &mut passed).await?;
+            let range = self.range(db, range, "", &mut so_far).await?;
             filled.take(range.filled, &range.tally);
         }
         Ok(filled)
@@ -142,12 +150,15 @@ impl Filling<'_> {
     /// `keep` is asked before every range and ends the work early when it is false (the lease on planning was lost).
     pub async fn fill(&self, db: &Db, run: &Run, mut keep: impl AsyncFnMut() -> bool) -> DbResult<Option<Filled>> {
         let mut filled = Filled::default();
-        let mut passed = passed_so_far(db, &run.run_id).await?;
+        let mut so_far = SoFar {
+            passed: passed_so_far(db, &run.run_id).await?,
+            first_wave: wave::chosen_so_far(db, &run.run_id).await?,
+        };
         for (first, last) in self.planning.ranges(run.next_bucket) {
             if !keep().await {
                 return Ok(None);
             }
-            let range = self.range(db, (first, last), &run.run_id, &mut passed).await?;
+            let range = self.range(db, (first, last), &run.run_id, &mut so_far).await?;
             let stop = range.filled.failed > 0;
             if !stop {
                 let mut tx = db.begin().await?;
@@ -162,11 +173,15 @@ impl Filling<'_> {
                 break;
             }
         }
+        if let Some(wave) = self.planning.campaign.first_wave {
+            wave::settle_small(db, &run.run_id, wave.size).await?;
+        }
         Ok(Some(filled))
     }
 
-    async fn range(&self, db: &Db, range: (i64, i64), run_id: &str, passed: &mut u64) -> DbResult<Range> {
-        let decided = self.planning.verdicts(db, range, run_id, passed, &|c, payload| self.skips(c, payload)).await?;
+    async fn range(&self, db: &Db, range: (i64, i64), run_id: &str, so_far: &mut SoFar) -> DbResult<Range> {
+        let skips = |c: &Candidate, payload: &serde_json::Value| self.skips(c, payload);
+        let decided = self.planning.verdicts(db, range, run_id, &mut so_far.passed, &skips).await?;
         let mut tally = Tally::default();
         let mut skips = Vec::new();
         // Who does not enter a journey now is asked again at the next look: kept each time, it would be a list of everybody by the hour.
@@ -200,8 +215,11 @@ impl Filling<'_> {
         }
         let mut filled = Filled::default();
         // Whoever only enters now gets the first step when it is due (follow.rs).
-        let drafts =
+        let mut drafts =
             if self.planning.step.is_immediate() { self.drafts(db, &going, &mut filled).await? } else { Vec::new() };
+        if let Some(wave) = self.planning.campaign.first_wave {
+            wave::choose(&mut drafts, wave.size, range, &mut so_far.first_wave);
+        }
         Ok(Range { entries, drafts, skips, tally, filled })
     }
 
@@ -304,6 +322,7 @@ impl Filling<'_> {
             due_at: c.due_at,
             customer_id: c.customer_id.clone(),
             withheld: recipient.withheld,
+            after_wave: false,
         }
     }
 
@@ -317,7 +336,7 @@ impl Filling<'_> {
             topic: &campaign.topic,
             kind: campaign.kind,
             leave_at: self.leave_at,
-            relay: RELAY,
+            relays: self.planning.settings.smtp.relays.iter().map(|r| (r.name.as_str(), r.weight)).collect(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Messages in groups: by mailbox-provider family, state, reply code, or age.
+//! Messages in groups: by mailbox-provider family, relay, state, reply code, or age.
 //!
 //! One statement counts by chunk, state and code, so that what comes back grows with the number of chunks and not of messages; a chunk's
 //! lane and age are its messages'. Each group shows its oldest message as an example.
@@ -13,7 +13,7 @@ use crate::db::{Db, DbResult, Value};
 
 use super::enqueue::{self, CHUNK_SEQS};
 use super::show::{self, Message};
-use super::{DeliveryState, status::Filter};
+use super::{DeliveryState, lease::parts, status::Filter};
 
 /// What groups have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +21,8 @@ use super::{DeliveryState, status::Filter};
 pub enum By {
     /// Mailbox-provider family.
     Family,
+    /// The relay it goes through, or went through last.
+    Relay,
     State,
     /// The last reply's code.
     Code,
@@ -32,7 +34,7 @@ pub enum By {
 const AGES: [(Millis, &str); 4] =
     [(HOUR, "under an hour"), (DAY, "an hour to a day"), (7 * DAY, "a day to a week"), (Millis::MAX, "a week or more")];
 /// Those held out lie in no lane.
-const NO_FAMILY: &str = "none: held out";
+const NO_LANE: &str = "none: held out";
 /// Nothing was answered yet, or nothing by a server.
 const NO_CODE: &str = "none";
 
@@ -74,13 +76,12 @@ pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<V
          FROM delivery d WHERE d.bucket >= 0{of} GROUP BY d.run_id, d.chunk_id, d.state, d.code"
     );
     let counted: Vec<Counted> = db.fetch_all(&sql, args).await?;
-    let lanes = if by == By::Family { lanes(db, &counted).await? } else { HashMap::new() };
+    let lanes = if matches!(by, By::Family | By::Relay) { lanes(db, &counted).await? } else { HashMap::new() };
     let mut gathered: BTreeMap<(usize, String), Gathered> = BTreeMap::new();
     for c in &counted {
         let key = match by {
-            By::Family => {
-                (0, lanes.get(&c.chunk_id).map_or(NO_FAMILY, |l| l.rsplit('/').next().unwrap_or(l)).to_owned())
-            }
+            By::Family => (0, lanes.get(&c.chunk_id).map_or(NO_LANE, |l| parts(l).1).to_owned()),
+            By::Relay => (0, lanes.get(&c.chunk_id).map_or(NO_LANE, |l| parts(l).0).to_owned()),
             By::State => (DeliveryState::from_word(&c.state).map_or(usize::MAX, |s| s as usize), c.state.clone()),
             By::Code => (0, c.code.map_or(NO_CODE.to_owned(), |code| code.to_string())),
             By::Age => {
@@ -103,7 +104,7 @@ pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<V
             example: at(db, first / CHUNK_SEQS, chunk_id, first % CHUNK_SEQS).await?,
         });
     }
-    if matches!(by, By::Family | By::Code) {
+    if matches!(by, By::Family | By::Relay | By::Code) {
         groups.sort_by_key(|g| std::cmp::Reverse(g.messages));
     }
     Ok(groups)

@@ -56,10 +56,20 @@ struct Claimed {
 }
 
 impl Lease {
+    /// The relay of its lane.
+    pub fn relay(&self) -> &str {
+        parts(&self.lane).0
+    }
+
     /// Until when nobody else may take the chunk.
     pub fn until_at(&self) -> Millis {
         self.until_at.load(Ordering::Relaxed)
     }
+}
+
+/// Relay and mailbox-provider family of a lane; a relay's own name has no family.
+pub fn parts(lane: &str) -> (&str, &str) {
+    lane.rsplit_once('/').unwrap_or((lane, ""))
 }
 
 /// Claim the chunk that has been due longest, of one run or of any, in no lane of `but`; `None` when nothing such is due.
@@ -82,7 +92,8 @@ pub async fn claim(db: &Db, run_id: Option<&str>, but: &[String], now: Millis) -
     let sql = format!(
         "WITH c AS MATERIALIZED (\
            SELECT k.bucket, k.chunk_id FROM chunk k JOIN run r ON r.run_id = k.run_id \
-           WHERE k.state = 'open' AND k.due_at <= $1 AND r.state IN ('ready', 'sending'){only} \
+           WHERE k.state = 'open' AND k.due_at <= $1 AND r.state IN ('ready', 'sending') \
+             AND (NOT k.after_wave OR r.rest_from_at <= $1){only} \
            ORDER BY k.due_at, k.bucket, k.chunk_id LIMIT 1 {}) \
          UPDATE chunk SET state = 'leased', lease_token = $2, lease_until_at = $3, changed_at = $1 \
          FROM c WHERE chunk.bucket = c.bucket AND chunk.chunk_id = c.chunk_id AND chunk.state = 'open' \
@@ -102,6 +113,14 @@ pub async fn claim(db: &Db, run_id: Option<&str>, but: &[String], now: Millis) -
         token,
         until_at: AtomicI64::new(until_at),
     }))
+}
+
+/// Move a chunk that this lease holds to another lane; false when the lease is lost.
+pub async fn move_to(db: &Db, lease: &mut Lease, lane: String) -> DbResult<bool> {
+    let sql = "UPDATE chunk SET lane = $1 WHERE bucket = $2 AND chunk_id = $3 AND lease_token = $4";
+    let held = db.execute(sql, args![&lane, lease.bucket, lease.chunk_id, &lease.token]).await?;
+    lease.lane = lane;
+    Ok(held > 0)
 }
 
 /// `$1, $2, …` naming every bucket of a chunk: seeks in the key instead of a scan between the first and the last.
@@ -170,20 +189,22 @@ pub(super) async fn settle_chunk(
     now: Millis,
 ) -> DbResult<Option<u64>> {
     // Taking the chunk first makes commits that still trust this lease wait or fail.
-    let held = tx
-        .execute(
+    let held: Option<(String,)> = tx
+        .fetch_optional(
             "UPDATE chunk SET state = 'open', lease_token = NULL, lease_until_at = NULL, changed_at = $1 \
-             WHERE bucket = $2 AND chunk_id = $3 AND lease_token = $4",
+             WHERE bucket = $2 AND chunk_id = $3 AND lease_token = $4 RETURNING lane",
             args![now, bucket, chunk_id, token],
         )
         .await?;
-    if held == 0 {
-        return Ok(None);
-    }
-    let mut args = args![now, chunk_id];
+    let Some((lane,)) = held else { return Ok(None) };
+    let reply = format!(
+        "the worker that was sending it through the relay {} stopped before the server's answer was recorded",
+        parts(&lane).0
+    );
+    let mut args = args![now, chunk_id, reply];
     let buckets = bucket_list(bucket, bucket_to, &mut args);
     let sql = format!(
-        "UPDATE delivery SET state = 'unknown', reply = 'the worker that was sending it stopped before the server''s answer was recorded', \
+        "UPDATE delivery SET state = 'unknown', reply = $3, \
          changed_at = $1 WHERE bucket IN ({buckets}) AND chunk_id = $2 AND state = 'committed'"
     );
     let unknown = tx.execute(&sql, args).await?;

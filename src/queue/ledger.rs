@@ -307,14 +307,27 @@ async fn record_attempts(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbRe
                 o.enhanced.clone(),
                 &o.reply,
                 o.about.map(About::word),
+                s.lease.relay(),
             ]
         })
         .collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let columns =
-        ["bucket", "chunk_id", "seq", "attempt_no", "at", "stage", "state", "code", "enhanced", "reply", "about"];
+    let columns = [
+        "bucket",
+        "chunk_id",
+        "seq",
+        "attempt_no",
+        "at",
+        "stage",
+        "state",
+        "code",
+        "enhanced",
+        "reply",
+        "about",
+        "relay",
+    ];
     tx.insert_rows("attempt", &columns, rows, Conflict::Keep).await?;
     Ok(())
 }

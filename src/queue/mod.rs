@@ -23,6 +23,7 @@ pub mod run;
 pub mod show;
 pub mod states;
 pub mod status;
+pub mod wave;
 
 pub use states::{DeliveryState, RunState};
 

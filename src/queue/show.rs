@@ -129,6 +129,8 @@ pub enum Happened {
         enhanced: Option<String>,
         /// The server's words; characters that a terminal would act upon are written `\x1b`.
         reply: String,
+        /// The relay that was tried.
+        relay: Option<String>,
     },
     Decision {
         at: Millis,
@@ -147,14 +149,14 @@ impl Happened {
     }
 }
 
-type Attempt = (Millis, i64, String, String, Option<i64>, Option<String>, String);
+type Attempt = (Millis, i64, String, String, Option<i64>, Option<String>, String, Option<String>);
 
 /// Everything that happened to a message, oldest first. The acceptance itself is the message's last reply.
 pub async fn history(db: &Db, m: &Message) -> DbResult<Vec<Happened>> {
     let key = || args![m.bucket, m.chunk_id, m.seq];
     let attempts: Vec<Attempt> = db
         .fetch_all(
-            "SELECT at, attempt_no, stage, state, code, enhanced, reply FROM attempt \
+            "SELECT at, attempt_no, stage, state, code, enhanced, reply, relay FROM attempt \
              WHERE bucket = $1 AND chunk_id = $2 AND seq = $3 ORDER BY at, attempt_no",
             key(),
         )
@@ -165,8 +167,8 @@ pub async fn history(db: &Db, m: &Message) -> DbResult<Vec<Happened>> {
             key(),
         )
         .await?;
-    let attempts = attempts.into_iter().map(|(at, attempt_no, stage, state, code, enhanced, reply)| {
-        Happened::Attempt { at, attempt_no, stage, state, code, enhanced, reply }
+    let attempts = attempts.into_iter().map(|(at, attempt_no, stage, state, code, enhanced, reply, relay)| {
+        Happened::Attempt { at, attempt_no, stage, state, code, enhanced, reply, relay }
     });
     let decisions =
         decisions.into_iter().map(|(at, decided, by, evidence)| Happened::Decision { at, decided, by, evidence });

@@ -6,6 +6,7 @@ use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Value};
 
+use super::wave::{self, WaveStatus};
 use super::{DeliveryState, run};
 
 /// A run and where its messages stand.
@@ -20,6 +21,8 @@ pub struct RunStatus {
     /// The same for each lane.
     #[serde(skip)]
     pub due_by_lane: Vec<(String, Millis)>,
+    /// Its first wave, when something follows after it.
+    pub first_wave: Option<WaveStatus>,
 }
 
 /// The newest runs with their counts.
@@ -29,7 +32,8 @@ pub async fn overview(db: &Db, limit: i64) -> DbResult<Vec<RunStatus>> {
         let messages = states_of(db, &run.run_id).await?;
         let due_by_lane = due_by_lane(db, Some(&run.run_id)).await?;
         let next_due_at = due_by_lane.iter().map(|(_, due_at)| *due_at).min();
-        out.push(RunStatus { run, messages, next_due_at, due_by_lane });
+        let first_wave = wave::status(db, &run.run_id).await?;
+        out.push(RunStatus { run, messages, next_due_at, due_by_lane, first_wave });
     }
     Ok(out)
 }
@@ -86,11 +90,16 @@ pub async fn due_by_lane(db: &Db, run_id: Option<&str>) -> DbResult<Vec<(String,
         "AND k.run_id = $1"
     });
     let sql = format!(
-        "SELECT k.lane, MIN(k.due_at) FROM chunk k JOIN run r ON r.run_id = k.run_id \
+        "SELECT k.lane, MIN(CASE WHEN NOT k.after_wave OR r.rest_from_at IS NOT NULL THEN k.due_at \
+                                 WHEN r.wave_until_at > k.due_at THEN r.wave_until_at \
+                                 WHEN r.wave_until_at IS NOT NULL THEN k.due_at END) \
+         FROM chunk k JOIN run r ON r.run_id = k.run_id \
          WHERE k.state <> 'done' AND r.state IN ('ready', 'sending') {} GROUP BY k.lane ORDER BY k.lane",
         only.unwrap_or_default()
     );
-    db.fetch_all(&sql, args).await
+    // A lane with nothing but what follows a first wave that has not left is due when that has.
+    let lanes: Vec<(String, Option<Millis>)> = db.fetch_all(&sql, args).await?;
+    Ok(lanes.into_iter().filter_map(|(lane, due_at)| Some((lane, due_at?))).collect())
 }
 
 /// A message as lists show it.

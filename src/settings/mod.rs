@@ -10,12 +10,14 @@ mod pacing;
 mod people;
 mod quiet;
 mod read;
+pub mod relays;
 mod smtp;
 
 pub use contract::{Contract, PropertyType};
 pub use dkim::{Dkim, DkimKey};
 pub use env::{EnvText, NotSet};
 pub use pacing::{Pacing, Rate};
+pub use relays::{Relay, Smtp};
 pub use smtp::{SmtpUrl, Tls};
 
 use std::path::{Path, PathBuf};
@@ -90,18 +92,6 @@ pub struct Brand {
     pub url: Option<String>,
     /// Accent colour, `#rrggbb`.
     pub colour: Option<String>,
-}
-
-/// The mail server.
-#[derive(Debug, Clone)]
-pub struct Smtp {
-    pub url: EnvText,
-    /// Connections opened at once by one process.
-    pub connections: u32,
-    /// A PEM file with one more certificate authority to trust.
-    pub ca_file: Option<PathBuf>,
-    /// How fast mail may leave.
-    pub pacing: Pacing,
 }
 
 /// Links in mails.

@@ -68,10 +68,12 @@ impl Pacing {
     }
 }
 
-/// Takes its keys out of `smtp`.
-pub(super) fn pacing(s: &mut MapReader, problems: &mut Problems) -> Pacing {
-    let mut pacing = Pacing { relay: s.get("rate", problems), ..Pacing::default() };
+/// Takes its keys out of `smtp` or of a relay; what is not said there is as it is for `every` relay.
+pub(super) fn pacing(s: &mut MapReader, every: &Pacing, problems: &mut Problems) -> Pacing {
+    let mut pacing = every.clone();
+    pacing.relay = s.get("rate", problems).or(pacing.relay);
     if let Some(mut rates) = s.map("rates", "`rates`", problems) {
+        (pacing.families, pacing.default) = (Vec::new(), None);
         for pair in rates.all() {
             let Some(rate) = pair.value.read::<Rate>("a rate", problems) else { continue };
             match pair.key.as_str() {
@@ -126,7 +128,7 @@ mod tests {
         let mut problems = Problems::new();
         let node = crate::yaml::parse("okaeri.yaml", text, &mut problems).unwrap();
         let mut reader = node.map("smtp", &mut problems).unwrap();
-        let pacing = pacing(&mut reader, &mut problems);
+        let pacing = pacing(&mut reader, &Pacing::default(), &mut problems);
         reader.finish(&mut problems);
         (pacing, anstream::adapter::strip_str(&problems.to_text()).to_string())
     }

@@ -1,21 +1,18 @@
-//! From the YAML of `okaeri.yaml` to [`Settings`]; every key is read here or in `people`, and keys the design names but this version does not
+//! From the YAML of `okaeri.yaml` to [`Settings`]; every key is read here or in a file beside it, and keys the design names but this version does not
 //! carry out are told as such.
 
 use jiff::tz::TimeZone;
 
 use super::contract;
 use super::dkim::dkim;
-use super::pacing::pacing;
 use super::people::{check_caps, guards, holdout, lifecycle, loyalty, models};
-use super::{Brand, Contract, EnvText, Links, Pacing, Sender, Settings, Smtp, SmtpUrl, Source, Topic};
+use super::relays::smtp;
+use super::{Brand, Contract, EnvText, Links, Sender, Settings, Source, Topic};
 use crate::address::Address;
 use crate::problem::{Place, Problems};
 use crate::token::SECRET_CHARS_MIN;
 use crate::yaml::{MapReader, Node, Shape};
 
-/// Connections to the mail server when the settings name no number.
-const CONNECTIONS_DEFAULT: u32 = 10;
-const CONNECTIONS_MAX: u32 = 200;
 /// Whose law mail can be written for.
 const COMPLIANCE: [&str; 4] = ["eu", "us", "ca", "jp"];
 /// The kinds of data a source can bring.
@@ -88,7 +85,7 @@ pub(super) fn env_text(
     filled(node, key, lookup, problems).map(|t| (t, node.place.clone()))
 }
 
-fn filled(node: &Node, key: &str, lookup: Lookup, problems: &mut Problems) -> Option<EnvText> {
+pub(super) fn filled(node: &Node, key: &str, lookup: Lookup, problems: &mut Problems) -> Option<EnvText> {
     let text = node.read::<String>(&format!("`{key}`"), problems)?;
     EnvText::fill(&text, lookup).map_err(|e| problems.error("bad-variable", &node.place, e).to_owned()).ok()
 }
@@ -185,65 +182,6 @@ fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {
     let brand = Brand { name: b.get("name", problems), url: b.get("url", problems), colour };
     b.finish(problems);
     brand
-}
-
-fn smtp(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Smtp {
-    let mut smtp = Smtp {
-        url: EnvText::literal("smtp://127.0.0.1:2525"),
-        connections: CONNECTIONS_DEFAULT,
-        ca_file: None,
-        pacing: Pacing::default(),
-    };
-    let Some(node) = m.node("smtp") else { return smtp };
-    let (url, place) = match &node.shape {
-        Shape::Map(_) => {
-            let Some(mut s) = node.map("smtp", problems) else { return smtp };
-            s.not_supported_yet(&["relays", "failover"], problems);
-            smtp.pacing = pacing(&mut s, problems);
-            if let Some(n) = s.node("connections")
-                && let Some(c) = n.read::<u32>("`connections`", problems)
-            {
-                if (1..=CONNECTIONS_MAX).contains(&c) {
-                    smtp.connections = c;
-                } else {
-                    problems.error(
-                        "out-of-range",
-                        &n.place,
-                        format!("`connections` must be 1 to {CONNECTIONS_MAX}, not {c}"),
-                    );
-                }
-            }
-            smtp.ca_file = s.get::<String>("ca_file", problems).map(Into::into);
-            let url = env_text(&mut s, "url", lookup, problems);
-            if url.is_none() && s.node("url").is_none() {
-                problems.error("missing-key", &s.place, "smtp needs `url`: smtp://host:port or smtps://host");
-            }
-            s.finish(problems);
-            match url {
-                Some(url) => url,
-                None => return smtp,
-            }
-        }
-        _ => match filled(node, "smtp", lookup, problems) {
-            Some(text) => (text, node.place.clone()),
-            None => return smtp,
-        },
-    };
-    if let Some(text) = url.get() {
-        match SmtpUrl::parse(text) {
-            Ok(parsed) if parsed.login.is_some() && !url.from_environment => {
-                problems
-                    .error("literal-secret", &place, "a password in the settings file")
-                    .hint("keep it in the environment: smtp: ${SMTP_URL}");
-            }
-            Ok(_) => {}
-            Err(e) => {
-                problems.error("bad-smtp", &place, e);
-            }
-        }
-    }
-    smtp.url = url;
-    smtp
 }
 
 fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {

@@ -7,7 +7,7 @@ use okaeri::args;
 use okaeri::catcher::{ByRecipient, Catcher, CatcherOptions, Tls};
 use okaeri::clock::{self, HOUR, Millis};
 use okaeri::db::{Db, bucket_of, stable_hash};
-use okaeri::delivery::{self, Compose, Ended, Limits, Mail, OpenComposer, Options, Server, Totals, drain};
+use okaeri::delivery::{self, Compose, Ended, Limits, Mail, OpenComposer, Options, Relay, Server, Totals, drain};
 use okaeri::queue::decide::{self, By, Decision};
 use okaeri::queue::enqueue::{Batch, Draft};
 use okaeri::queue::lease::Queued;
@@ -47,7 +47,7 @@ impl Compose for Letter {
     }
 
     fn limits(&self) -> Limits {
-        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 }
+        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1, complaint: 1.0 }
     }
 }
 
@@ -70,6 +70,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
                 payload: "{}".into(),
                 due_at: now,
                 withheld: false,
+                after_wave: false,
                 customer_id,
             }
         })
@@ -93,7 +94,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
         topic: "offers",
         kind: Kind::Promotional,
         leave_at: None,
-        relay: "default",
+        relays: vec![(RELAY, 1)],
     };
     enqueue::write(&mut tx, &batch, &drafts, now).await.unwrap();
     tx.commit().await.unwrap();
@@ -109,28 +110,45 @@ async fn drained_as(db: &Db, url: &str, kind: Kind, expires_at: Millis) -> (Tota
     drained_at_pace(db, url, kind, expires_at, Pacing::default()).await
 }
 
+/// The relay of runs that [`enqueued`] writes.
+pub const RELAY: &str = "default";
+
+/// The only relay.
+pub fn relay(server: Server, connections: u32, pacing: Pacing) -> Relay {
+    Relay { name: RELAY.into(), server: Arc::new(server), weight: 1, connections, pacing }
+}
+
 /// Sends what is due, no faster than that.
 pub async fn paced(db: &Db, url: &str, pacing: Pacing) -> (Totals, Ended) {
     drained_at_pace(db, url, Kind::Promotional, clock::now() + HOUR, pacing).await
 }
 
 async fn drained_at_pace(db: &Db, url: &str, kind: Kind, expires_at: Millis, pacing: Pacing) -> (Totals, Ended) {
-    let open_composer: OpenComposer =
-        Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { kind, expires_at }) as Arc<dyn Compose>) }));
-    let (_keep, stop) = watch::channel(false);
     let server = Server::new(SmtpUrl::parse(url).unwrap(), None, "example.com").unwrap();
-    let options = Options {
-        run_id: None,
-        server: Arc::new(server),
-        connections: 3,
-        pacing,
-        open_composer,
-        recheck: None,
-        signer: None,
-        stop,
-        until: None,
-        progress: None,
-    };
+    drained_as_letters(db, vec![relay(server, 3, pacing)], Letter { kind, expires_at }).await
+}
+
+/// The ledger of runs that were enqueued without a plan, and so without verdicts, adds up.
+pub async fn adds_up(db: &Db) {
+    let mut findings = status::verify(db, clock::now()).await.unwrap();
+    findings.retain(|f| !f.rule.contains("verdict"));
+    assert_eq!(findings, []);
+}
+
+/// Sends what is due, through these.
+pub async fn drained_through(db: &Db, relays: Vec<Relay>) -> (Totals, Ended) {
+    drained_as_letters(db, relays, Letter { kind: Kind::Promotional, expires_at: clock::now() + HOUR }).await
+}
+
+async fn drained_as_letters(db: &Db, relays: Vec<Relay>, letter: Letter) -> (Totals, Ended) {
+    let letter = Arc::new(letter);
+    let open_composer: OpenComposer = Arc::new(move |_| {
+        let letter: Arc<dyn Compose> = letter.clone();
+        Box::pin(async move { Ok(letter) })
+    });
+    let (_keep, stop) = watch::channel(false);
+    let options =
+        Options { run_id: None, relays, open_composer, recheck: None, signer: None, stop, until: None, progress: None };
     drain(db, options).await.unwrap()
 }
 
@@ -165,8 +183,7 @@ async fn everyone_is_mailed_once_and_the_ledger_adds_up() {
         assert!(catcher.mails().iter().all(|m| m.defects.is_empty()), "{:?}", catcher.mails()[0].defects);
         assert_eq!(states(&db, &run_id).await, [("accepted".to_owned(), 700)]);
         assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Drained);
-        let findings = status::verify(&db, clock::now()).await.unwrap();
-        assert!(findings.iter().all(|f| f.rule.contains("verdict")), "{findings:?}"); // this run was enqueued without a plan
+        adds_up(&db).await;
         let again = drained(&db, &catcher.url()).await;
         assert_eq!(again, (Totals::default(), Ended::Idle));
     })
@@ -392,6 +409,47 @@ async fn mail_travels_over_tls_from_the_first_byte_or_after_starttls_and_never_w
     assert!(delivery::send_copy(&server, &mail).await.unwrap_err().contains("STARTTLS"));
 }
 
+/// A worker that committed a message and froze before the server's answer.
+struct Frozen {
+    key: Key,
+    lease: Arc<lease::Lease>,
+    token: String,
+}
+
+impl Frozen {
+    async fn commit(ledger: &Ledger, lease: &Arc<lease::Lease>, queued: &Queued) -> Frozen {
+        let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
+        let frozen = Frozen { key, lease: lease.clone(), token: format!("t-{}", queued.customer_id) };
+        let commit = Commit {
+            key,
+            lease: lease.clone(),
+            token: frozen.token.clone(),
+            address_key: queued.address_key.clone().unwrap(),
+            kind: Kind::Promotional,
+            topic: "offers".to_owned(),
+            date_at: clock::now(),
+            content_hash: 0,
+        };
+        assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+        frozen
+    }
+
+    /// It wakes up with this answer to the content.
+    fn answered(self, state: DeliveryState, code: u16) -> Settlement {
+        let outcome = Outcome {
+            state,
+            due_at: (state == DeliveryState::Deferred).then(clock::now),
+            stage: "content",
+            code: Some(code),
+            enhanced: None,
+            reply: "late".to_owned(),
+            about: None,
+        };
+        let Frozen { key, lease, token } = self;
+        Settlement { key, lease, token: Some(token), attempt_no: 1, outcome, hard_bounced: None }
+    }
+}
+
 #[tokio::test]
 async fn a_late_come_back_later_is_not_forgotten() {
     each_database(|url| async move {
@@ -401,35 +459,14 @@ async fn a_late_come_back_later_is_not_forgotten() {
         // A worker commits the message and freezes; others rescue the chunk and drain the run.
         let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
         let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
-        let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
         let ledger = Ledger::start(db.clone());
-        let commit = Commit {
-            key,
-            lease: lease.clone(),
-            token: "t".to_owned(),
-            address_key: "a@example.com".to_owned(),
-            kind: Kind::Promotional,
-            topic: "offers".to_owned(),
-            date_at: clock::now(),
-            content_hash: 0,
-        };
-        assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+        let frozen = Frozen::commit(&ledger, &lease, &queued).await;
         db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
         let (totals, _) = drained(&db, &catcher.url()).await;
         assert_eq!(totals.rescued_unknown, 1);
         assert_eq!(run::get(&db, &run_id).await.unwrap().unwrap().state(), RunState::Drained);
         // It wakes up with the server's 451: nothing was delivered, so the message waits again, and is sent.
-        let outcome = Outcome {
-            state: DeliveryState::Deferred,
-            due_at: Some(clock::now()),
-            stage: "content",
-            code: Some(451),
-            enhanced: None,
-            reply: "later".to_owned(),
-            about: None,
-        };
-        let late = Settlement { key, lease, token: Some("t".to_owned()), attempt_no: 1, outcome, hard_bounced: None };
-        ledger.write(Some(late), None).await.unwrap();
+        ledger.write(Some(frozen.answered(DeliveryState::Deferred, 451)), None).await.unwrap();
         let (totals, _) = drained(&db, &catcher.url()).await;
         assert_eq!(totals.accepted, 1);
         assert_eq!(state_of(&db, "a").await.0, "accepted");
@@ -454,35 +491,13 @@ async fn a_late_acceptance_still_counts_while_what_was_resent_waits() {
         let mut late = Vec::new();
         let mut messages = Vec::new();
         for queued in lease::load(&db, &lease, clock::now()).await.unwrap() {
-            let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
-            let token = format!("t-{}", queued.customer_id);
-            let commit = Commit {
-                key,
-                lease: lease.clone(),
-                token: token.clone(),
-                address_key: queued.address_key.clone().unwrap(),
-                kind: Kind::Promotional,
-                topic: "offers".to_owned(),
-                date_at: clock::now(),
-                content_hash: 0,
-            };
-            assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+            let frozen = Frozen::commit(&ledger, &lease, &queued).await;
             messages.push(show::find(&db, &queued.message_id).await.unwrap().unwrap());
             let (state, code) = match queued.customer_id.as_str() {
                 "a" => (DeliveryState::Accepted, 250),
                 _ => (DeliveryState::Failed, 554),
             };
-            let outcome = Outcome {
-                state,
-                due_at: None,
-                stage: "content",
-                code: Some(code),
-                enhanced: None,
-                reply: "late".to_owned(),
-                about: None,
-            };
-            let lease = lease.clone();
-            late.push(Settlement { key, lease, token: Some(token), attempt_no: 1, outcome, hard_bounced: None });
+            late.push(frozen.answered(state, code));
         }
         let by = By { who: "kay", evidence: "log" };
         let resend = async |message| decide::decide(&db, message, Decision::Resend, by, clock::now()).await.unwrap();
@@ -516,44 +531,15 @@ async fn a_deferral_that_comes_after_its_run_was_cancelled_is_cancelled() {
             db.execute("UPDATE delivery SET state = 'pending', due_at = 0, attempts = 0", args![]).await.unwrap();
             let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
             let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
-            let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
             let ledger = Ledger::start(db.clone());
-            let token = format!("t-{late}");
-            let commit = Commit {
-                key,
-                lease: lease.clone(),
-                token: token.clone(),
-                address_key: "a@example.com".to_owned(),
-                kind: Kind::Promotional,
-                topic: "offers".to_owned(),
-                date_at: clock::now(),
-                content_hash: 0,
-            };
-            assert_eq!(ledger.write(None, Some(commit)).await.unwrap(), Some(Answer::Committed));
+            let frozen = Frozen::commit(&ledger, &lease, &queued).await;
             let cancelled = cancel::cancel(&db, &run_id, "typo", clock::now()).await.unwrap();
             assert_eq!(cancelled, cancel::Cancelled::Messages(0), "what is committed is left to end");
             if late {
                 db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
                 assert_eq!(rescue::rescue(&db, clock::now()).await.unwrap().unknown, 1);
             }
-            let outcome = Outcome {
-                state: DeliveryState::Deferred,
-                due_at: Some(clock::now()),
-                stage: "content",
-                code: Some(451),
-                enhanced: None,
-                reply: "later".to_owned(),
-                about: None,
-            };
-            let settlement = Settlement {
-                key,
-                lease: lease.clone(),
-                token: Some(token),
-                attempt_no: 1,
-                outcome,
-                hard_bounced: None,
-            };
-            ledger.write(Some(settlement), None).await.unwrap();
+            ledger.write(Some(frozen.answered(DeliveryState::Deferred, 451)), None).await.unwrap();
             if !late {
                 lease::release(&db, &lease, clock::now()).await.unwrap();
             }

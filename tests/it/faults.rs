@@ -13,12 +13,13 @@ use okaeri::db::{Db, bucket_of};
 use okaeri::delivery::{Compose, Ended, Limits, Mail, Options, Patience, Server, Totals, drain};
 use okaeri::queue::lease::Queued;
 use okaeri::queue::{RunState, run};
-use okaeri::settings::SmtpUrl;
+use okaeri::settings::{Pacing, SmtpUrl};
 use okaeri::suppression::{self, Kind};
 use tokio::sync::watch;
 
-use crate::delivery::{certificate, enqueued};
+use crate::delivery::{certificate, enqueued, relay};
 use crate::ground::each_database;
+use crate::ground::mail::{Acting, at, deserted};
 
 /// More than the buffers of a connection hold, in bytes: its end cannot be written while the server does not read.
 const LARGE: usize = 20 * 1024 * 1024;
@@ -55,22 +56,8 @@ impl Compose for Letter {
     }
 
     fn limits(&self) -> Limits {
-        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1 }
+        Limits { hard_bounce: 0.05, policy: 0.05, failed: 0.1, complaint: 1.0 }
     }
-}
-
-/// A behaviour from a function.
-struct Acting<F>(F);
-
-impl<F: Fn(&Moment<'_>) -> Answer + Send + Sync + 'static> Behaviour for Acting<F> {
-    fn answer(&self, moment: &Moment<'_>) -> Answer {
-        (self.0)(moment)
-    }
-}
-
-/// One answer at one stage.
-fn at(stage: Stage, answer: Answer) -> Arc<dyn Behaviour> {
-    Arc::new(Acting(move |m: &Moment<'_>| if m.stage == stage { answer.clone() } else { Answer::agree() }))
 }
 
 fn raw(bytes: &[u8]) -> Move {
@@ -87,12 +74,10 @@ async fn drained(db: &Db, run_id: &str, server: Server, connections: u32, bytes:
     let (_keep, stop) = watch::channel(false);
     let options = Options {
         run_id: Some(run_id.to_owned()),
-        server: Arc::new(server),
-        connections,
+        relays: vec![relay(server, connections, Pacing::default())],
         open_composer: Arc::new(move |_| Box::pin(async move { Ok(Arc::new(Letter { bytes }) as Arc<dyn Compose>) })),
         recheck: None,
         signer: None,
-        pacing: Default::default(),
         until: None,
         stop,
         progress: None,
@@ -304,7 +289,6 @@ async fn a_server_that_cannot_be_talked_to_leaves_everything_pending_and_says_wh
         let faults = [
             (at(Banner, Answer::stall(FOR_EVER)), None, false, true, "no greeting within 400ms"),
             (at(Banner, slow), None, false, true, "no greeting within 400ms"),
-            (at(Banner, says(421, "Busy")), None, false, false, "421 Busy"),
             (at(Banner, says(554, "No service")), None, false, false, "554 No service"),
             (at(Banner, Answer::of([raw(b"SSH-2.0-OpenSSH_9.2\r\n")])), None, false, false, "error"),
             (at(Banner, Answer::of([Move::Endless(b"220-more\r\n".to_vec())])), None, false, false, "endless"),
@@ -330,8 +314,7 @@ async fn a_server_that_cannot_be_talked_to_leaves_everything_pending_and_says_wh
         let plain = Catcher::start(CatcherOptions::default()).await.unwrap();
         let stripped = server(&format!("{}?tls=required", plain.url()), patience(false));
         is_unavailable(&db, "stripped", stripped, "offers no STARTTLS").await;
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let nobody = server(&format!("smtp://127.0.0.1:{port}"), patience(false));
+        let nobody = server(&deserted(), patience(false));
         is_unavailable(&db, "nobody", nobody, "refused").await;
     })
     .await;

@@ -26,6 +26,8 @@ mod faults;
 mod hostile;
 mod pacing;
 mod queue;
+mod relays;
+mod wave;
 
 mod journey;
 mod review;

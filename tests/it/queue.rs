@@ -12,11 +12,8 @@ use okaeri::queue::{planner, run};
 use serde_json::{Value, json};
 
 use crate::ground::each_database;
+use crate::ground::mail::{by_recipient, catcher, deserted};
 use crate::ground::scenario::Scenario;
-
-async fn catcher(behaviour: impl Behaviour) -> Catcher {
-    Catcher::start(CatcherOptions { behaviour: Arc::new(behaviour), ..CatcherOptions::default() }).await.unwrap()
-}
 
 /// A campaign `hello` for these people, who all agreed to it; their ids are the local parts.
 async fn shop_of(url: &str, smtp: &str, people: &[&str]) -> Scenario {
@@ -25,12 +22,6 @@ async fn shop_of(url: &str, smtp: &str, people: &[&str]) -> Scenario {
     shop.write("people.csv", format!("customer_id,email,consent\n{rows}"));
     shop.okaeri("import customers people.csv --quiet").await.exits(0);
     shop
-}
-
-/// Nobody listens there.
-fn deserted() -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!("smtp://127.0.0.1:{port}")
 }
 
 /// State and id of a customer's message.
@@ -63,7 +54,7 @@ async fn a_message_is_shown_with_every_word_and_what_comes_next() {
             Stage::Rcpt,
             Answer::of([okaeri::catcher::Move::Raw(b"451 4.7.1 na\xefve \x1b[31m\xe2\x82\xac\r\n".to_vec())]),
         );
-        let catcher = catcher(behaviour).await;
+        let catcher = catcher(Arc::new(behaviour)).await;
         let shop = shop_of(&url, &catcher.url(), &["greylist", "hard", "mia", "odd"]).await;
         shop.okaeri("send hello --slot one").await.exits(75);
         let (_, id) = message_of(&shop, "greylist").await;
@@ -105,7 +96,7 @@ async fn a_message_is_shown_with_every_word_and_what_comes_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_count_every_message_once_and_show_an_example() {
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::standard()).await;
+        let catcher = by_recipient().await;
         let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("hello", "").campaign("other", "");
         let people = ["hard@gmail.com", "full@gmail.com", "ok@example.com", "spam@example.com", "fine@yahoo.com"];
         let rows: String = people.iter().enumerate().map(|(i, p)| format!("c{i},{p},offers\n")).collect();
@@ -146,7 +137,7 @@ async fn groups_count_every_message_once_and_show_an_example() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_sends_nothing_more() {
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::standard()).await;
+        let catcher = by_recipient().await;
         let shop = shop_of(&url, &deserted(), &["ann", "bob", "greylist"]).await;
         shop.okaeri("send hello --slot one").await.exits(5);
         let run = run_id(&shop).await;
@@ -181,7 +172,7 @@ async fn a_cancelled_run_sends_nothing_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_begun_to_be_cancelled_is_cancelled_by_the_next_start() {
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::new()).await;
+        let catcher = catcher(Arc::new(ByRecipient::new())).await;
         let shop = shop_of(&url, &deserted(), &["ann", "bob"]).await;
         shop.okaeri("send hello --slot one").await.exits(5);
         // The process that cancelled was killed after its first statement.
@@ -211,7 +202,7 @@ async fn cancelling_beside_workers_leaves_each_message_sent_or_cancelled() {
                 }
             }
         }
-        let catcher = catcher(Slow).await;
+        let catcher = catcher(Arc::new(Slow)).await;
         let shop = shop_of(&url, &deserted(), &names).await;
         shop.okaeri("send hello --slot one --quiet").await.exits(5);
         let run = run_id(&shop).await;
@@ -245,7 +236,7 @@ async fn what_was_refused_is_tried_again_unless_the_person_may_not_be_written_to
             .times("bob", Stage::Rcpt, 1, policy.clone())
             .times("eve", Stage::EndOfData, 1, policy.clone())
             .times("una", Stage::Rcpt, 1, policy);
-        let catcher = catcher(behaviour).await;
+        let catcher = catcher(Arc::new(behaviour)).await;
         let shop = shop_of(&url, &catcher.url(), &["ann", "bob", "eve", "una", "hard", "mia"]).await;
         shop.okaeri("send hello --slot one").await.exits(0);
         shop.okaeri("suppress bob@example.com --topic offers").await.exits(0);
@@ -296,7 +287,7 @@ async fn what_was_refused_is_tried_again_unless_the_person_may_not_be_written_to
 async fn a_retry_has_a_day_of_its_own_though_its_run_is_old() {
     each_database(|url| async move {
         let behaviour = ByRecipient::new().times("ann", Stage::Rcpt, 1, Answer::reply(550, "5.7.1", "Blocked"));
-        let catcher = catcher(behaviour).await;
+        let catcher = catcher(Arc::new(behaviour)).await;
         let shop = shop_of(&url, &catcher.url(), &["ann"]).await;
         shop.okaeri("send hello --slot one").await.exits(0);
         shop.database().await.execute("UPDATE run SET expires_at = 1", args![]).await.unwrap();
@@ -316,7 +307,7 @@ async fn a_retry_has_a_day_of_its_own_though_its_run_is_old() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_not_cancelled_under_its_planner_and_its_planner_writes_no_more() {
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::new()).await;
+        let catcher = catcher(Arc::new(ByRecipient::new())).await;
         let shop = shop_of(&url, &deserted(), &["ann", "bob"]).await;
         shop.okaeri("send hello --slot one").await.exits(5);
         // As if its planner were still at it, in the middle of the buckets.
@@ -353,7 +344,7 @@ async fn doubts_are_settled_once_with_evidence() {
             .into_iter()
             .fold(ByRecipient::new(), |b, name| b.times(name, Stage::EndOfData, 1, Answer::close()))
             .times("eve", Stage::EndOfData, 1, Answer::store_then_close());
-        let catcher = catcher(behaviour).await;
+        let catcher = catcher(Arc::new(behaviour)).await;
         let shop = shop_of(&url, &catcher.url(), &["ann", "bob", "cid", "dan", "eve", "mia"]).await;
         shop.okaeri("send hello --slot one").await.exits(3);
         let mut ids = Vec::new();
@@ -404,7 +395,7 @@ async fn doubts_are_settled_once_with_evidence() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_operators_at_once_one_decides_and_one_mail_leaves() {
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::new().times("ann", Stage::EndOfData, 1, Answer::close())).await;
+        let catcher = catcher(Arc::new(ByRecipient::new().times("ann", Stage::EndOfData, 1, Answer::close()))).await;
         let shop = shop_of(&url, &catcher.url(), &["ann"]).await;
         shop.okaeri("send hello --slot one").await.exits(3);
         let (_, id) = message_of(&shop, "ann").await;
@@ -444,7 +435,7 @@ async fn with_dead_mailboxes(shop: Scenario, people: usize) -> Scenario {
 async fn too_many_dead_mailboxes_hold_their_run_and_no_other() {
     const PEOPLE: usize = 300;
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::standard()).await;
+        let catcher = by_recipient().await;
         let lenient = "stop_above: { hard_bounce: 20%, failed: 20% }";
         let shop = Scenario::new(&url).smtp(&deserted()).campaign("strict", "").campaign("lenient", lenient);
         let shop = with_dead_mailboxes(shop, PEOPLE).await;
@@ -505,7 +496,7 @@ async fn a_held_run_is_taken_up_again_by_the_process_that_held_it() {
         }
     }
     each_database(|url| async move {
-        let catcher = catcher(Slow(ByRecipient::standard())).await;
+        let catcher = catcher(Arc::new(Slow(ByRecipient::standard()))).await;
         let lenient = "stop_above: { hard_bounce: 20%, failed: 20% }";
         let shop = Scenario::new(&url).smtp(&deserted()).campaign("strict", "").campaign("lenient", lenient);
         let shop = with_dead_mailboxes(shop, 800).await;
@@ -542,7 +533,7 @@ async fn policy_refusals_in_a_row_stop_everything_until_they_are_mended() {
         let names: Vec<String> = (0..60).map(|i| format!("p{i}")).collect();
         let blocked = Answer::reply(550, "5.7.26", "Mail from example.com is not authenticated");
         let behaviour = names.iter().fold(ByRecipient::new(), |b, name| b.times(name, Stage::Rcpt, 1, blocked.clone()));
-        let catcher = catcher(behaviour).await;
+        let catcher = catcher(Arc::new(behaviour)).await;
         let shop = shop_of(&url, &catcher.url(), &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
         let told = shop.json("send hello --slot one", 4).await;
         let why = told["delivery"]["reason"].as_str().unwrap();
@@ -576,7 +567,7 @@ async fn policy_refusals_in_a_row_stop_everything_until_they_are_mended() {
 async fn the_breaker_counts_the_answers_of_all_workers() {
     const PEOPLE: usize = 400;
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::standard()).await;
+        let catcher = by_recipient().await;
         let shop = Scenario::new(&url).smtp(&deserted()).campaign("hello", "");
         let shop = with_dead_mailboxes(shop, PEOPLE).await;
         shop.okaeri("send hello --slot one --quiet").await.exits(5);
@@ -602,7 +593,7 @@ async fn every_exit_code_is_what_the_table_says() {
             ..CatcherOptions::default()
         };
         let strict = Catcher::start(options).await.unwrap();
-        let open = catcher(ByRecipient::standard()).await;
+        let open = by_recipient().await;
         let shop = shop_of(&url, &open.url(), &["mia", "full"]).await;
         shop.okaeri("queue status").await.exits(0);
         shop.okaeri("send nothing").await.exits(2);
@@ -636,7 +627,7 @@ async fn every_exit_code_is_what_the_table_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn why_tells_what_was_sent_what_was_not_and_the_reason() {
     each_database(|url| async move {
-        let catcher = catcher(ByRecipient::standard()).await;
+        let catcher = by_recipient().await;
         let shop = Scenario::new(&url)
             .smtp(&catcher.url())
             .campaign("hello", "once_per: 60d")

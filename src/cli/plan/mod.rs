@@ -16,6 +16,7 @@ use crate::queue::RunState;
 use crate::queue::fill::{Filled, Filling, Tally};
 use crate::queue::run::{self, Move};
 use crate::token::Tokens;
+use crate::yaml::Span;
 
 mod against;
 
@@ -172,12 +173,20 @@ pub fn verdicts_json(tally: &Tally) -> serde_json::Value {
     })
 }
 
+/// Messages of the first wave, those that follow, and how long after; `None` when nothing follows.
+fn first_wave(campaign: &Campaign, tally: &Tally) -> Option<(i64, i64, Span)> {
+    let wave = campaign.first_wave?;
+    let (size, send) = (i64::from(wave.size), tally.of("send"));
+    (send > size).then(|| (size, send - size, Span::Exact(wave.wait)))
+}
+
 fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serde_json::Value {
     json!({
         "campaign": campaign.name,
         "as_of": as_of,
         "verdicts": verdicts_json(&filled.tally),
         "rendered": filled.rendered,
+        "first_wave": first_wave(campaign, &filled.tally).map(|(size, rest, wait)| json!({ "size": size, "rest": rest, "wait": wait.to_string() })),
         "samples": filled.samples.iter().map(|s| json!({
             "customer_id": s.candidate.customer_id,
             "address": s.candidate.email.as_deref().map(masked),
@@ -201,6 +210,10 @@ fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, w
     let line = |n: i64, word: &str, meaning: &str| format!("  {:>9}  {word:<18} {dim}{meaning}{dim:#}\n", grouped(n));
     out.push_str(&line(tally.audience(), "audience", ""));
     out.push_str(&line(tally.of("send"), "send", "each rendered once without fault"));
+    if let Some((size, rest, wait)) = first_wave(campaign, tally) {
+        let rest = format!("{} follow {wait} later, if nothing looks wrong", grouped(rest));
+        out.push_str(&line(size, "first wave", &rest));
+    }
     for (verdict, reason, people) in tally.rows().filter(|(v, ..)| *v != "send") {
         let meaning = Reason::from_word(reason).map_or("", Reason::meaning);
         let word = if verdict == "withheld" { format!("withheld · {reason}") } else { reason.to_owned() };

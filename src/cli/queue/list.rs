@@ -35,6 +35,8 @@ pub struct ListArgs {
 enum ListBy {
     /// Mailbox-provider family: gmail, outlook, yahoo, … other
     Family,
+    /// The mail server it goes through, or went through last
+    Relay,
     State,
     /// The server's last reply code
     Code,
@@ -47,6 +49,7 @@ pub async fn run(inv: &Invocation, db: &Db, zone: &TimeZone, args: ListArgs) -> 
     let filter = Filter { campaign: args.campaign, run_id: args.run, state };
     let by = match args.by {
         Some(ListBy::Family) => By::Family,
+        Some(ListBy::Relay) => By::Relay,
         Some(ListBy::State) => By::State,
         Some(ListBy::Code) => By::Code,
         Some(ListBy::Age) => By::Age,
@@ -100,6 +103,7 @@ fn groups_text(by: By, groups: &[Group], zone: &TimeZone) -> String {
     }
     let word = match by {
         By::Family => "family",
+        By::Relay => "relay",
         By::State => "state",
         By::Code => "code",
         By::Age => "age",

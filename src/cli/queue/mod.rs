@@ -16,6 +16,7 @@ use crate::delivery::pacing;
 use crate::money::grouped;
 use crate::queue::run::Move;
 use crate::queue::status;
+use crate::queue::wave::WaveStatus;
 use crate::settings::Project;
 
 #[derive(Debug, clap::Args)]
@@ -70,13 +71,13 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
     match args.what {
         What::Status => {
             let mut runs = status::overview(&db, 20).await?;
-            let pace = pacing::held(&db, &project.settings.smtp.pacing, clock::now()).await?;
+            let back = sending::held_back(&project, &db).await?;
             for run in &mut runs {
-                run.next_due_at = pacing::next_due(&run.due_by_lane, &pace);
+                run.next_due_at = pacing::next_due(&run.due_by_lane, &back.pace);
             }
             inv.print(
-                || json!({ "runs": runs, "slowed": pace.slowed, "warm_up": pace.warm_up }),
-                || overview_text(&runs, &pace, zone),
+                || json!({ "runs": runs, "slowed": back.pace.slowed, "warm_up": back.pace.warm_up, "outages": back.outages }),
+                || overview_text(&runs, &back, zone),
             );
             Ok(Exit::Done)
         }
@@ -116,7 +117,7 @@ async fn restored(inv: &Invocation, project: &Project, db: &Db) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn overview_text(runs: &[status::RunStatus], pace: &pacing::Held, zone: &jiff::tz::TimeZone) -> String {
+fn overview_text(runs: &[status::RunStatus], back: &sending::HeldBack, zone: &jiff::tz::TimeZone) -> String {
     if runs.is_empty() {
         return "no runs yet: okaeri send CAMPAIGN makes one\n".to_owned();
     }
@@ -128,10 +129,23 @@ fn overview_text(runs: &[status::RunStatus], pace: &pacing::Held, zone: &jiff::t
             Some(why) => format!("{}: {why}", r.run.state()),
             None => r.run.state().to_string(),
         };
+        let state = format!("{state}{}", r.first_wave.as_ref().map(|w| wave_text(w, zone)).unwrap_or_default());
         t.add_row([r.run.campaign.clone(), r.run.slot.clone(), state, messages.join("\n"), due, r.run.run_id.clone()]);
     }
-    let pace: String = sending::pace_lines(pace, zone).iter().map(|line| format!("{line}\n")).collect();
-    format!("{t}\n{pace}")
+    let back: String = sending::held_back_lines(back, zone).iter().map(|line| format!("{line}\n")).collect();
+    format!("{t}\n{back}")
+}
+
+/// What a run's first wave means for the others.
+fn wave_text(wave: &WaveStatus, zone: &jiff::tz::TimeZone) -> String {
+    let (size, rest) = (grouped(wave.messages), grouped(wave.rest));
+    match (wave.rest_from_at, wave.until_at) {
+        (Some(_), _) => format!("\nfirst wave of {size} is through"),
+        (None, Some(until_at)) => {
+            format!("\nfirst wave of {size} has left; {rest} wait until {}", clock::readable(until_at, zone))
+        }
+        (None, None) => format!("\nfirst wave of {size} leaves; {rest} wait for it"),
+    }
 }
 
 fn verify_text(findings: &[status::Finding]) -> String {

@@ -10,6 +10,7 @@ use crate::cli::{Exit, Failure, Invocation, shown};
 use crate::clock;
 use crate::db::Db;
 use crate::queue::show::{self, Happened, Message, digits};
+use crate::settings;
 
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
@@ -65,8 +66,10 @@ fn text(m: &Message, history: &[Happened], next: &str, zone: &TimeZone) -> Strin
     line("next", next.to_owned());
     for happened in history {
         let told = match happened {
-            Happened::Attempt { attempt_no, stage, state, code, reply, .. } => {
-                format!("try {attempt_no}, at {stage}: {} → {state}", answer(*code, Some(reply)))
+            Happened::Attempt { attempt_no, stage, state, code, reply, relay, .. } => {
+                let relay = relay.as_deref().filter(|r| *r != settings::relays::ONLY);
+                let through = relay.map(|r| format!(" through {r}")).unwrap_or_default();
+                format!("try {attempt_no}{through}, at {stage}: {} → {state}", answer(*code, Some(reply)))
             }
             Happened::Decision { decided, by, evidence, .. } => {
                 let why = if evidence.is_empty() { String::new() } else { format!(": {}", shown(evidence)) };

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Tx};
+use crate::queue::lease::parts;
 use crate::settings::Pacing;
 
 /// Messages reserved at once where only a warm-up limits them.
@@ -106,14 +107,13 @@ pub fn next_due(due_by_lane: &[(String, Millis)], held: &Held) -> Option<Millis>
     due_by_lane.iter().map(|(lane, due_at)| used_up(parts(lane).0).map_or(*due_at, |at| at.max(*due_at))).min()
 }
 
-/// Relay and family of a lane.
-fn parts(lane: &str) -> (&str, &str) {
-    lane.rsplit_once('/').unwrap_or((lane, ""))
-}
-
-/// The rate that the settings name for a lane's family.
-fn set_rate(pacing: &Pacing, lane: &str) -> Option<f64> {
-    pacing.of_family(parts(lane).1).map(|r| r.per_second())
+/// The rate that the settings name for a lane's family, or for a relay.
+fn set_rate(pacing: &Pacing, name: &str) -> Option<f64> {
+    let rate = match name.rsplit_once('/') {
+        Some((_, family)) => pacing.of_family(family),
+        None => pacing.relay,
+    };
+    rate.map(|r| r.per_second())
 }
 
 /// Whether the settings limit this lane at all.
@@ -149,13 +149,14 @@ async fn reserve_in(tx: &mut Tx, pacing: &Pacing, lane: &str, wanted: u32, now: 
     let mut grant = Grant { from_at: now, interval: 0.0, messages: wanted };
     let of_lane = locked(tx, lane).await?;
     let lane_rate = of_lane.slowed().rate(set_rate(pacing, lane), now);
-    let relay_rate = pacing.relay.map(|r| r.per_second());
+    let of_relay = locked(tx, relay).await?;
+    let relay_rate = of_relay.slowed().rate(set_rate(pacing, relay), now);
     let mut buckets = Vec::new(); // who, and from when its time is taken
     if let Some(rate) = lane_rate {
         buckets.push((lane, rate, of_lane.free_at));
     }
     if let Some(rate) = relay_rate {
-        buckets.push((relay, rate, locked(tx, relay).await?.free_at));
+        buckets.push((relay, rate, of_relay.free_at));
     }
     let mut starts = Vec::new();
     for (_, rate, free_at) in &buckets {
@@ -183,9 +184,11 @@ async fn reserve_in(tx: &mut Tx, pacing: &Pacing, lane: &str, wanted: u32, now: 
         tx.execute("UPDATE pace SET free_at = $1 WHERE lane = $2", args![free_at, name]).await?;
     }
     // A slowing that seems to lie ahead is of now, once somebody has seen it.
-    let honest_at = of_lane.slowed().honest_at(now);
-    if honest_at != of_lane.slowed_at {
-        tx.execute("UPDATE pace SET slowed_at = $1 WHERE lane = $2", args![honest_at, lane]).await?;
+    for row in [of_lane, of_relay] {
+        let honest_at = row.slowed().honest_at(now);
+        if honest_at != row.slowed_at {
+            tx.execute("UPDATE pace SET slowed_at = $1 WHERE lane = $2", args![honest_at, row.lane]).await?;
+        }
     }
     Ok(Reserved::Granted(grant))
 }
@@ -225,7 +228,7 @@ pub async fn give_back(db: &Db, lane: &str, messages: u32) -> DbResult<()> {
     Ok(())
 }
 
-/// A server asked for less in this lane: halve its rate, or what it was `seen` to do (messages a second) where the settings name none.
+/// A server asked for less in this lane, or of the relay as a whole: halve its rate, or what it was `seen` to do (messages a second) where the settings name none.
 /// False when it was slowed a moment ago.
 pub async fn slow_down(db: &Db, lane: &str, seen: f64, reason: &str, now: Millis) -> DbResult<bool> {
     let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
@@ -242,18 +245,31 @@ pub async fn slow_down(db: &Db, lane: &str, seen: f64, reason: &str, now: Millis
     Ok(slowed.is_some())
 }
 
-/// What holds mail back: lanes that are slowed, relays in their warm-up.
-pub async fn held(db: &Db, pacing: &Pacing, now: Millis) -> DbResult<Held> {
+/// The lanes that are slowed now, and relays as a whole, by name.
+pub async fn slowed(db: &Db, now: Millis) -> DbResult<Vec<String>> {
     let sql = format!("SELECT {COLUMNS} FROM pace k WHERE k.slow_steps > 0 ORDER BY k.lane");
     let rows: Vec<Row> = db.fetch_all(&sql, args![]).await?;
-    let slowed = rows.into_iter().filter_map(|row| row.slow_lane(pacing, now)).collect();
+    Ok(rows.into_iter().filter(|row| row.slowed().steps_at(now) > 0).map(|row| row.lane).collect())
+}
+
+/// What holds mail back: lanes that are slowed, relays in their warm-up. `pacing` tells how fast a relay may be.
+pub async fn held(db: &Db, pacing: impl Fn(&str) -> Pacing, now: Millis) -> DbResult<Held> {
+    let sql = format!("SELECT {COLUMNS} FROM pace k WHERE k.slow_steps > 0 ORDER BY k.lane");
+    let rows: Vec<Row> = db.fetch_all(&sql, args![]).await?;
+    let slowed = rows
+        .into_iter()
+        .filter_map(|row: Row| {
+            let pacing = pacing(parts(&row.lane).0);
+            row.slow_lane(&pacing, now)
+        })
+        .collect();
     let sql = "SELECT relay, day_no, day_from_at, messages FROM warm_up ORDER BY relay";
     let rows: Vec<(String, i64, Millis, i64)> = db.fetch_all(sql, args![]).await?;
     let warm_up = rows
         .into_iter()
         .filter_map(|(relay, day_no, day_from_at, messages)| {
             let today = WarmUp { day_no, day_from_at, messages }.today(now);
-            let left = today.left(&pacing.warm_up)?;
+            let left = today.left(&pacing(&relay).warm_up)?;
             let allowed = left + u32::try_from(today.messages).unwrap_or(0);
             Some(WarmingUp { relay, day: today.day_no, allowed, messages: today.messages, next_at: today.next_at() })
         })

@@ -6,6 +6,7 @@
 
 pub mod dns;
 pub mod emitted;
+pub mod mail;
 pub mod postgres;
 pub mod promise;
 pub mod proxy;

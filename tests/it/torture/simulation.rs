@@ -25,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 use super::world::Moody;
 use crate::crash::Chance;
 use crate::delivery::enqueued;
+use crate::delivery::relay;
 use crate::ground::postgres::{self, FreshDatabase};
 use crate::ground::promise::Promise;
 
@@ -93,7 +94,7 @@ impl Compose for Letter {
     }
 
     fn limits(&self) -> Limits {
-        Limits { hard_bounce: 1.0, policy: 1.0, failed: 1.0 }
+        Limits { hard_bounce: 1.0, policy: 1.0, failed: 1.0, complaint: 1.0 }
     }
 }
 
@@ -228,7 +229,7 @@ impl Week {
 
     /// When something may leave next.
     async fn next_due(&self) -> Option<Millis> {
-        let held = pacing::held(&self.db, &self.pacing, clock::now()).await.unwrap();
+        let held = pacing::held(&self.db, |_| self.pacing.clone(), clock::now()).await.unwrap();
         pacing::next_due(&status::due_by_lane(&self.db, None).await.unwrap(), &held)
     }
 
@@ -330,9 +331,7 @@ async fn worker(url: &str, server: &str, pacing: Pacing) -> Result<(Totals, Ende
     let ledger = db.clone();
     let options = Options {
         run_id: None,
-        server: Arc::new(Server::new(SmtpUrl::parse(server)?, None, "example.com")?),
-        connections: CONNECTIONS as u32,
-        pacing,
+        relays: vec![relay(Server::new(SmtpUrl::parse(server)?, None, "example.com")?, CONNECTIONS as u32, pacing)],
         open_composer: Arc::new(move |run_id| {
             let db = ledger.clone();
             Box::pin(async move {
