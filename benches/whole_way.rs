@@ -6,6 +6,8 @@
 //!
 //! `OKAERI_BENCH_CUSTOMERS` (default 20,000) and `OKAERI_BENCH_DATABASE` (default a new SQLite file) change the size and the engine.
 
+#[path = "measure/letter.rs"]
+mod letter;
 mod measure;
 
 use std::fmt::Write as _;
@@ -100,34 +102,7 @@ fn project(dir: &Path, customers: usize) {
         "campaigns/segments/recent.yaml",
         "segment: recent\ntitle: Bought music lately\nwhere: { bought: { category: music }, in_last: 90d }\n",
     );
-    write(
-        "campaigns/letter.yaml",
-        "campaign: letter\ntitle: A letter\nstatus: live\ntopic: offers\naudience: everyone\nsteps:\n  - step: letter\n    template: letter\n",
-    );
-    let paragraph =
-        "Over the past month the shelves were filled again, and a few things came in that we think you will like. "
-            .repeat(6);
-    let rows: String = (1..=6)
-        .map(|i| format!("<tr><td style=\"padding:8px;font:14px Arial\">Item {i}</td><td><a href=\"https://shop.example.com/items/{i}\" style=\"color:#2563eb\">View details</a></td></tr>\n"))
-        .collect();
-    write(
-        "templates/letter.html",
-        &format!(
-            "Subject: {{{{ customer.first_name | default(value=\"Hello\") }}}}, your letter\nPreheader: From your shop\n\n\
-             <!doctype html><html><body style=\"margin:0;background:#f3f4f6\"><table width=\"600\">\
-             <tr><td style=\"font:bold 22px Arial\">Hello {{{{ customer.first_name | default(value=\"you\") }}}}</td></tr>\
-             <tr><td style=\"font:15px Arial\"><p>You have ordered {{{{ profile.orders }}}} times, for {{{{ profile.revenue | money }}}}.</p>\
-             <p>{paragraph}</p><p>{paragraph}</p></td></tr><tr><td><table>{rows}</table></td></tr>\
-             <tr><td style=\"font:12px Arial\">{{{{ brand.organisation }}}}, {{{{ brand.postal_address }}}}. \
-             <a href=\"{{{{ links.unsubscribe }}}}\">Unsubscribe</a></td></tr></table></body></html>\n"
-        ),
-    );
-    write(
-        "templates/letter.txt",
-        &format!(
-            "Hello {{{{ customer.first_name | default(value=\"you\") }}}}\n\n{paragraph}\n\nUnsubscribe: {{{{ links.unsubscribe }}}}\n"
-        ),
-    );
+    letter::write(dir);
     let names = ["Anna", "Ben", "Chloé", "Dmitri", "Elif", "美佳", "健太", "Søren", "Zoë", "Liam"];
     let mut people = String::from("customer_id,email,first_name,last_name,locale,country,consent\n");
     let mut orders = String::from("order_id,customer_id,ordered_at,total,currency,status\n");

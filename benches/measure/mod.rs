@@ -30,6 +30,9 @@ pub struct Cost {
     pub cpu: f64,
     /// Of the database server's processes meanwhile; zero when there is none to look at.
     pub server_cpu: f64,
+    /// Megabytes the child held at most.
+    pub peak: f64,
+    pub succeeded: bool,
 }
 
 impl Cost {
@@ -54,53 +57,69 @@ pub struct Verbs<'a> {
 impl<'a> Verbs<'a> {
     /// Print the heading of the lines to come.
     pub fn in_project(dir: &'a Path, database: &'a str, smtp: &'a str) -> Verbs<'a> {
-        let server = Server::of(database);
-        let columns = if server.is_some() { "   CPU s  server s" } else { "   CPU s" };
+        let verbs = Verbs::silent(dir, database, smtp);
+        let columns = if verbs.server.is_some() { "   CPU s  server s" } else { "   CPU s" };
         println!("{:<36} {:>9} {columns} {:>9}", "", "wall s", "peak MB");
-        Verbs { dir, database, smtp, server, failed: Cell::new(false) }
+        verbs
+    }
+
+    /// Without a heading, for [`Verbs::measure`].
+    pub fn silent(dir: &'a Path, database: &'a str, smtp: &'a str) -> Verbs<'a> {
+        Verbs { dir, database, smtp, server: Server::of(database), failed: Cell::new(false) }
+    }
+
+    /// Run a verb to its end and print a line about it.
+    pub fn run(&self, label: &str, words: &[&str]) -> Cost {
+        let cost = self.measure(words);
+        let of_server = self.server.as_ref().map_or(String::new(), |_| format!(" {:>9.2}", cost.server_cpu));
+        let mark = if cost.succeeded { "" } else { "  FAILED" };
+        println!("{label:<36} {:>9.2} {:>9.2}{of_server} {:>9.1}{mark}", cost.wall, cost.cpu, cost.peak);
+        cost
     }
 
     /// Run a verb to its end. What it says goes into the file `said` of the project's folder.
-    pub fn run(&self, label: &str, words: &[&str]) -> Cost {
-        let server = || self.server.as_ref().and_then(Server::cpu_seconds);
-        let before = server();
-        let started = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_okaeri"))
+    pub fn measure(&self, words: &[&str]) -> Cost {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_okaeri"));
+        command
             .args(words)
             .arg("--quiet")
             .current_dir(self.dir)
             .env("DATABASE_URL", self.database)
             .env("SMTP_URL", self.smtp)
             .env("OKAERI_SECRET", SECRET)
-            .stdout(File::create(self.dir.join("said")).expect("a file"))
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the binary runs");
-        let (mut cpu, mut peak) = (0.0, 0.0);
-        let status = loop {
-            if let Some(seen) = usage(child.id()) {
-                (cpu, peak) = seen;
-            }
-            if let Some(status) = child.try_wait().expect("our child") {
-                break status;
-            }
-            std::thread::sleep(LOOK_EVERY);
-        };
-        let wall = started.elapsed().as_secs_f64();
-        let server_cpu = before.zip(server()).map(|(before, after)| after - before);
-        let of_server = server_cpu.map_or(String::new(), |s| format!(" {s:>9.2}"));
-        let mark = if status.success() { "" } else { "  FAILED" };
-        println!("{label:<36} {wall:>9.2} {cpu:>9.2}{of_server} {peak:>9.1}{mark}");
-        if !status.success() {
+            .stdout(File::create(self.dir.join("said")).expect("a file"));
+        let server = || self.server.as_ref().and_then(Server::cpu_seconds);
+        let before = server();
+        let mut cost = watch(command).expect("the binary runs");
+        cost.server_cpu = before.zip(server()).map_or(0.0, |(before, after)| after - before);
+        if !cost.succeeded {
             self.failed.set(true);
         }
-        Cost { wall, cpu, server_cpu: server_cpu.unwrap_or(0.0) }
+        cost
     }
 
     /// Whether no verb failed so far.
     pub fn all_succeeded(&self) -> bool {
         !self.failed.get()
     }
+}
+
+/// Run a command to its end, and what it took.
+pub fn watch(mut command: Command) -> std::io::Result<Cost> {
+    let started = Instant::now();
+    let mut child = command.stdin(Stdio::null()).spawn()?;
+    let (mut cpu, mut peak) = (0.0, 0.0);
+    let status = loop {
+        if let Some(seen) = usage(child.id()) {
+            (cpu, peak) = seen;
+        }
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    };
+    let wall = started.elapsed().as_secs_f64();
+    Ok(Cost { wall, cpu, server_cpu: 0.0, peak, succeeded: status.success() })
 }
 
 /// How many customers the shop has: `OKAERI_BENCH_CUSTOMERS`, or `default`.
