@@ -15,6 +15,7 @@ use okaeri::token::{MessageKey, Tokens};
 
 const TEMPLATE: &str = "win-back/letter";
 const ROUNDS: usize = 20_000;
+const COMPILES: usize = 20;
 
 fn main() -> ExitCode {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -32,9 +33,14 @@ fn main() -> ExitCode {
     };
     let mut sender = SenderValues::of(&project.settings).expect("the sample shop names its sender");
     sender.base_url = Some("https://mail.example.com".to_owned());
-    let snapshot = Snapshot::take(&set, sender);
-    let (compiled, first) = timed(1, || snapshot.compile().expect("the sample shop's mails compile"));
-    println!("compile, once:                {:>8.1} ms", first / 1_000.0);
+    // What is prepared is kept by its content, so every round has another.
+    let mut round = 0;
+    let (compiled, once) = timed(COMPILES, || {
+        round += 1;
+        let sender = SenderValues { project: format!("shop-{round}"), ..sender.clone() };
+        Snapshot::take(&set, sender).compile().expect("the sample shop's mails compile")
+    });
+    println!("compile, two languages:       {:>8.1} ms", once / 1_000.0);
     assert!(compiled.is_prepared(TEMPLATE), "the letter is prepared ahead");
     measure(&Arc::new(compiled));
     ExitCode::SUCCESS
