@@ -1,7 +1,7 @@
 //! Recommendations through the binary, on both databases: learnt, shown, sent in real mail; and shops where there is little or nothing to recommend.
 
 use okaeri::catcher::{Catcher, CatcherOptions};
-use okaeri::clock::{self, DAY};
+use okaeri::clock::{self, DAY, MINUTE};
 use serde_json::{Value, json};
 
 use crate::ground::each_database;
@@ -150,7 +150,7 @@ async fn what_is_learnt_is_shown_with_its_reasons() {
         assert_eq!((&again["pairs"], &again["products"]), (&card["pairs"], &card["products"]));
         let db = shop.database().await;
         let hold = "INSERT INTO lease (name, token, until_at) VALUES ('recommend_fit', 'other', $1)";
-        db.execute(hold, okaeri::args![clock::now() + DAY]).await.unwrap();
+        db.execute(hold, okaeri::args![clock::now() + 10 * MINUTE]).await.unwrap();
         db.close().await;
         let busy = shop.okaeri("recommend fit").await.exits(75);
         assert!(busy.stderr.contains("another process"), "{}", busy.stderr);
@@ -272,7 +272,7 @@ async fn an_old_fit_is_renewed_when_a_campaign_needs_it_and_something_came_in() 
         };
         age(&format!(
             "INSERT INTO lease (name, token, until_at) VALUES ('recommend_fit', 'x', {})",
-            clock::now() + DAY
+            clock::now() + 10 * MINUTE
         ))
         .await;
         assert!(shop.okaeri("plan gift").await.exits(75).stderr.contains("another process is learning"));
