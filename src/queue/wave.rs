@@ -189,7 +189,7 @@ mod tests {
             locale: String::new(),
             payload: String::new(),
             due_at: 0,
-            withheld: n % 11 == 0,
+            withheld: n.is_multiple_of(11),
             after_wave: false,
             customer_id,
         }

@@ -26,6 +26,7 @@ mod faults;
 mod hostile;
 mod pacing;
 mod queue;
+mod receivers;
 mod relays;
 mod wave;
 

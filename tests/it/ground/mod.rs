@@ -4,6 +4,7 @@
 //! (`postgres.rs`), shared by the run when `make test` started one. `scenario.rs` runs the binary on a project of its own;
 //! `promise.rs` judges what was sent; `proxy.rs` cuts the wire to PostgreSQL; `emitted.rs` has `sql_lint` judge every statement it runs.
 
+pub mod beside;
 pub mod dns;
 pub mod emitted;
 pub mod mail;

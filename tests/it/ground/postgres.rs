@@ -5,10 +5,10 @@
 //! closes and the cluster is stopped and removed. Without PostgreSQL a test fails, saying what to do; it never skips.
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::beside::Beside;
 
 /// An empty database of its own for one test.
 pub struct FreshDatabase {
@@ -63,56 +63,30 @@ async fn administer(statement: &str) {
 
 /// The URL of the server, which is started when nobody has yet.
 fn server() -> &'static str {
-    static SERVER: OnceLock<(String, Option<Cluster>)> = OnceLock::new();
+    static SERVER: OnceLock<(String, Option<Beside>)> = OnceLock::new();
     let (url, _) = SERVER.get_or_init(|| match std::env::var("OKAERI_TEST_POSTGRES") {
         Ok(url) if !url.is_empty() => (url, None),
         _ => {
-            let cluster = Cluster::start();
-            (cluster.url.clone(), Some(cluster))
+            let cluster = start();
+            (cluster.told[0].clone(), Some(cluster))
         }
     });
     url
 }
 
-/// A running `.ci/with-postgres`. It ends when `leash` closes, at the latest with this process.
-struct Cluster {
-    url: String,
-    process: Child,
-    leash: Option<ChildStdin>,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/with-postgres");
-        let mut process = Command::new(script)
-            .args(["sh", "-c", "echo \"$OKAERI_TEST_POSTGRES\"; exec cat >/dev/null"])
-            .env_remove("OKAERI_TEST_POSTGRES")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect(".ci/with-postgres can be run");
-        let leash = process.stdin.take();
-        let mut url = String::new();
-        let said = BufReader::new(process.stdout.take().expect("its output is a pipe")).read_line(&mut url);
-        assert!(
-            said.is_ok() && url.starts_with("postgres://"),
-            "these tests need PostgreSQL and none could be started: run `make test`, which installs and starts one, \
-             or set OKAERI_TEST_POSTGRES to the URL of a server on which databases may be created"
-        );
-        Self { url: url.trim_end().to_owned(), process, leash }
-    }
-
-    /// Lets go and waits until the cluster is gone.
-    fn stop(mut self) {
-        drop(self.leash.take());
-        self.process.wait().expect("the script ends when its leash is let go");
-    }
+/// Starts a cluster of our own.
+fn start() -> Beside {
+    let cluster = Beside::start("with-postgres", &["OKAERI_TEST_POSTGRES"]);
+    cluster.filter(|c| c.told[0].starts_with("postgres://")).expect(
+        "these tests need PostgreSQL and none could be started: run `make test`, which installs and starts one, \
+         or set OKAERI_TEST_POSTGRES to the URL of a server on which databases may be created",
+    )
 }
 
 #[test]
 fn a_private_cluster_ends_with_the_one_who_holds_its_leash() {
-    let cluster = Cluster::start();
-    let address = cluster.url.split(['@', '/']).nth(3).expect("the URL has an address").to_owned();
+    let cluster = start();
+    let address = cluster.told[0].split(['@', '/']).nth(3).expect("the URL has an address").to_owned();
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     std::net::TcpStream::connect(&address).expect("the cluster listens");
     cluster.stop();
