@@ -5,6 +5,8 @@
 //! `OKAERI_BENCH_CUSTOMERS` (default 1,000,000) changes the size; everybody has ten orders on average. Postgres is measured when
 //! `OKAERI_TEST_POSTGRES` names a server on which databases may be created. Words on the command line choose engines.
 
+#[path = "segments/disk.rs"]
+mod disk;
 mod measure;
 #[path = "intelligence/orders.rs"]
 mod orders;
@@ -58,11 +60,11 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
         "{} customers, {} orders: {:.2} GB, made in {:.0} s",
         grouped(customers as i64),
         grouped(written as i64),
-        runtime.block_on(place.bytes()) as f64 / 1e9,
+        runtime.block_on(disk::bytes(place)) as f64 / 1e9,
         begun.elapsed().as_secs_f64()
     );
     let verbs = Verbs::in_project(place.dir(), &place.database, NO_SMTP);
-    if let Err(why) = runtime.block_on(place.forget_cache()) {
+    if let Err(why) = runtime.block_on(disk::forget_cache(place)) {
         println!("(the database stayed in the page cache: {why})");
     }
     let full = verbs.run("profile --full", &["profile", "--full"]);

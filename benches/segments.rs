@@ -7,6 +7,8 @@
 //! `OKAERI_BENCH_CUSTOMERS` (default 1,000,000) changes the size, everything else grows with it. Postgres is measured when
 //! `OKAERI_TEST_POSTGRES` names a server on which databases may be created. Words on the command line choose engines.
 
+#[path = "segments/disk.rs"]
+mod disk;
 #[path = "segments/load.rs"]
 mod load;
 mod measure;
@@ -61,7 +63,7 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
 
     let verbs = Verbs::in_project(place.dir(), &place.database, NO_SMTP);
     verbs.run("profile --full", &["profile", "--full"]);
-    if let Err(why) = runtime.block_on(place.forget_cache()) {
+    if let Err(why) = runtime.block_on(disk::forget_cache(place)) {
         println!("(the database stayed in the page cache: {why})");
     }
     let first = verbs.run("segment list, the first time", &SEGMENT_LIST);
@@ -95,7 +97,7 @@ async fn generate(place: &Place, shop: &Shop) {
         grouped(counts.lines),
         grouped(counts.events),
         grouped(counts.messages),
-        place.bytes().await as f64 / 1e9,
+        disk::bytes(place).await as f64 / 1e9,
         begun.elapsed().as_secs_f64()
     );
 }

@@ -9,9 +9,7 @@
 
 #[path = "measure/letter.rs"]
 mod letter;
-#[allow(dead_code, reason = "each benchmark uses its part")]
 mod measure;
-#[allow(dead_code, reason = "likewise")]
 #[path = "segments/place.rs"]
 mod place;
 #[path = "sending/sink.rs"]
@@ -22,7 +20,6 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use okaeri::db::Db;
 use okaeri::dkim::{Identity, PrivateKey, Signer};
 use okaeri::queue::run;
 use okaeri::{args, clock};
@@ -65,34 +62,29 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let customers = measure::customers(CUSTOMERS);
-    let mut succeeded = measure_engine(&Place::sqlite(), customers);
-    match std::env::var("OKAERI_TEST_POSTGRES") {
-        Ok(server) => succeeded &= measure_engine(&Place::postgres(&server), customers),
-        Err(_) => println!("\nPostgres is left out: OKAERI_TEST_POSTGRES names no server"),
-    }
+    let ended = place::on_each_engine(|place| measure_engine(place, customers));
     smtp_source(customers);
-    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    ended
 }
 
 /// All cases on one engine; whether every message was accepted.
 fn measure_engine(place: &Place, customers: usize) -> bool {
     let dir = place.dir();
-    println!(
-        "\n{}, {customers} messages a line; fdatasync takes {:.2} ms",
-        okaeri::db::without_password(&place.database),
-        measure::fsync_ms(dir)
-    );
+    println!("\n{}, {customers} messages a line; fdatasync takes {:.2} ms", place.engine, measure::fsync_ms(dir));
     shop(dir, customers);
     settings(dir, 10, false);
-    let verbs = Verbs::silent(dir, &place.database, "smtp://127.0.0.1:9");
+    let verbs = Verbs::in_project(dir, &place.database, "smtp://127.0.0.1:9");
     for words in [&["import", "customers", "customers.csv"][..], &["profile", "--full"], &["dkim", "key", KEY_FILE]] {
-        if !verbs.measure(words).succeeded {
-            println!("`okaeri {}` FAILED", words.join(" "));
-            return false;
-        }
+        verbs.run(&words.join(" "), words);
+    }
+    if !verbs.all_succeeded() {
+        return false;
     }
     let raw = signatures_a_second(dir);
-    println!("{:<28} {:>10} {:>9} {:>10} {:>9}", "connections, delay", "messages/s", "CPU µs", "server µs", "peak MB");
+    println!(
+        "{:<28} {:>10} {:>9} {:>11} {:>9}",
+        "connections, delay", "messages/s", "CPU µs", "with server", "peak MB"
+    );
     let mut succeeded = true;
     for (n, case) in CASES.iter().enumerate() {
         succeeded &= measure_case(place, case, n, customers);
@@ -109,9 +101,9 @@ fn measure_case(place: &Place, case: &Case, n: usize, customers: usize) -> bool 
     // A slot for each line: everybody is written to once more.
     let slot = format!("line-{n}");
     let planned = verbs.measure(&["plan", "letter", "--save", "--slot", &slot]).succeeded;
-    release(&place.database, &slot);
+    release(place, &slot);
     let cost = verbs.measure(&["work"]);
-    let accepted = accepted(&place.database, &slot);
+    let accepted = accepted(place, &slot);
     let whole = planned && cost.succeeded && accepted == customers as i64;
     let label =
         format!("{}, {} ms{}", case.connections, case.delay_ms, if case.signed { ", signed RSA-2048" } else { "" });
@@ -125,19 +117,19 @@ fn measure_case(place: &Place, case: &Case, n: usize, customers: usize) -> bool 
 fn line(label: &str, cost: &Cost, messages: usize, whole: bool) {
     let each = |seconds: f64| seconds / messages as f64 * 1e6;
     println!(
-        "{label:<28} {:>10.0} {:>9.1} {:>10.1} {:>9.1}{}",
+        "{label:<28} {:>10.0} {:>9.1} {:>11.1} {:>9.1}{}",
         messages as f64 / cost.wall,
         each(cost.cpu),
-        each(cost.server_cpu),
+        each(cost.all_cpu()),
         cost.peak,
         if whole { "" } else { "  FAILED" }
     );
 }
 
 /// Let the planned run of a slot leave.
-fn release(database: &str, slot: &str) {
+fn release(place: &Place, slot: &str) {
     Runtime::new().expect("a runtime").block_on(async {
-        let db = Db::open(database).await.expect("our own database");
+        let db = place.open().await;
         let now = clock::now();
         let planned: Option<(String,)> =
             db.fetch_optional("SELECT run_id FROM run WHERE slot = $1", args![slot]).await.expect("our own database");
@@ -149,9 +141,9 @@ fn release(database: &str, slot: &str) {
 }
 
 /// How many messages of a slot's run the ledger calls accepted.
-fn accepted(database: &str, slot: &str) -> i64 {
+fn accepted(place: &Place, slot: &str) -> i64 {
     Runtime::new().expect("a runtime").block_on(async {
-        let db = Db::open(database).await.expect("our own database");
+        let db = place.open().await;
         let sql = "SELECT COUNT(*) FROM delivery d JOIN run r ON r.run_id = d.run_id WHERE r.slot = $1 AND d.state = 'accepted'";
         let (accepted,): (i64,) = db.fetch_one(sql, args![slot]).await.expect("our own database");
         db.close().await;

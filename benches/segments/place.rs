@@ -1,9 +1,7 @@
 //! Where a measurement happens: a folder for the project and a database of its own, both gone afterwards.
 
-use std::fs::File;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 
 use okaeri::db::Db;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -75,58 +73,6 @@ impl Place {
     /// Open the database.
     pub async fn open(&self) -> Db {
         Db::open(&self.database).await.expect("our own database")
-    }
-
-    /// Have the operating system forget what it cached of the database, so that the next reader reads the disk. Nothing else is touched, and
-    /// no right beyond reading the files is needed. What Postgres itself keeps in memory stays.
-    pub async fn forget_cache(&self) -> Result<(), String> {
-        for file in self.files().await? {
-            // Only what is on the disk can be forgotten.
-            match File::open(&file).and_then(|f| f.sync_all()) {
-                Ok(()) => {}
-                // Postgres drops small files of its own whenever it likes.
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                Err(e) => return Err(format!("{}: {e}", file.display())),
-            }
-            let mut named = std::ffi::OsString::from("if=");
-            named.push(&file);
-            let dd = Command::new("dd")
-                .arg(named)
-                .args(["of=/dev/null", "iflag=nocache", "count=0", "status=none"])
-                .status()
-                .map_err(|e| format!("dd: {e}"))?;
-            if !dd.success() {
-                return Err(format!("{}: dd cannot tell the system", file.display()));
-            }
-        }
-        Ok(())
-    }
-
-    /// The files of the database, with everything in them that was written.
-    async fn files(&self) -> Result<Vec<PathBuf>, String> {
-        let Some((_, name)) = &self.server else { return Ok(vec![self.dir().join("bench.db")]) };
-        let db = self.open().await;
-        let sql = "SELECT current_setting('data_directory') || '/base/' || CAST(oid AS TEXT) FROM pg_database WHERE datname = $1";
-        let folder = match db.execute("CHECKPOINT", vec![]).await {
-            Ok(_) => db.fetch_one::<(String,)>(sql, okaeri::args![name]).await,
-            Err(e) => Err(e),
-        };
-        db.close().await;
-        let (folder,) = folder.map_err(|e| e.to_string())?;
-        let entries = std::fs::read_dir(&folder).map_err(|e| format!("{folder}: {e}"))?;
-        Ok(entries.filter_map(|e| Some(e.ok()?.path())).collect())
-    }
-
-    /// The size of the database in bytes.
-    pub async fn bytes(&self) -> u64 {
-        if self.server.is_none() {
-            return self.dir().join("bench.db").metadata().map_or(0, |m| m.len());
-        }
-        let db = self.open().await;
-        let (bytes,): (i64,) =
-            db.fetch_one("SELECT pg_database_size(current_database())", vec![]).await.expect("our own database");
-        db.close().await;
-        bytes as u64
     }
 }
 
