@@ -2,7 +2,7 @@
 //! more the clock is moved to when something is. Workers die at a moment of the conversation that the seed chose, clocks jump, people are
 //! suppressed, and nothing sleeps.
 //!
-//! The clock of the process is moved, so a week has a process of its own: this binary, asked for [`one_week`] alone.
+//! The clock of the process is moved, so a week has a process of its own: this binary once more, asked for the one test and told the week.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,11 +42,15 @@ const FULL: u64 = 300;
 /// How long a worker may take on a busy machine before the week counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The test that starts weeks, and is one in the process it starts; and the variable that says which.
+const THE_TEST: &str = "torture::weeks_of_sending_in_moments_keep_the_promise";
+const WEEK: &str = "OKAERI_WEEK";
+
 /// A week passes in a process of its own.
 pub async fn passes(seed: u64) {
     let week = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "torture::simulation::one_week", "--ignored", "--nocapture"])
-        .env("OKAERI_SEED", seed.to_string())
+        .args(["--exact", THE_TEST, "--nocapture"])
+        .env(WEEK, seed.to_string())
         .output()
         .await
         .unwrap();
@@ -56,10 +60,13 @@ pub async fn passes(seed: u64) {
     println!("{}", told.lines().find(|l| l.starts_with("week of")).unwrap_or_default());
 }
 
-#[test]
-#[ignore = "moves the clock of its process; `weeks_of_sending_in_moments_keep_the_promise` runs it alone"]
-fn one_week() {
-    let seed = std::env::var("OKAERI_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+/// The week this process is for, when it was started for one.
+pub fn asked_for() -> Option<u64> {
+    std::env::var(WEEK).ok().map(|seed| seed.parse().expect("the seed of a week is a number"))
+}
+
+/// Live through a week. Moves the clock of the process.
+pub fn one_week(seed: u64) {
     let outside = Runtime::new().unwrap();
     let mut week = outside.block_on(Week::begins(seed));
     for day in 0..DAYS {
