@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::compiled::{Compiled, Facts, Rendered};
 use super::engine::{FOLDER, RenderError};
 use super::fields::{self, CATALOGUE, Field, NOT_SUPPORTED_YET};
 use super::flatten::Refusal;
 use super::load::{TemplateSet, Wanted};
 use super::sample::{sample_few_recommended, sample_person, sample_recommended, sample_stranger};
-use super::snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot};
+use super::snapshot::{SenderValues, Snapshot};
 use super::{lint, scan};
 use crate::problem::{Place, Problems, Severity, nearest};
 use crate::settings::{Links, Settings};

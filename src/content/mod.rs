@@ -12,6 +12,7 @@
 //! name).
 
 mod check;
+mod compiled;
 mod context;
 mod current;
 mod engine;
@@ -39,11 +40,12 @@ mod unit;
 mod words;
 
 pub use crate::money::minor_digits as exponent;
+pub use compiled::{Compiled, Facts, Rendered};
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
 pub use load::{Recommends, TemplateSet, Variant, Wanted};
 pub use sample::{sample_person, sample_recommended, sample_stranger};
-pub use snapshot::{Compiled, Facts, Rendered, SenderValues, Snapshot, SnapshotError};
+pub use snapshot::{SenderValues, Snapshot, SnapshotError};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,319 @@
+//! Templates ready to render: the mails of a snapshot with their engines, and what one message is told. Reads no disk and no clock.
+//!
+//! [`Snapshot::compile`](super::Snapshot::compile) makes them.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use tera::value::Key;
+use tera::{Context, Tera, Value};
+
+use super::current::{self, Current};
+use super::engine::{self, RenderError, Source};
+use super::flatten::Refusal;
+use super::format::{STYLES, Style};
+use super::load::Variant;
+use super::mapped::Origin;
+use super::plain;
+use super::prepare::{self, body_of};
+use super::snapshot::SenderValues;
+use super::track::Trail;
+use super::{context, gate};
+use crate::problem::Problems;
+use crate::token::Clicks;
+
+/// The sources of one variant of a mail, by their names in the engine.
+#[derive(Debug)]
+pub(super) struct Mail {
+    locale: Option<String>,
+    subject: String,
+    preheader: Option<String>,
+    /// The author's file.
+    html: String,
+    /// The source that is rendered: the prepared body, or the file itself.
+    body: String,
+    /// Everything is still to be done after the render.
+    whole: bool,
+    /// The mail itself shows no preheader.
+    lacks_preheader: bool,
+    text: Option<String>,
+}
+
+impl Mail {
+    pub(super) fn new(variant: &Variant, sources: &BTreeMap<String, Source>) -> Mail {
+        let preheader = engine::preheader_of(&variant.html);
+        let prepared = body_of(&variant.html);
+        let whole = !sources.contains_key(&prepared);
+        Mail {
+            body: if whole { variant.html.clone() } else { prepared },
+            whole,
+            lacks_preheader: !sources.iter().any(|(n, s)| !n.contains('#') && s.text.contains("preheader")),
+            locale: variant.locale.clone(),
+            subject: engine::subject_of(&variant.html),
+            preheader: sources.contains_key(&preheader).then_some(preheader),
+            html: variant.html.clone(),
+            text: variant.text.clone(),
+        }
+    }
+}
+
+/// Templates ready to render; shared by all workers of a process.
+#[derive(Debug)]
+pub struct Compiled {
+    pub sender: SenderValues,
+    pub(super) brand: Value,
+    pub(super) mails: BTreeMap<String, Vec<Mail>>,
+    pub(super) sources: BTreeMap<String, Source>,
+    /// One engine per style, built when the first mail needs it.
+    pub(super) engines: [OnceLock<Tera>; STYLES],
+    /// Mails that could not be prepared, and why.
+    pub(super) refusals: Vec<(String, Refusal)>,
+}
+
+/// What a template is told about one message.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// `customer`, `profile`, `order`, `recommend`, `today`.
+    pub payload: &'a serde_json::Value,
+    pub customer_id: &'a str,
+    pub email: &'a str,
+    /// The person's locale, BCP 47.
+    pub locale: &'a str,
+    pub campaign: &'a str,
+    pub campaign_title: &'a str,
+    pub step: &'a str,
+    pub unsubscribe: &'a str,
+    pub preferences: Option<&'a str>,
+    /// Signs the links of this message, so that clicks are seen; `None` leaves them direct.
+    pub clicks: Option<&'a Clicks>,
+    /// For a payload that names no day.
+    pub today: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    /// Facts about an invented person, for trials.
+    pub(super) fn invented(payload: &'a serde_json::Value, locale: &'a str) -> Facts<'a> {
+        let customer = |name: &str| payload["customer"][name].as_str().unwrap_or_default();
+        Facts {
+            payload,
+            customer_id: customer("customer_id"),
+            email: customer("email"),
+            locale,
+            campaign: "sample",
+            campaign_title: "Sample",
+            step: "sample",
+            unsubscribe: "https://links.example.com/u/sample",
+            preferences: None,
+            clicks: None,
+            today: payload["today"].as_str().unwrap_or_default(),
+        }
+    }
+}
+
+/// One message's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// As the author's template gave it; not yet fit for a header.
+    pub subject: String,
+    pub preheader: String,
+    pub html: String,
+    pub text: String,
+}
+
+impl Compiled {
+    /// Render one message of a template in the variant for the person's locale.
+    pub fn render(&self, template: &str, facts: &Facts<'_>) -> Result<Rendered, RenderError> {
+        let mail = self.mail(template, facts.locale).ok_or_else(|| RenderError {
+            template: template.to_owned(),
+            place: crate::problem::Place::file(engine::FOLDER),
+            message: format!("the template `{template}` is not among those of this run"),
+            field: None,
+            skipped: None,
+        })?;
+        let tera = self.engine(self.style(mail, facts.locale));
+        let render = |name: &str, context: &Context| {
+            tera.render(name, context).map_err(|e| engine::render_error(template, &e, &self.sources))
+        };
+        let current = Current {
+            trail: self.trail(facts),
+            locale: self.written_in(mail, facts.locale).to_owned(),
+            today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
+        };
+        current::with(current, || {
+            let mut context = self.context(facts);
+            let subject = render(&mail.subject, &context)?;
+            let preheader = mail.preheader.as_ref().map_or(Ok(String::new()), |name| render(name, &context))?;
+            context.insert_value("preheader", Value::from(preheader.as_str()));
+            let html = render(&mail.body, &context)?;
+            let html = if mail.whole { self.finished(template, mail, html, &preheader)? } else { html };
+            let text = match &mail.text {
+                Some(name) => render(name, &context)?,
+                None => plain::from_html(&html),
+            };
+            Ok(Rendered { subject, preheader, html, text })
+        })
+    }
+
+    /// What a mail still needs that was not prepared.
+    fn finished(&self, template: &str, mail: &Mail, html: String, preheader: &str) -> Result<String, RenderError> {
+        let shown = Some(preheader).filter(|_| mail.preheader.is_some() && mail.lacks_preheader);
+        prepare::finish(&mail.html, html, shown).map_err(|message| RenderError {
+            template: template.to_owned(),
+            place: crate::problem::Place::file(&format!("{}/{}", engine::FOLDER, mail.html)),
+            message,
+            field: None,
+            skipped: None,
+        })
+    }
+
+    /// Where the links of a message lead; `None` when they stay as they are.
+    fn trail(&self, facts: &Facts<'_>) -> Option<Trail> {
+        let sender = &self.sender;
+        let redirect = sender.base_url.as_ref().filter(|_| sender.track).zip(facts.clicks);
+        if redirect.is_none() && sender.utm.is_empty() {
+            return None;
+        }
+        let fill = |value: &str| value.replace("{campaign}", facts.campaign).replace("{step}", facts.step);
+        let mut utm = url::form_urlencoded::Serializer::new(String::new());
+        utm.extend_pairs(sender.utm.iter().map(|(name, value)| (name, fill(value))));
+        Some(Trail {
+            redirect: redirect.map(|(base, clicks)| (base.clone(), clicks.clone())),
+            own_pages: sender.base_url.clone(),
+            utm: utm.finish(),
+        })
+    }
+
+    /// Compare a prepared mail with the slow way.
+    pub(super) fn judged(&self, html: &str) -> Result<(), Refusal> {
+        let at = Origin { source: html.into(), offset: 0 };
+        let refused = |message: String| Refusal { code: "not-prepared", message, at: at.clone() };
+        let mail = self.mails.values().flatten().find(|m| m.html == html).expect("a prepared mail is a mail");
+        let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
+        for person in gate::people(locale, &self.sources) {
+            let facts = Facts::invented(&person, locale);
+            let current = Current { trail: None, locale: locale.to_owned(), today: facts.today.to_owned() };
+            let compared = current::with(current, || self.compared(mail, &self.context(&facts), locale));
+            if let Some(difference) = compared.map_err(refused)? {
+                return Err(refused(format!("prepared ahead it would differ: {difference}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What differs between the two ways for one person.
+    fn compared(&self, mail: &Mail, context: &Context, locale: &str) -> Result<Option<String>, String> {
+        let tera = self.engine(self.style(mail, locale));
+        // Who cannot be rendered at all is no witness; the trial tells the author.
+        let Ok(slow) = tera.render(&mail.html, context) else { return Ok(None) };
+        let preheader = Some("").filter(|_| mail.lacks_preheader && mail.preheader.is_some());
+        let slow = prepare::finish(&mail.html, slow, preheader)?;
+        let prepared = tera
+            .render(&mail.body, context)
+            .map_err(|e| engine::render_error(&mail.html, &e, &self.sources).to_string())?;
+        Ok(gate::difference(&prepared, &slow))
+    }
+
+    /// From now on render a mail the slow way.
+    pub(super) fn render_whole(&mut self, html: &str) {
+        for mail in self.mails.values_mut().flatten().filter(|m| m.html == html) {
+            mail.body = mail.html.clone();
+            mail.whole = true;
+        }
+    }
+
+    /// Mails that could not be prepared: what stood in the way, and where.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&Refusal, crate::problem::Place)> {
+        self.refusals.iter().map(|(_, r)| (r, engine::origin_place(Some(r.at.clone()), &self.sources)))
+    }
+
+    /// Whether every message of a template costs a render and nothing more.
+    pub fn is_prepared(&self, template: &str) -> bool {
+        self.mails.get(template).is_some_and(|variants| variants.iter().all(|m| !m.whole))
+    }
+
+    /// The file a person's variant is written in, relative to the project; the folder when there is no such template.
+    pub fn file(&self, template: &str, locale: &str) -> String {
+        self.mail(template, locale)
+            .map_or_else(|| engine::FOLDER.to_owned(), |m| format!("{}/{}", engine::FOLDER, m.html))
+    }
+
+    /// The locales a template is written in; `None` is the default.
+    pub fn locales(&self, template: &str) -> impl Iterator<Item = Option<&str>> {
+        self.mails.get(template).into_iter().flatten().map(|m| m.locale.as_deref())
+    }
+
+    /// Templates by name.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.mails.keys().map(String::as_str)
+    }
+
+    /// `ja-JP → ja → default`.
+    fn mail(&self, template: &str, locale: &str) -> Option<&Mail> {
+        let variants = self.mails.get(template)?;
+        let mut wanted = locale;
+        loop {
+            let fits = |m: &&Mail| m.locale.as_deref().is_some_and(|l| same_locale(l, wanted));
+            if let Some(mail) = variants.iter().find(fits) {
+                return Some(mail);
+            }
+            match wanted.rfind(['-', '_']) {
+                Some(end) => wanted = &wanted[..end],
+                None => return variants.iter().find(|m| m.locale.is_none()),
+            }
+        }
+    }
+
+    /// Numbers and dates follow the language the mail is written in, in the person's own region when it is theirs too.
+    fn written_in<'l>(&'l self, mail: &'l Mail, locale: &'l str) -> &'l str {
+        let written_in = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
+        if same_locale(language(written_in), language(locale)) { locale } else { written_in }
+    }
+
+    pub(super) fn style(&self, mail: &Mail, locale: &str) -> Style {
+        Style::of(self.written_in(mail, locale))
+    }
+
+    pub(super) fn engine(&self, style: Style) -> &Tera {
+        self.engines[style as usize].get_or_init(|| {
+            engine::compile(&self.sources, style, &self.sender.currency, &mut Problems::new())
+                .expect("the same sources compiled in another style")
+        })
+    }
+
+    fn context(&self, facts: &Facts<'_>) -> Context {
+        let mut context = Context::new();
+        context.insert_value("today", Value::from(facts.today));
+        for (name, json) in facts.payload.as_object().into_iter().flatten().filter(|(name, _)| *name != "customer") {
+            if let Some(value) = context::value(json) {
+                context.insert_value(name.clone(), value);
+            }
+        }
+        let mut customer = context::map(facts.payload.get("customer"));
+        for (name, value) in [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)] {
+            customer.insert(Key::Str(name), Value::from(value));
+        }
+        context.insert_value("customer", Value::from(customer));
+        let object = |fields: &[(&'static str, &str)]| {
+            Value::from(fields.iter().map(|(k, v)| (Key::Str(k), Value::from(*v))).collect::<tera::Map>())
+        };
+        context.insert_value("campaign", object(&[("name", facts.campaign), ("title", facts.campaign_title)]));
+        context.insert_value("step", object(&[("name", facts.step)]));
+        let links = [("unsubscribe", Some(facts.unsubscribe)), ("preferences", facts.preferences)];
+        let links: Vec<_> = links.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+        context.insert_value("links", object(&links));
+        context.insert_value("brand", self.brand.clone());
+        context.insert_value("preheader", Value::from(""));
+        context
+    }
+}
+
+fn language(locale: &str) -> &str {
+    locale.split(['-', '_']).next().unwrap_or(locale)
+}
+
+/// Locales are the same whatever their case, `-` or `_`.
+fn same_locale(a: &str, b: &str) -> bool {
+    let letters =
+        |t: &str| t.bytes().map(|b| if b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect::<Vec<u8>>();
+    a.len() == b.len() && (a == b || letters(a) == letters(b))
+}
