@@ -59,10 +59,15 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
         anstream::eprintln!("{problems}");
         return false;
     }
-    runtime.block_on(generate(place, &shop));
+    if !place.is_filled {
+        runtime.block_on(generate(place, &shop));
+    }
 
     let verbs = Verbs::in_project(place.dir(), &place.database, NO_SMTP);
-    verbs.run("profile --full", &["profile", "--full"]);
+    if !place.is_filled {
+        verbs.run("profile --full", &["profile", "--full"]);
+        place.keep();
+    }
     if let Err(why) = runtime.block_on(disk::forget_cache(place)) {
         println!("(the database stayed in the page cache: {why})");
     }

@@ -42,6 +42,8 @@ pub struct Place {
     folder: TempDir,
     /// Where the database was made, and its name; dropped there in the end.
     server: Option<(String, String)>,
+    /// The database began as a copy of a shop that was measured before.
+    pub is_filled: bool,
 }
 
 impl Place {
@@ -49,19 +51,33 @@ impl Place {
     pub fn sqlite() -> Place {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = format!("sqlite:{}", folder.path().join("bench.db").display());
-        Place { engine: "SQLite", database, folder, server: None }
+        Place { engine: "SQLite", database, folder, server: None, is_filled: false }
     }
 
     /// A new database on a server.
     pub fn postgres(server: &str) -> Place {
         let (base, _) = server.rsplit_once('/').expect("the address of a server ends in the name of a database");
         let name = format!("okaeri_bench_{}", std::process::id());
-        administer(server, &format!("CREATE DATABASE {name} TEMPLATE template0")).expect("the server makes a database");
+        let copied =
+            |from: &str| administer(server, &format!("CREATE DATABASE {name} TEMPLATE {from} STRATEGY FILE_COPY"));
+        let is_filled = kept_shop().is_some_and(|kept| copied(&kept).is_ok());
+        if !is_filled {
+            copied("template0").expect("the server makes a database");
+        }
         Place {
             engine: "Postgres",
             database: format!("{base}/{name}"),
             folder: tempfile::tempdir().expect("a temporary folder"),
             server: Some((server.to_owned(), name)),
+            is_filled,
+        }
+    }
+
+    /// Copy the database to where the next measurement finds it, if that was asked for.
+    pub fn keep(&self) {
+        if let (Some((server, name)), Some(kept)) = (&self.server, kept_shop()) {
+            let sql = format!("CREATE DATABASE {kept} TEMPLATE {name} STRATEGY FILE_COPY");
+            administer(server, &sql).expect("the server copies a database");
         }
     }
 
@@ -74,6 +90,11 @@ impl Place {
     pub async fn open(&self) -> Db {
         Db::open(&self.database).await.expect("our own database")
     }
+}
+
+/// The database whose copy is measured: `OKAERI_BENCH_KEPT`. When there is none of that name, the first measurement leaves it.
+fn kept_shop() -> Option<String> {
+    std::env::var("OKAERI_BENCH_KEPT").ok()
 }
 
 impl Drop for Place {

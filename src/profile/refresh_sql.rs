@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::Scope;
 use super::day::day_sql;
 use crate::clock::Millis;
-use crate::db::Dialect;
+use crate::db::{Dialect, Member};
 
 /// What is stored beside the key and `computed_at`, in the order in which [`statement`] selects it.
 const COLUMNS: [&str; 21] = [
@@ -223,7 +223,7 @@ fn tickets(scope: Scope, dialect: Dialect, names: &EventNames) -> String {
         Dialect::Sqlite => "'$.ticket_id'",
         Dialect::Postgres => "'ticket_id'",
     };
-    let ticket = dialect.json_scalar("e.properties", path);
+    let ticket = dialect.json_scalar(Member::Of { json: "e.properties", path });
     format!(
         "SELECT bucket, customer_id, CAST(SUM(open_tickets) AS BIGINT) AS open_tickets
          FROM (SELECT bucket, customer_id,

@@ -1,0 +1,109 @@
+//! How tables lie on Postgres, beyond what the one text of the migrations says. Speed only: nothing is true or false by it.
+//!
+//! * `customer_id` is compared by its bytes. In the language of the database, each of the many comparisons of a join or a sort asks that
+//!   language's rules; and whoever reads "in the order of customers" reads the same order on every engine.
+//! * The keys of orders and lines, and an index of events, carry what is asked of their rows: a pass over everybody then reads them in the order of
+//!   customers and never goes to the table, where rows lie as they came.
+//!
+//! Found by the catalogue and not by a number, so that a table of a later migration is seen as well. `docs/decisions` says what it is worth.
+
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use super::BUCKETS;
+
+/// A key in an advisory lock: two processes that open a database at once do not both rebuild its indexes.
+const LOCK: i64 = 0x6f6b_6165_7269_6c79;
+/// Bytes of properties that an index carries. An index takes rows of 2,700 bytes; ids and categories are limited where they are imported.
+const PROPERTIES_BYTES: usize = 1_000;
+/// A table, its key, and what the key carries.
+const CARRIED: [(&str, &str, &str); 2] = [
+    ("customer_order", "bucket, customer_id, ordered_at, order_id", "total, status"),
+    ("order_line", "bucket, customer_id, ordered_at, order_id, line_no", "sku, category, quantity, amount"),
+];
+
+/// Bring the tables into this layout. Costs one look into the catalogue when they are.
+pub(super) async fn lay_out(pool: &PgPool) -> Result<(), sqlx::Error> {
+    if changes(&mut *pool.acquire().await?).await?.is_empty() {
+        return Ok(());
+    }
+    let mut tx = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    for change in changes(&mut tx).await? {
+        sqlx::query(AssertSqlSafe(change)).execute(&mut *tx).await?;
+    }
+    tx.commit().await
+}
+
+/// The statements that are missing.
+async fn changes(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    // Each table with both columns of a customer's key: whether it compares by bytes, and the key's columns with what they carry.
+    let sql = "SELECT c.relname, a.attcollation = '\"C\"'::regcollation AS by_bytes, COALESCE(i.indnatts > i.indnkeyatts, FALSE) AS carries,
+                      to_regclass('event_by_customer') IS NOT NULL AND to_regclass('event_long') IS NOT NULL AS indexed
+               FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_attribute b ON b.attrelid = c.oid
+               LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+               WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
+                 AND a.attname = 'customer_id' AND b.attname = 'bucket' ORDER BY c.relname";
+    let mut out = Vec::new();
+    for row in sqlx::query(sql).fetch_all(connection).await? {
+        let table: String = row.try_get("relname")?;
+        let mut actions = Vec::new();
+        if !row.try_get::<bool, _>("by_bytes")? {
+            actions.push("ALTER COLUMN customer_id TYPE TEXT COLLATE \"C\"".to_owned());
+        }
+        if let Some((_, key, carried)) = CARRIED.iter().find(|(name, ..)| *name == table)
+            && !row.try_get::<bool, _>("carries")?
+        {
+            actions.push(format!("DROP CONSTRAINT {table}_pkey"));
+            actions.push(format!("ADD CONSTRAINT {table}_pkey PRIMARY KEY ({key}) INCLUDE ({carried})"));
+        }
+        if !actions.is_empty() {
+            out.push(format!("ALTER TABLE {table} {}", actions.join(", ")));
+        }
+        if table == "event" && !row.try_get::<bool, _>("indexed")? {
+            let key = "event (bucket, customer_id, at)";
+            out.push(format!(
+                "CREATE INDEX IF NOT EXISTS event_by_customer ON {key} INCLUDE (name_id, sku, category, amount, score, properties) WHERE {}",
+                is_short("properties")
+            ));
+            out.push(format!("CREATE INDEX IF NOT EXISTS event_long ON {key} WHERE NOT {}", is_short("properties")));
+        }
+    }
+    Ok(out)
+}
+
+/// A condition: properties are in the index.
+fn is_short(properties: &str) -> String {
+    format!("(OCTET_LENGTH({properties}) <= {PROPERTIES_BYTES})")
+}
+
+/// Events of the buckets `$1 … $2` in the order of their customers, those in the index and the others.
+pub(super) fn events_in_key_order() -> String {
+    let part = |condition: String| {
+        format!(
+            "(SELECT x_.bucket, x_.customer_id, x_.at, x_.name_id, x_.sku, x_.category, x_.amount, x_.score, x_.properties FROM event x_ \
+             WHERE x_.bucket >= $1 AND x_.bucket <= $2 AND {condition} ORDER BY x_.bucket, x_.customer_id, x_.at)"
+        )
+    };
+    let short = is_short("x_.properties");
+    format!("({} UNION ALL {})", part(short.clone()), part(format!("NOT {short}")))
+}
+
+/// Tell Postgres how many customers a bucket has. It takes the two columns of a customer's key for independent and expects a thousandth of the rows
+/// that meet; a join of joins then looks like one row, and is gone through again for every customer. That the customers of a bucket are a
+/// 1,024th of all, said of `customer_id` alone, makes the product of both right.
+pub(super) async fn know_buckets(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let sql = "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_attribute b ON b.attrelid = c.oid
+               WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
+                 AND a.attname = 'customer_id' AND a.attoptions IS NULL AND b.attname = 'bucket'";
+    let tables: Vec<(String,)> = sqlx::query_as(sql).fetch_all(pool).await?;
+    for (table,) in tables {
+        let sql = format!("ALTER TABLE {table} ALTER COLUMN customer_id SET (n_distinct = {})", -1.0 / BUCKETS as f64);
+        match sqlx::query(AssertSqlSafe(sql)).execute(pool).await {
+            // A role that does not own the tables may not. Then it is only slower.
+            Ok(_) | Err(sqlx::Error::Database(_)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
