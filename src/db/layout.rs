@@ -29,17 +29,32 @@ pub(super) async fn lay_out(pool: &PgPool) -> Result<(), sqlx::Error> {
     }
     let mut tx = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
-    for change in changes(&mut tx).await? {
-        sqlx::query(AssertSqlSafe(change)).execute(&mut *tx).await?;
+    let changes = changes(&mut tx).await?;
+    for change in &changes {
+        sqlx::query(AssertSqlSafe(change.sql.as_str())).execute(&mut *tx).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    // With its type a column loses what Postgres knew of its values. A table that was never looked at stays so: an empty one that was is taken for
+    // empty ever after.
+    for change in changes.iter().filter(|c| c.analyzed) {
+        sqlx::query(AssertSqlSafe(format!("ANALYZE {}", change.table))).execute(pool).await?;
+    }
+    Ok(())
 }
 
-/// The statements that are missing.
-async fn changes(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+/// A statement that is missing.
+struct Change {
+    table: String,
+    sql: String,
+    /// Postgres has seen rows of the table when it was last analysed.
+    analyzed: bool,
+}
+
+/// What is missing.
+async fn changes(connection: &mut PgConnection) -> Result<Vec<Change>, sqlx::Error> {
     // Each table with both columns of a customer's key: whether it compares by bytes, and the key's columns with what they carry.
     let sql = "SELECT c.relname, a.attcollation = '\"C\"'::regcollation AS by_bytes, COALESCE(i.indnatts > i.indnkeyatts, FALSE) AS carries,
-                      to_regclass('event_by_customer') IS NOT NULL AND to_regclass('event_long') IS NOT NULL AS indexed
+                      c.reltuples > 0 AS analyzed, to_regclass('event_by_customer') IS NOT NULL AND to_regclass('event_long') IS NOT NULL AS indexed
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_attribute b ON b.attrelid = c.oid
                LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
                WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
@@ -47,6 +62,8 @@ async fn changes(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Err
     let mut out = Vec::new();
     for row in sqlx::query(sql).fetch_all(connection).await? {
         let table: String = row.try_get("relname")?;
+        let analyzed = row.try_get("analyzed")?;
+        let mut add = |sql: String| out.push(Change { table: table.clone(), sql, analyzed });
         let mut actions = Vec::new();
         if !row.try_get::<bool, _>("by_bytes")? {
             actions.push("ALTER COLUMN customer_id TYPE TEXT COLLATE \"C\"".to_owned());
@@ -58,15 +75,15 @@ async fn changes(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Err
             actions.push(format!("ADD CONSTRAINT {table}_pkey PRIMARY KEY ({key}) INCLUDE ({carried})"));
         }
         if !actions.is_empty() {
-            out.push(format!("ALTER TABLE {table} {}", actions.join(", ")));
+            add(format!("ALTER TABLE {table} {}", actions.join(", ")));
         }
         if table == "event" && !row.try_get::<bool, _>("indexed")? {
             let key = "event (bucket, customer_id, at)";
-            out.push(format!(
+            add(format!(
                 "CREATE INDEX IF NOT EXISTS event_by_customer ON {key} INCLUDE (name_id, sku, category, amount, score, properties) WHERE {}",
                 is_short("properties")
             ));
-            out.push(format!("CREATE INDEX IF NOT EXISTS event_long ON {key} WHERE NOT {}", is_short("properties")));
+            add(format!("CREATE INDEX IF NOT EXISTS event_long ON {key} WHERE NOT {}", is_short("properties")));
         }
     }
     Ok(out)

@@ -217,6 +217,7 @@ async fn postgres_lays_its_tables_out_whenever_it_is_opened() {
         }
         let db = Db::open(&url).await.unwrap();
         history::write_customers(&db, 3).await;
+        db.analyze().await.unwrap();
         for sql in [
             // As an earlier version left them, and a table of a later one.
             "ALTER TABLE customer ALTER COLUMN customer_id TYPE TEXT COLLATE \"default\"",
@@ -242,6 +243,10 @@ async fn postgres_lays_its_tables_out_whenever_it_is_opened() {
         assert_eq!(db.fetch_one::<(i64,)>(sql, vec![]).await.unwrap(), (2,));
         let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await.unwrap();
         assert_eq!(customers, 3);
+        // What Postgres knew of the values is asked anew.
+        let sql = "SELECT CAST(n_distinct AS DOUBLE PRECISION) FROM pg_stats WHERE tablename = 'customer' AND attname = 'customer_id'";
+        let (distinct,): (f64,) = db.fetch_one(sql, vec![]).await.unwrap();
+        assert_eq!(distinct, -1.0 / BUCKETS as f64);
         other.close().await;
         db.close().await;
     })
