@@ -8,11 +8,9 @@ use super::schedule::Scheduled;
 use super::{Audience, Campaign, Condition, Experiment, Goal, Kind, OncePer, Status, Step};
 use crate::clock::{self, Millis};
 use crate::problem::{Problems, Severity};
-use crate::settings::Settings;
+use crate::settings::{NAME_CHARS_MAX, Settings, is_name};
 use crate::yaml::{MapReader, Node, Shape, Share, Span};
 
-/// The longest name of a campaign or step, in characters: names stand in keys, links and headers.
-const NAME_CHARS_MAX: usize = 64;
 /// The arm that is mailed nothing.
 const HOLDOUT: &str = "holdout";
 /// Words that verdicts use; an arm with such a name would be taken for one.
@@ -106,12 +104,6 @@ pub(super) fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems
         return None;
     }
     Some(name)
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= NAME_CHARS_MAX
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 fn topic(m: &mut MapReader, known: &Known, problems: &mut Problems) -> Option<String> {

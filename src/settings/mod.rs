@@ -11,6 +11,7 @@ mod people;
 mod quiet;
 mod read;
 pub mod relays;
+pub mod rewards;
 mod smtp;
 
 pub use contract::{Contract, PropertyType};
@@ -18,6 +19,7 @@ pub use dkim::{Dkim, DkimKey};
 pub use env::{EnvText, NotSet};
 pub use pacing::{Pacing, Rate};
 pub use relays::{Relay, Smtp};
+pub use rewards::RewardPool;
 pub use smtp::{SmtpUrl, Tls};
 
 use std::path::{Path, PathBuf};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub models: Models,
     /// Loyalty tiers; `None` when there are none.
     pub loyalty: Option<Loyalty>,
+    /// What mails may give.
+    pub rewards: Vec<RewardPool>,
     pub topics: Vec<Topic>,
     pub sources: Vec<Source>,
     /// What the shop's own data looks like; `None` when nothing is declared and every name is open.
@@ -192,6 +196,8 @@ pub struct Loyalty {
     pub in_last: Option<Span>,
     /// Name and threshold (minor units, or orders), ascending.
     pub tiers: Vec<(String, i64)>,
+    /// At risk is who would fall within so many days without another order.
+    pub at_risk_days: i64,
 }
 
 /// What tiers go by.
@@ -215,10 +221,25 @@ pub struct Topic {
 impl Topic {
     /// The title in a locale (`ja-JP` → `ja` → default).
     pub fn title(&self, locale: &str) -> &str {
-        let language = locale.split(['-', '_']).next().unwrap_or(locale);
-        let find = |l: &str| self.titles.iter().find(|(k, _)| k == l).map(|(_, t)| t.as_str());
-        find(locale).or_else(|| find(language)).or_else(|| find("default")).unwrap_or(&self.name)
+        in_locale(&self.titles, locale).unwrap_or(&self.name)
     }
+}
+
+/// Of texts by locale, the one for a person (`ja-JP` → `ja` → default).
+fn in_locale<'t>(texts: &'t [(String, String)], locale: &str) -> Option<&'t str> {
+    let language = locale.split(['-', '_']).next().unwrap_or(locale);
+    let find = |l: &str| texts.iter().find(|(k, _)| k == l).map(|(_, t)| t.as_str());
+    find(locale).or_else(|| find(language)).or_else(|| find("default"))
+}
+
+/// The longest name, in characters: names stand in keys, links and headers.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// Whether a text can be the name of a campaign, step, arm or pool.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_CHARS_MAX
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 /// A file `okaeri import` reads when nothing is named.
@@ -312,6 +333,11 @@ impl Settings {
     pub fn envelope_domain(&self) -> String {
         let domain = self.sender.bounce_domain.as_deref();
         domain.and_then(|d| idna::domain_to_ascii(d).ok()).unwrap_or_else(|| self.from_domain())
+    }
+
+    /// The reward pool of this name.
+    pub fn reward(&self, name: &str) -> Option<&RewardPool> {
+        self.rewards.iter().find(|pool| pool.name == name)
     }
 
     /// Whether a topic of this name exists.
