@@ -45,7 +45,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     };
     let once_per = m.node("once_per").and_then(|n| once_per(n, problems));
     let priority = m.get("priority", problems).unwrap_or(0);
-    let steps = super::step::steps(&mut m, known, problems);
+    let steps = super::step::steps(&mut m, kind, known, problems);
     let exit_on = m.node("exit_on").and_then(|n| Condition::read(n, known.settings, known.segments, problems));
     let ends_at = m.node("ends").and_then(|n| ends(n, known, problems));
     let experiment = m.node("experiment").map(|n| experiment(n, kind, problems)).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
-use crate::content::{Recommends, SenderValues, Snapshot, TemplateSet, Wanted};
+use crate::content::{Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted};
 use crate::db::Db;
 use crate::problem::{Problems, nearest};
 use crate::queue::recheck::Files;
@@ -130,6 +130,11 @@ impl Loaded {
                         // Service mail is owed: it goes out with an empty list too.
                         at_least: if c.kind == campaign::Kind::Service { 0 } else { r.asked.at_least },
                         at_most: r.asked.count,
+                        place: r.place.clone(),
+                    }),
+                    rewards: s.reward.as_ref().map(|r| Rewards {
+                        pools: r.pools.iter().filter_map(|name| self.project.settings.reward(name)).cloned().collect(),
+                        may_be_missing: r.when_none_left == campaign::WhenNoneLeft::Send,
                         place: r.place.clone(),
                     }),
                 })

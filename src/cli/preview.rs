@@ -80,7 +80,12 @@ pub async fn run(inv: &Invocation, args: PreviewArgs) -> Result<Exit, Failure> {
     let mut previews = Vec::new();
     for step in &campaign.steps {
         let people = match &args.customer {
-            Some(id) => vec![customer(inv, project, campaign, set.fields_used(), id).await?],
+            Some(id) => {
+                let mut person = customer(inv, project, campaign, set.fields_used(), id).await?;
+                let today = clock::date_in(clock::now(), &project.settings.time_zone);
+                add_reward(project, step, &person.locale, today, &mut person.payload);
+                vec![person]
+            }
             None => invented(&compiled, step, args.locale.as_deref(), project),
         };
         for person in people {
@@ -118,9 +123,18 @@ fn invented(compiled: &Compiled, step: &Step, only: Option<&str>, project: &Proj
             let words: Vec<&str> = strategies.iter().map(|s| s.word()).collect();
             payload["recommend"] = sample_recommended(&locale, *count, &words);
         }
+        add_reward(project, step, &locale, clock::date_in(clock::now(), &project.settings.time_zone), &mut payload);
         Person { locale, payload }
     };
     locales.into_iter().map(person).collect()
+}
+
+/// The first reward that a step gives, with a code that is nobody's.
+pub(super) fn add_reward(project: &Project, step: &Step, locale: &str, today: jiff::civil::Date, payload: &mut Value) {
+    let pool = step.reward.as_ref().and_then(|r| project.settings.reward(r.pools.first()?));
+    if let Some(pool) = pool {
+        plan::payload::add_reward(payload, pool.sample(locale, today));
+    }
 }
 
 /// A customer's data as a message of theirs would carry it.

@@ -18,7 +18,7 @@ const fn plain(name: &'static str) -> Field {
 }
 
 /// Everything a template may name, by its first word.
-pub(super) const CATALOGUE: [Field; 10] = [
+pub(super) const CATALOGUE: [Field; 12] = [
     Field {
         name: "customer",
         fields: &[
@@ -61,6 +61,30 @@ pub(super) const CATALOGUE: [Field; 10] = [
         fields: &[plain("order_id"), plain("ordered_at"), plain("total"), plain("currency"), plain("lines")],
     },
     plain("recommend"),
+    Field {
+        name: "reward",
+        fields: &[
+            plain("pool"),
+            plain("kind"),
+            plain("title"),
+            plain("value"),
+            plain("code"),
+            plain("expires_on"),
+            plain("terms"),
+        ],
+    },
+    Field {
+        name: "loyalty",
+        fields: &[
+            plain("reached"),
+            plain("tier"),
+            plain("next_tier"),
+            plain("to_next"),
+            plain("falls_on"),
+            plain("falls_to"),
+            plain("to_keep"),
+        ],
+    },
     Field { name: "campaign", fields: &[plain("name"), plain("title")] },
     Field { name: "step", fields: &[plain("name")] },
     Field { name: "links", fields: &[plain("unsubscribe"), plain("preferences")] },
@@ -71,9 +95,6 @@ pub(super) const CATALOGUE: [Field; 10] = [
     plain("preheader"),
     plain("today"),
 ];
-
-/// Words the design gives templates and this version does not.
-pub(super) const NOT_SUPPORTED_YET: [&str; 2] = ["reward", "loyalty"];
 
 /// The accent colour of a shop that names none.
 pub(super) const COLOUR_DEFAULT: &str = "#3b5bdb";
@@ -121,6 +142,8 @@ pub struct FieldSet {
     pub profile: Used,
     /// The last order with its lines.
     pub order: bool,
+    /// The person's tier, and what is missing to the next.
+    pub loyalty: bool,
     /// A template may skip somebody, so whether it does is asked before the verdict.
     pub skips: bool,
 }
@@ -133,7 +156,7 @@ impl FieldSet {
 
     pub(super) fn new() -> FieldSet {
         let names = ["first_name", "last_name"].map(str::to_owned);
-        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false, skips: false }
+        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false, loyalty: false, skips: false }
     }
 
     pub(super) fn add(&mut self, path: &[&str]) {
@@ -141,6 +164,7 @@ impl FieldSet {
             Some(&"customer") => self.customer.add(path.get(1)),
             Some(&"profile") => self.profile.add(path.get(1)),
             Some(&"order") => self.order = true,
+            Some(&"loyalty") => self.loyalty = true,
             _ => {}
         }
     }

@@ -43,7 +43,7 @@ pub use crate::money::minor_digits as exponent;
 pub use compiled::{Compiled, Facts, Rendered};
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
-pub use load::{Recommends, TemplateSet, Variant, Wanted};
+pub use load::{Recommends, Rewards, TemplateSet, Variant, Wanted};
 pub use sample::{sample_person, sample_recommended, sample_stranger};
 pub use snapshot::{SenderValues, Snapshot, SnapshotError};
 

@@ -33,6 +33,8 @@ pub fn sample_person(locale: &str) -> Value {
             "order_id": "o-1042", "ordered_at": "2026-07-02T21:05:00+02:00", "total": 9_200, "currency": "EUR",
             "lines": [line("rec-7", record, "music", 2, 3_800), line("lamp-2", lamp, "light", 1, 5_400)],
         },
+        "loyalty": { "reached": 42_000, "tier": "silver", "next_tier": "gold", "to_next": 8_000,
+                     "falls_on": "2026-12-20", "falls_to": "bronze", "to_keep": 3_000 },
         "today": TODAY,
     })
 }
@@ -42,6 +44,7 @@ pub fn sample_stranger(locale: &str) -> Value {
     json!({
         "customer": { "customer_id": "sample-2", "email": "someone@example.net", "locale": locale },
         "profile": { "orders": 0, "revenue": 0, "lifecycle": "lead", "open_tickets": 0 },
+        "loyalty": { "reached": 0 },
         "today": TODAY,
     })
 }
@@ -89,6 +92,7 @@ pub(super) fn sample_few_recommended(count: usize) -> Value {
 
 /// The day samples are rendered on.
 const TODAY: &str = "2026-11-24";
+pub(super) const SAMPLE_DAY: jiff::civil::Date = jiff::civil::date(2026, 11, 24);
 
 #[cfg(test)]
 mod tests {
@@ -108,14 +112,14 @@ mod tests {
     #[test]
     fn the_samples_hold_everything_and_as_little_as_there_can_be() {
         let mut out = Vec::new();
-        for root in ["customer", "profile", "order"] {
+        for root in ["customer", "profile", "order", "loyalty"] {
             let catalogue = fields::find(&CATALOGUE, root).unwrap();
             missing(catalogue.fields, &sample_person("ja")[root], root, &mut out);
         }
         assert_eq!(out, Vec::<String>::new());
         let names = |v: &Value| v.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ");
         let stranger = sample_stranger("en");
-        assert_eq!(names(&stranger), "customer profile today");
+        assert_eq!(names(&stranger), "customer profile loyalty today");
         assert_eq!(names(&stranger["customer"]), "customer_id email locale");
         assert_eq!(names(&stranger["profile"]), "orders revenue lifecycle open_tickets");
     }

@@ -32,6 +32,7 @@ fn wanted(name: &str) -> Wanted {
         promotional: true,
         place: Place { file: "campaigns/a.yaml".into(), line: 9, column: 15 },
         recommends: None,
+        rewards: None,
     }
 }
 

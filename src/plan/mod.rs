@@ -8,8 +8,9 @@
 mod candidates;
 pub mod compare;
 pub mod guard;
-mod payload;
+pub mod payload;
 mod recheck;
+mod reward;
 mod share;
 mod steps;
 mod timing;
@@ -30,6 +31,7 @@ use crate::settings::Settings;
 pub use candidates::Candidate;
 pub use guard::{Reason, Rules, Verdict};
 pub use recheck::lost;
+pub use reward::{Carried, Receiver, Rewarded, Spent};
 pub use steps::{DueStep, Look, StepDecided, Turn};
 pub use timing::Timing;
 
@@ -138,6 +140,8 @@ pub struct Decided {
     pub verdict: Verdict,
     /// Products for them, when the campaign recommends any.
     pub recommended: Vec<Recommended>,
+    /// The pool that they are given something from.
+    pub reward: Option<String>,
 }
 
 impl<'a> Planning<'a> {
@@ -213,13 +217,13 @@ impl<'a> Planning<'a> {
         (first..BUCKETS).step_by(step as usize).map(move |b| (b, (b + step - 1).min(BUCKETS - 1)))
     }
 
-    /// The verdicts of a range, by bucket and customer. `passed` counts those who came past the limit in ranges before.
+    /// The verdicts of a range, by bucket and customer. `spent` is what ranges before have used up.
     pub async fn verdicts(
         &self,
         db: &Db,
         (first, last): (i64, i64),
         this_run: &str,
-        passed: &mut u64,
+        spent: &mut Spent,
         skips: Skips<'_>,
     ) -> DbResult<Vec<Decided>> {
         let members = match &self.segments {
@@ -237,15 +241,23 @@ impl<'a> Planning<'a> {
         }
         let mut recommended = self.recommend(db, &mut candidates).await?;
         self.ask_templates(db, &mut candidates, &recommended, skips).await?;
-        Ok(candidates
-            .into_iter()
-            .enumerate()
-            .map(|(at, candidate)| Decided {
-                verdict: guard::verdict(&self.rules, &candidate, passed),
-                recommended: recommended.remove(&at).unwrap_or_default(),
-                candidate,
-            })
-            .collect())
+        // Whoever only enters now is given something with the step, when it is due.
+        let gives = self.step.reward.is_some() && self.step.is_immediate();
+        let tastes = if gives { self.tastes(db, &candidates).await? } else { HashMap::new() };
+        let mut decided = Vec::with_capacity(candidates.len());
+        for (at, mut candidate) in candidates.into_iter().enumerate() {
+            let pool = if gives { self.suits(tastes.get(&at), spent) } else { None };
+            candidate.no_reward_left = gives && pool.is_none() && self.needs_reward();
+            let verdict = guard::verdict(&self.rules, &candidate, &mut spent.passed);
+            // Who is withheld takes nothing away from those who are mailed.
+            let pool = pool.filter(|_| verdict == Verdict::Send);
+            if let Some(pool) = pool {
+                spent.stock.take(&pool.name);
+            }
+            let recommended = recommended.remove(&at).unwrap_or_default();
+            decided.push(Decided { candidate, verdict, recommended, reward: pool.map(|p| p.name.clone()) });
+        }
+        Ok(decided)
     }
 
     /// Mark those whom no guard bars so far and whom the template skips. Costs a render each, and nothing where no template skips anybody.
@@ -263,7 +275,10 @@ impl<'a> Planning<'a> {
             (0..candidates.len()).filter(|at| guard::barred(&self.rules, &candidates[*at]).is_none()).collect();
         let people: Vec<(&Candidate, &[Recommended])> =
             open.iter().map(|at| (&candidates[*at], recommended.get(at).map_or(&[][..], Vec::as_slice))).collect();
-        let payloads = self.payloads(db, &people).await?;
+        let mut payloads = self.payloads(db, &people).await?;
+        for (payload, (candidate, _)) in payloads.iter_mut().zip(&people) {
+            self.add_sample(candidate, payload);
+        }
         let skipped: Vec<usize> = open
             .iter()
             .zip(&payloads)

@@ -61,6 +61,11 @@ pub(super) fn add_recommended(payload: &mut Json, recommended: &[Recommended]) {
     payload["recommend"] = json_of(&recommended);
 }
 
+/// What the person is given.
+pub fn add_reward(payload: &mut Json, told: Json) {
+    payload["reward"] = told;
+}
+
 fn json_of(value: &impl serde::Serialize) -> Json {
     serde_json::to_value(value).expect("rows of text and numbers serialise")
 }

@@ -101,9 +101,7 @@ impl RewardPool {
     /// When a reward given with a message that is due then is over; `None`: never.
     pub fn expires_at(&self, due_at: Millis, zone: &TimeZone) -> Option<Millis> {
         let last = match self.expires? {
-            Expires::After(days) => {
-                clock::date_in(due_at, zone).saturating_add(SignedDuration::from_hours(24 * days))
-            }
+            Expires::After(days) => clock::date_in(due_at, zone).saturating_add(SignedDuration::from_hours(24 * days)),
             Expires::On(date) => date,
         };
         Some(clock::start_of_day(last.saturating_add(1.day()), zone))
@@ -210,7 +208,19 @@ fn pool(name: &str, place: &Place, node: &Node, currency: &str, problems: &mut P
     let categories = p.list::<String>("categories", problems).unwrap_or_default();
     p.finish(problems);
     let name = name.to_owned();
-    Some(RewardPool { name, kind, titles, terms, value, cost, codes, expires, at_most, categories, place: place.clone() })
+    Some(RewardPool {
+        name,
+        kind,
+        titles,
+        terms,
+        value,
+        cost,
+        codes,
+        expires,
+        at_most,
+        categories,
+        place: place.clone(),
+    })
 }
 
 /// A text, or one for each language.
@@ -223,7 +233,11 @@ fn texts(node: &Node, what: &str, problems: &mut Problems) -> Vec<(String, Strin
     };
     if matches!(node.shape, Shape::Map(_)) && !texts.iter().any(|(locale, _)| locale == "default") {
         problems
-            .error("missing-key", &node.place, format!("{what} needs `default`: for everybody whose language is not here"))
+            .error(
+                "missing-key",
+                &node.place,
+                format!("{what} needs `default`: for everybody whose language is not here"),
+            )
             .hint("{ default: 10 € off, ja: 1000円引き }");
     }
     texts.sort_by_key(|(locale, _)| locale != "default");
@@ -261,8 +275,14 @@ fn codes(node: &Node, problems: &mut Problems) -> Codes {
     let places = pattern.chars().filter(|c| *c == PLACE).count();
     if places < PLACES_MIN {
         problems
-            .error("pattern-too-short", &place, format!("`{pattern}` has {places} random characters: its codes can be guessed"))
-            .hint(format!("each # becomes a random letter or digit; at least {PLACES_MIN} of them, such as BACK-####-####"));
+            .error(
+                "pattern-too-short",
+                &place,
+                format!("`{pattern}` has {places} random characters: its codes can be guessed"),
+            )
+            .hint(format!(
+                "each # becomes a random letter or digit; at least {PLACES_MIN} of them, such as BACK-####-####"
+            ));
     }
     let filled = pattern.replace(PLACE, "X");
     if let Some(why) = not_a_code(&filled) {
@@ -308,14 +328,14 @@ mod tests {
         );
         assert_eq!(problems, "");
         let [ten, gift, sorry, party] = pools.as_slice() else { panic!("{pools:?}") };
-        assert_eq!((ten.kind, &ten.codes, ten.value, ten.cost), (RewardKind::Code, &Codes::Imported, Some(1_000), 1_000));
+        assert_eq!(
+            (ten.kind, &ten.codes, ten.value, ten.cost),
+            (RewardKind::Code, &Codes::Imported, Some(1_000), 1_000)
+        );
         assert_eq!((&gift.codes, gift.value, gift.cost, gift.at_most), (&Codes::None, None, 250, Some(200)));
         assert_eq!(party.codes, Codes::Imported);
         let today = jiff::civil::date(2026, 11, 24);
-        assert_eq!(
-            gift.sample("ja-JP", today),
-            json!({ "pool": "gift", "kind": "gift", "title": "小さな贈り物" })
-        );
+        assert_eq!(gift.sample("ja-JP", today), json!({ "pool": "gift", "kind": "gift", "title": "小さな贈り物" }));
         assert_eq!(gift.sample("fr", today)["title"], "A small gift");
         assert_eq!(
             sorry.sample("en", today),
@@ -329,7 +349,9 @@ mod tests {
     fn the_last_day_belongs_to_a_reward() {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let at = |text| clock::parse_instant(text, &zone).unwrap();
-        let (pools, _) = read("rewards:\n  a: { title: A, expires: 3d }\n  b: { title: B, expires: 2026-12-31 }\n  c: { title: C }\n");
+        let (pools, _) = read(
+            "rewards:\n  a: { title: A, expires: 3d }\n  b: { title: B, expires: 2026-12-31 }\n  c: { title: C }\n",
+        );
         // Over the change of clocks of 25 October.
         assert_eq!(pools[0].expires_at(at("2026-10-24T23:30"), &zone), Some(at("2026-10-28")));
         assert_eq!(pools[1].expires_at(at("2026-10-24T23:30"), &zone), Some(at("2027-01-01")));
@@ -355,8 +377,19 @@ mod tests {
         };
         assert_eq!(code_by("BACK-####-雪", &mut next), "BACK-3456-雪");
         for (text, fits) in [
-            ("WELCOME10", true), ("さくら-2026", true), ("a.b:c/d_e", true), ("", false), ("=1+1", false), ("-1", false), ("@a", false),
-            ("＝1", false), ("a b", false), ("a\u{0}", false), ("a\"b", false), ("<b>", false), ("a\n", false),
+            ("WELCOME10", true),
+            ("さくら-2026", true),
+            ("a.b:c/d_e", true),
+            ("", false),
+            ("=1+1", false),
+            ("-1", false),
+            ("@a", false),
+            ("＝1", false),
+            ("a b", false),
+            ("a\u{0}", false),
+            ("a\"b", false),
+            ("<b>", false),
+            ("a\n", false),
         ] {
             assert_eq!(not_a_code(text).is_none(), fits, "{text:?}");
         }

@@ -36,6 +36,7 @@ mod run;
 
 mod content;
 mod recommend;
+mod reward;
 
 mod report;
 mod web;

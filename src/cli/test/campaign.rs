@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::campaign::Campaign;
 use crate::campaign::case::Case;
 use crate::cli::loaded::Loaded;
+use crate::cli::preview::add_reward;
 use crate::cli::send::composer;
 use crate::cli::{Failure, Invocation};
 use crate::message::{Composer, MessageFacts};
@@ -111,6 +112,8 @@ fn subject(
         payload["recommend"] = json!([]);
     }
     let locale = case.given.text("locale", &moment).unwrap_or_else(|| settings.default_locale.clone());
+    let today = crate::clock::date_in(case.now, &settings.time_zone);
+    add_reward(&loaded.project, step, &locale, today, &mut payload);
     let facts = MessageFacts {
         bucket: 0,
         chunk_id: 0,

@@ -14,10 +14,10 @@ use crate::settings::rewards::{Codes, code_by};
 /// How often new codes are made for those that there are already.
 const MAKING_TRIES: usize = 8;
 
-/// What each pool has left, counted down as people are planned.
+/// What each pool has left, and what is taken of it as people are planned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stock {
-    /// Pool → rewards left; `None`: no end to them.
+    /// Pool → rewards left at the start; `None`: no end to them.
     left: BTreeMap<String, Option<i64>>,
     /// Pool → rewards that were chosen so far.
     taken: BTreeMap<String, i64>,
@@ -35,18 +35,16 @@ impl Stock {
 
     /// Whether somebody can still be given one.
     pub fn has(&self, pool: &str) -> bool {
-        self.left.get(pool).is_some_and(|left| left.is_none_or(|n| n > 0))
+        let taken = self.taken.get(pool).copied().unwrap_or(0);
+        self.left.get(pool).is_some_and(|left| left.is_none_or(|n| n > taken))
     }
 
     /// Somebody is given one.
     pub fn take(&mut self, pool: &str) {
-        if let Some(Some(left)) = self.left.get_mut(pool) {
-            *left -= 1;
-        }
         *self.taken.entry(pool.to_owned()).or_default() += 1;
     }
 
-    /// Each pool with what it has left and what was taken of it.
+    /// Each pool with what it had left at the start and what was taken of it since.
     pub fn rows(&self) -> impl Iterator<Item = (&str, Option<i64>, i64)> {
         self.left.iter().map(|(pool, left)| (pool.as_str(), *left, self.taken.get(pool).copied().unwrap_or(0)))
     }
@@ -136,7 +134,8 @@ async fn made(db: &Db, pattern: &str, wanted: usize) -> DbResult<Vec<Reserved>> 
             }
         }
         let keys: Vec<Value> = new.iter().flat_map(|c| args![c.bucket, &c.code_key]).collect();
-        let sql = "SELECT c.code_key FROM k CROSS JOIN reward_code c WHERE c.bucket = k.bucket AND c.code_key = k.code_key";
+        let sql =
+            "SELECT c.code_key FROM k CROSS JOIN reward_code c WHERE c.bucket = k.bucket AND c.code_key = k.code_key";
         let there: Vec<(String,)> = db.fetch_keyed(&["bucket", "code_key"], keys, sql).await?;
         let there: HashSet<String> = there.into_iter().map(|(key,)| key).collect();
         out.extend(new.into_iter().filter(|c| !there.contains(&c.code_key)));
