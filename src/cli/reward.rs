@@ -51,18 +51,8 @@ struct ExportArgs {
     output: Option<PathBuf>,
 }
 
-const COLUMNS: [&str; 10] = [
-    "pool",
-    "code",
-    "message_id",
-    "customer_id",
-    "campaign",
-    "step",
-    "slot",
-    "state",
-    "issued_at",
-    "expires_at",
-];
+const COLUMNS: [&str; 10] =
+    ["pool", "code", "message_id", "customer_id", "campaign", "step", "slot", "state", "issued_at", "expires_at"];
 
 pub async fn run(inv: &Invocation, args: RewardArgs) -> Result<Exit, Failure> {
     let project = inv.project()?;
@@ -78,10 +68,7 @@ async fn list(inv: &Invocation, project: &Project, db: &Db) -> Result<Exit, Fail
     let settings = &project.settings;
     let as_of = inv.clock(&settings.time_zone)?.as_of();
     let shelves = reward::shelves(db, settings, as_of).await?;
-    inv.print(
-        || json!({ "currency": settings.currency, "pools": shelves }),
-        || table(&shelves, &settings.currency),
-    );
+    inv.print(|| json!({ "currency": settings.currency, "pools": shelves }), || table(&shelves, &settings.currency));
     Ok(Exit::Done)
 }
 
@@ -196,7 +183,10 @@ async fn export(inv: &Invocation, project: &Project, db: &Db, args: ExportArgs) 
     };
     inv.say(format_args!("{}: {} rewards are out", args.pool, grouped(rewards)));
     if let Some(path) = &args.output {
-        inv.print(|| json!({ "pool": args.pool, "rewards": rewards, "output": path.display().to_string() }), String::new);
+        inv.print(
+            || json!({ "pool": args.pool, "rewards": rewards, "output": path.display().to_string() }),
+            String::new,
+        );
     }
     Ok(Exit::Done)
 }

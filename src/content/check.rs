@@ -277,7 +277,8 @@ fn undeclared(error: &RenderError, wanted: &Wanted) -> Option<(&'static str, &'s
     if wanted.recommends.is_none() && named("recommend") {
         return Some(("recommend", "recommend: { strategy: [again, popular], count: 4 }"));
     }
-    (wanted.rewards.is_none() && named("reward")).then_some(("reward", "reward: NAME, a pool under `rewards:` in okaeri.yaml"))
+    (wanted.rewards.is_none() && named("reward"))
+        .then_some(("reward", "reward: NAME, a pool under `rewards:` in okaeri.yaml"))
 }
 
 fn tell_undeclared(error: &RenderError, name: &str, hint: &str, problems: &mut Problems) {

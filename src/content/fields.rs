@@ -156,7 +156,13 @@ impl FieldSet {
 
     pub(super) fn new() -> FieldSet {
         let names = ["first_name", "last_name"].map(str::to_owned);
-        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false, loyalty: false, skips: false }
+        FieldSet {
+            customer: Used::Only(names.into()),
+            profile: Used::none(),
+            order: false,
+            loyalty: false,
+            skips: false,
+        }
     }
 
     pub(super) fn add(&mut self, path: &[&str]) {

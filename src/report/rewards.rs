@@ -31,12 +31,7 @@ pub struct Rewards {
     pub margin: f64,
 }
 
-pub(super) async fn of(
-    db: &Db,
-    scope: Scope<'_>,
-    margin: f64,
-    outcome: Option<&Outcome>,
-) -> DbResult<Option<Rewards>> {
+pub(super) async fn of(db: &Db, scope: Scope<'_>, margin: f64, outcome: Option<&Outcome>) -> DbResult<Option<Rewards>> {
     let sql = format!(
         "SELECT i.pool, CAST(SUM(CASE WHEN i.returned_at IS NULL THEN 1 ELSE 0 END) AS BIGINT), \
                 CAST(SUM(CASE WHEN i.returned_at IS NULL THEN 0 ELSE 1 END) AS BIGINT), \
@@ -70,7 +65,8 @@ impl Rewards {
         let mut out = String::new();
         for Given { pool, issued, returned, cost } in &self.pools {
             let back = if *returned > 0 { format!(", {} came back", grouped(*returned)) } else { String::new() };
-            let cost = if *cost > 0 { format!(" · {} if all are used", readable(*cost, currency)) } else { String::new() };
+            let cost =
+                if *cost > 0 { format!(" · {} if all are used", readable(*cost, currency)) } else { String::new() };
             out.push_str(&format!("{:<16}{:>9}   {pool}{back}{cost}\n", "Rewards", grouped(*issued)));
         }
         if let Some(Estimate { value, low, high }) = self.net {

@@ -240,7 +240,11 @@ fn text(
         out.push_str(&line(r.needed, &format!("reward {}", r.pool), &reward(r, currency)));
     }
     if filled.short > 0 {
-        out.push_str(&line(filled.short, "rewards missing", "the run would stop before anything leaves (when_none_left: stop)"));
+        out.push_str(&line(
+            filled.short,
+            "rewards missing",
+            "the run would stop before anything leaves (when_none_left: stop)",
+        ));
     }
     if let Some((size, rest, wait)) = first_wave(campaign, tally) {
         let rest = format!("{} follow {wait} later, if nothing looks wrong", grouped(rest));
