@@ -31,6 +31,7 @@ mod rejected;
 pub use columns::Kind;
 pub use import::{ImportError, ImportRequest, ImportTotals, Place, Progress, import};
 pub use input::From;
+pub use kinds::{Happened, record_events};
 pub use list::List;
 
 /// Limits of what is read, each with its unit.

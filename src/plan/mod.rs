@@ -308,7 +308,7 @@ impl<'a> Planning<'a> {
     /// What the messages of these people carry: JSON with the fields the templates use, in the order asked.
     pub async fn payloads(&self, db: &Db, people: &[(&Candidate, &[Recommended])]) -> DbResult<Vec<serde_json::Value>> {
         let candidates: Vec<&Candidate> = people.iter().map(|(candidate, _)| *candidate).collect();
-        let mut payloads = payload::build(db, &self.fields, &self.moment, &candidates).await?;
+        let mut payloads = payload::build(db, self.settings, &self.fields, &self.moment, &candidates).await?;
         if self.recommender.is_some() {
             for (payload, (_, recommended)) in payloads.iter_mut().zip(people) {
                 payload::add_recommended(payload, recommended);
@@ -331,7 +331,7 @@ pub async fn payload_of(
     let moment = Moment::at(db, settings, as_of).await?;
     let bucket = bucket_of(customer_id);
     let person = Candidate { bucket, customer_id: customer_id.to_owned(), ..Candidate::default() };
-    let mut payloads = payload::build(db, fields, &moment, &[&person]).await?;
+    let mut payloads = payload::build(db, settings, fields, &moment, &[&person]).await?;
     let mut payload = payloads.pop().expect("one payload for one person");
     if let Some(asked) = asked {
         let recommender = Recommender::prepare(db, asked.clone(), as_of).await?;

@@ -277,6 +277,7 @@ impl Project {
         let node = crate::yaml::parse(FILE, &text, problems)?;
         let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
         settings.contract = contract::load(dir, inline, problems);
+        settings.know_own_events();
         Some(Project { dir: dir.to_owned(), settings })
     }
 
@@ -315,7 +316,21 @@ impl Settings {
         let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
         let beside = contract.map(|(file, text)| contract::parse(file, text, problems));
         settings.contract = contract::the_only(inline, beside, problems);
+        settings.know_own_events();
         Some(settings)
+    }
+
+    /// Events that we record ourselves stand in no contract of the shop's, and may be asked for all the same.
+    fn know_own_events(&mut self) {
+        let (Some(contract), Some(loyalty)) = (&mut self.contract, &self.loyalty) else { return };
+        let tier = || PropertyType::Words(loyalty.tiers.iter().map(|(name, _)| name.clone()).collect());
+        let own = [("tier.up", &["from", "to"][..]), ("tier.at_risk", &["tier"])];
+        for (name, properties) in own {
+            let of_event = contract.events.entry(name.to_owned()).or_default();
+            for property in properties {
+                of_event.entry((*property).to_owned()).or_insert_with(tier);
+            }
+        }
     }
 
     /// The display name of the sender, or the project's name.

@@ -365,7 +365,29 @@ mod tests {
             "rewards:\n  Ten Off: { title: x }\n  a: { value: 1.234, kind: coupon, codes: { pattern: \"A-###\" }, expires: soon, cots: 1 }\n  \
              b: { title: { ja: 贈り物 }, codes: made, value: -1 }\n  c: { title: C, codes: { pattern: \"=########\" }, at_most: many }\n",
         );
-        insta::assert_snapshot!(problems, @"");
+        insta::assert_snapshot!(problems, @r##"
+        okaeri.yaml:2:3: error: `Ten Off` cannot be the name of a pool [bad-name]
+            lower-case letters, digits, - and _
+        okaeri.yaml:3:6: error: the pool `a` needs `title`: what the person gets [missing-key]
+            title: 10 € off, or by language: { default: 10 € off, ja: 1000円引き }
+        okaeri.yaml:3:15: error: `value`: 1.234 is not an amount of EUR [bad-amount]
+        okaeri.yaml:3:28: error: `kind` cannot be `coupon` [unknown-word]
+            one of: code, gift, access, event, cashback
+        okaeri.yaml:3:54: error: `A-###` has 3 random characters: its codes can be guessed [pattern-too-short]
+            each # becomes a random letter or digit; at least 8 of them, such as BACK-####-####
+        okaeri.yaml:3:74: error: `expires` must be days or a date, not `soon` [wrong-type]
+            30d after the message, or 2026-12-31: that day belongs to it
+        okaeri.yaml:3:80: error: `cots` is not a key of a reward pool [unknown-key]
+            did you mean `cost`?
+        okaeri.yaml:4:15: error: the title of a reward needs `default`: for everybody whose language is not here [missing-key]
+            { default: 10 € off, ja: 1000円引き }
+        okaeri.yaml:4:35: error: `codes` cannot be the text "made" [unknown-word]
+            imported, none, or { pattern: "BACK-####-####" }
+        okaeri.yaml:4:48: error: `value`: -1 is not an amount of EUR [bad-amount]
+        okaeri.yaml:5:36: error: a code by the pattern `=########` begins with a sign: a spreadsheet could take it for a formula [bad-pattern]
+        okaeri.yaml:5:60: error: `at_most` must be a whole number, 0 or more, not the text "many" [wrong-type]
+        12 errors and 0 warnings
+        "##);
     }
 
     #[test]

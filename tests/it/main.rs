@@ -35,6 +35,7 @@ mod review;
 mod run;
 
 mod content;
+mod loyalty;
 mod recommend;
 mod reward;
 
