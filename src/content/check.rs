@@ -9,11 +9,11 @@ use super::compiled::{Compiled, Facts, Rendered};
 use super::engine::{FOLDER, RenderError};
 use super::fields::{self, CATALOGUE, Field, NOT_SUPPORTED_YET};
 use super::flatten::Refusal;
+use super::lint::template;
 use super::load::{TemplateSet, Wanted};
 use super::sample::{add_offers, sample_few_recommended, sample_person, sample_stranger};
-use super::snapshot::{SenderValues, Snapshot};
-use super::lint::template;
 use super::scan;
+use super::snapshot::{SenderValues, Snapshot};
 use crate::problem::{Place, Problems, Severity, nearest};
 use crate::settings::{Links, Settings};
 

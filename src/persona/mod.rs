@@ -77,7 +77,11 @@ fn read(file: &str, text: &str, now: Millis, settings: &Settings, problems: &mut
         Shape::Null => &[],
         _ => {
             problems
-                .error("wrong-type", &node.place, format!("{file} must be a list of personas, not {}", node.described()))
+                .error(
+                    "wrong-type",
+                    &node.place,
+                    format!("{file} must be a list of personas, not {}", node.described()),
+                )
                 .hint("- persona: regular\n  customer: { first_name: Mia, orders: 6, last_order: 40d ago }");
             &[]
         }
@@ -109,7 +113,11 @@ fn persona(node: &Node, now: Millis, settings: &Settings, problems: &mut Problem
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
         problems
-            .error("bad-name", &name_place.unwrap_or_else(|| node.place.clone()), format!("a persona cannot be called `{name}`"))
+            .error(
+                "bad-name",
+                &name_place.unwrap_or_else(|| node.place.clone()),
+                format!("a persona cannot be called `{name}`"),
+            )
             .hint("small letters, digits, `-` and `_`, at most 64");
         return None;
     }

@@ -10,9 +10,9 @@ use super::super::mapped::Mapped;
 use super::super::markup::Kind;
 use super::super::prepare::is_mjml;
 use super::super::unit::Unit;
+use super::Told;
 use super::facts::{Client, IGNORED, Ignored, Sign};
 use super::look::split;
-use super::Told;
 
 pub(super) fn lint(sources: &BTreeMap<String, Source>, told: &mut Told<'_>) {
     for (name, source) in sources {
@@ -115,9 +115,12 @@ impl Styles<'_, '_, '_> {
             let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().to_ascii_lowercase());
             // What Tera fills in is not known here.
             let plain = !value.starts_with('{');
-            let function = |f: &str| value.match_indices(f).any(|(i, _)| {
-                value[i + f.len()..].starts_with('(') && !value[..i].ends_with(|c: char| c.is_alphanumeric() || c == '-')
-            });
+            let function = |f: &str| {
+                value.match_indices(f).any(|(i, _)| {
+                    value[i + f.len()..].starts_with('(')
+                        && !value[..i].ends_with(|c: char| c.is_alphanumeric() || c == '-')
+                })
+            };
             self.matching(
                 |sign| match sign {
                     Sign::Property(property) => name == *property && plain && !is_nothing(&value),
@@ -140,7 +143,8 @@ fn is_nothing(value: &str) -> bool {
 
 fn has_unit(value: &str, unit: &str) -> bool {
     value.match_indices(unit).any(|(i, _)| {
-        value[..i].ends_with(|c: char| c.is_ascii_digit()) && !value[i + unit.len()..].starts_with(|c: char| c.is_alphanumeric())
+        value[..i].ends_with(|c: char| c.is_ascii_digit())
+            && !value[i + unit.len()..].starts_with(|c: char| c.is_alphanumeric())
     })
 }
 

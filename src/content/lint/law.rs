@@ -24,15 +24,52 @@ const NEAR_CHARS: usize = 160;
 
 /// Words that tell that mails can be refused: English, Japanese, German, French.
 const REFUSE: [&str; 22] = [
-    "unsubscribe", "opt out", "opt-out", "stop receiving", "no longer", "stop these", "not want", "stop our",
-    "配信停止", "配信を停止", "停止", "解除", "受信拒否", "ご不要", "希望されない", "希望しない",
-    "abbestell", "abmeld", "nicht mehr", "désinscri", "désabonn", "ne plus",
+    "unsubscribe",
+    "opt out",
+    "opt-out",
+    "stop receiving",
+    "no longer",
+    "stop these",
+    "not want",
+    "stop our",
+    "配信停止",
+    "配信を停止",
+    "停止",
+    "解除",
+    "受信拒否",
+    "ご不要",
+    "希望されない",
+    "希望しない",
+    "abbestell",
+    "abmeld",
+    "nicht mehr",
+    "désinscri",
+    "désabonn",
+    "ne plus",
 ];
 /// Words that tell where to turn to.
-const CONTACT: [&str; 20] = [
-    "contact", "write to us", "reply to this", "answer this", "just reply", "hit reply", "customer care", "help desk",
-    "お問い合わせ", "お問合せ", "問い合わせ", "ご返信", "返信", "ご連絡",
-    "kontakt", "antworten sie", "schreiben sie uns", "contactez", "répondez", "écrivez-nous",
+const CONTACT: [&str; 21] = [
+    "contact",
+    "write to us",
+    "reply to this",
+    "answer this",
+    "answer to this",
+    "just reply",
+    "hit reply",
+    "customer care",
+    "help desk",
+    "お問い合わせ",
+    "お問合せ",
+    "問い合わせ",
+    "ご返信",
+    "返信",
+    "ご連絡",
+    "kontakt",
+    "antworten sie",
+    "schreiben sie uns",
+    "contactez",
+    "répondez",
+    "écrivez-nous",
 ];
 
 pub(super) fn lint(mail: &Mail<'_>, settings: &Settings, told: &mut Told<'_>) {
@@ -110,7 +147,10 @@ fn hidden_way_out(mail: &Mail<'_>, told: &mut Told<'_>) {
                 && t.words.contains(|c: char| c.is_alphanumeric())
         });
         let picture = page.elements.iter().enumerate().any(|(at, e)| {
-            e.name == "img" && !mail.light[at].hidden && page.is_inside(e.parent, link) && e.attribute("alt").is_some_and(|a| !a.trim().is_empty())
+            e.name == "img"
+                && !mail.light[at].hidden
+                && page.is_inside(e.parent, link)
+                && e.attribute("alt").is_some_and(|a| !a.trim().is_empty())
         });
         words || picture || page.elements[link].name == "area"
     };
@@ -163,7 +203,8 @@ fn refusal_is_near(text: &str) -> bool {
         text[around].iter().collect::<String>()
     });
     let refuses = |words: &str| REFUSE.iter().any(|w| words.contains(w));
-    near.any(|words| refuses(&words)) || footnoted(&text.iter().collect::<String>()).is_some_and(|words| refuses(&words))
+    near.any(|words| refuses(&words))
+        || footnoted(&text.iter().collect::<String>()).is_some_and(|words| refuses(&words))
 }
 
 /// The words beside the mark of the footnote that is the unsubscribe link: `Unsubscribe [3]`.
@@ -201,7 +242,13 @@ mod tests {
 
     #[test]
     fn contacts_are_told_from_other_words() {
-        for text in ["ask hana@example.com.", "電話 075-000-0000", "+44 20 7946 0000", "お問い合わせはこちら", "Please answer this mail."] {
+        for text in [
+            "ask hana@example.com.",
+            "電話 075-000-0000",
+            "+44 20 7946 0000",
+            "お問い合わせはこちら",
+            "Please answer this mail.",
+        ] {
             assert!(shows_contact(text), "{text}");
         }
         for text in ["Order 1042-7", "3-7 Akari-dori, Kyoto 600-0000, Japan", "2026-11-24", ""] {
@@ -212,7 +259,10 @@ mod tests {
     #[test]
     fn a_refusal_is_looked_for_beside_the_link_and_its_footnote() {
         let link = check::TRIAL_UNSUBSCRIBE;
-        assert!(refusal_is_near(&format!("配信を停止する: {link}")) && refusal_is_near(&format!("x <{link}> Unsubscribe here")));
+        assert!(
+            refusal_is_near(&format!("配信を停止する: {link}"))
+                && refusal_is_near(&format!("x <{link}> Unsubscribe here"))
+        );
         assert!(refusal_is_near(&format!("Hello. Unsubscribe [2]\n\n[1] https://a.example\n[2] {link}")));
         assert!(!refusal_is_near(&format!("unsubscribe {} {link} here", "x ".repeat(NEAR_CHARS))));
         assert!(!refusal_is_near("unsubscribe"));

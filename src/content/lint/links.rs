@@ -5,8 +5,26 @@ use super::{Mail, Told};
 
 /// Services that hide where a link leads; filters distrust them, because spam hides there.
 pub(super) const SHORTENERS: [&str; 20] = [
-    "bit.ly", "bitly.com", "buff.ly", "cutt.ly", "goo.gl", "is.gd", "j.mp", "lnkd.in", "ow.ly", "p.tl", "rb.gy", "rebrand.ly",
-    "s.id", "shorturl.at", "t.co", "t.ly", "tiny.cc", "tinyurl.com", "v.gd", "x.gd",
+    "bit.ly",
+    "bitly.com",
+    "buff.ly",
+    "cutt.ly",
+    "goo.gl",
+    "is.gd",
+    "j.mp",
+    "lnkd.in",
+    "ow.ly",
+    "p.tl",
+    "rb.gy",
+    "rebrand.ly",
+    "s.id",
+    "shorturl.at",
+    "t.co",
+    "t.ly",
+    "tiny.cc",
+    "tinyurl.com",
+    "v.gd",
+    "x.gd",
 ];
 
 pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
@@ -23,7 +41,11 @@ pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
                     "write where it leads, or take the link away",
                 );
             }
-            if address.len() > 7 && address.is_char_boundary(7) && address[..7].eq_ignore_ascii_case("http://") && host.is_some_and(|h| h != "localhost") {
+            if address.len() > 7
+                && address.is_char_boundary(7)
+                && address[..7].eq_ignore_ascii_case("http://")
+                && host.is_some_and(|h| h != "localhost")
+            {
                 told.tell(
                     "http-link",
                     &element.place,

@@ -187,8 +187,12 @@ mod tests {
 
     #[test]
     fn declarations_survive_what_stands_in_brackets_and_quotes() {
-        let found = declarations("color:red !important;background:url(\"a;b.png\") #fff; color: blue;font-family:'a;b'");
+        let found =
+            declarations("color:red !important;background:url(\"a;b.png\") #fff; color: blue;font-family:'a;b'");
         let of = |name: &str| found.iter().rev().find(|(n, _)| n == name).unwrap().1.clone();
-        assert_eq!((of("color"), of("background"), of("font-family")), ("red".into(), "url(\"a;b.png\") #fff".into(), "'a;b'".into()));
+        assert_eq!(
+            (of("color"), of("background"), of("font-family")),
+            ("red".into(), "url(\"a;b.png\") #fff".into(), "'a;b'".into())
+        );
     }
 }

@@ -150,7 +150,9 @@ impl TemplateSet {
         let traced = compiled.traced();
         for wanted in &self.wanted {
             for locale in compiled.locales(&wanted.name).map(|l| l.unwrap_or(&settings.default_locale).to_owned()) {
-                let theirs = people.iter().filter(|p| p.locale.as_deref().is_none_or(|l| compiled.reads(&wanted.name, l, &locale)));
+                let theirs = people
+                    .iter()
+                    .filter(|p| p.locale.as_deref().is_none_or(|l| compiled.reads(&wanted.name, l, &locale)));
                 for person in theirs {
                     mail(&compiled, &traced, settings, wanted, person, &locale, &mut told);
                 }
@@ -194,8 +196,7 @@ fn mail(
     let parts = compiled.parts(&wanted.name, locale);
     let page = Page::read(&rendered.html, traced, &parts.body);
     let light = look::looks(&page);
-    let mail =
-        Mail { page: &page, light: &light, rendered: &rendered, parts: &parts, promotional: wanted.promotional };
+    let mail = Mail { page: &page, light: &light, rendered: &rendered, parts: &parts, promotional: wanted.promotional };
     wording::lint(&mail, told);
     law::lint(&mail, settings, told);
     links::lint(&mail, told);

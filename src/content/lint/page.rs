@@ -84,7 +84,8 @@ impl Page {
 
     /// The same mail in the dark, when it says how it looks there: the rules of `@media (prefers-color-scheme: dark)` are applied.
     pub fn in_the_dark(&self, html: &str, traced: &Traced, whole: &Place) -> Option<Page> {
-        let rules: String = self.sheets.iter().flat_map(|s| gate::rules(s)).filter_map(|r| dark_rules(&r).map(str::to_owned)).collect();
+        let rules: String =
+            self.sheets.iter().flat_map(|s| gate::rules(s)).filter_map(|r| dark_rules(&r).map(str::to_owned)).collect();
         if rules.is_empty() {
             return None;
         }

@@ -66,7 +66,8 @@ fn silent_pictures(mail: &Mail<'_>, told: &mut Told<'_>) {
 fn says_nothing(page: &Page, link: usize) -> bool {
     let inside = |within| page.is_inside(within, link);
     let pictures: Vec<_> = page.elements.iter().filter(|e| e.name == "img" && inside(e.parent)).collect();
-    let labelled = ["aria-label", "title"].iter().any(|n| page.elements[link].attribute(n).is_some_and(|v| !v.is_empty()));
+    let labelled =
+        ["aria-label", "title"].iter().any(|n| page.elements[link].attribute(n).is_some_and(|v| !v.is_empty()));
     // One without any alternative text is told by itself.
     !pictures.is_empty()
         && pictures.iter().all(|p| p.attribute("alt").is_some_and(|alt| alt.trim().is_empty()))

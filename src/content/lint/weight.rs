@@ -29,7 +29,9 @@ pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
             "it grows with what customers have; leave room",
         );
     }
-    let said = chars(mail.page.texts.iter().filter(|t| t.within.is_none_or(|w| !mail.light[w].hidden)).map(|t| t.words.as_str()));
+    let said = chars(
+        mail.page.texts.iter().filter(|t| t.within.is_none_or(|w| !mail.light[w].hidden)).map(|t| t.words.as_str()),
+    );
     let picture = mail.page.elements.iter().enumerate().find(|(at, e)| e.name == "img" && !mail.light[*at].hidden);
     if let Some((_, picture)) = picture.filter(|_| said < WORDS_CHARS_MIN) {
         told.tell(

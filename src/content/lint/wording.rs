@@ -56,11 +56,15 @@ pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
         told.tell(
             "long-preheader",
             &parts.preheader,
-            format!("the preheader can be {} columns wide; {PREHEADER_COLUMNS_MAX} are shown at most", preheader.width()),
+            format!(
+                "the preheader can be {} columns wide; {PREHEADER_COLUMNS_MAX} are shown at most",
+                preheader.width()
+            ),
             "40 to 100 characters say enough",
         );
     }
-    for (words, place) in [(subject, &parts.subject), (preheader, &parts.preheader), (&mail.rendered.text, &parts.text)] {
+    for (words, place) in [(subject, &parts.subject), (preheader, &parts.preheader), (&mail.rendered.text, &parts.text)]
+    {
         left_over(words, place, told);
     }
     for text in &mail.page.texts {
@@ -87,7 +91,8 @@ const PHRASES: [&str; 8] =
 /// Words that are never meant, in capitals.
 const WORDS: [&str; 3] = ["TODO", "FIXME", "TBD"];
 /// How other systems mark what they fill in.
-const MARKS: [(&str, &str); 6] = [("*|", "|*"), ("%%", "%%"), ("[[", "]]"), ("${", "}"), ("{{", "}}"), ("[insert", "]")];
+const MARKS: [(&str, &str); 6] =
+    [("*|", "|*"), ("%%", "%%"), ("[[", "]]"), ("${", "}"), ("{{", "}}"), ("[insert", "]")];
 
 fn placeholder(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
