@@ -9,15 +9,18 @@ use super::compiled::{Compiled, Facts, Rendered};
 use super::engine::{FOLDER, RenderError};
 use super::fields::{self, CATALOGUE, Field, NOT_SUPPORTED_YET};
 use super::flatten::Refusal;
+use super::lint::template;
 use super::load::{TemplateSet, Wanted};
-use super::sample::{sample_few_recommended, sample_person, sample_recommended, sample_stranger};
+use super::sample::{add_offers, sample_few_recommended, sample_person, sample_stranger};
+use super::scan;
 use super::snapshot::{SenderValues, Snapshot};
-use super::{lint, scan};
 use crate::problem::{Place, Problems, Severity, nearest};
 use crate::settings::{Links, Settings};
 
 /// Where links lead in a trial render.
 const TRIAL_URL: &str = "https://links.example.com";
+pub(super) const TRIAL_UNSUBSCRIBE: &str = "https://links.example.com/u/sample";
+pub(super) const TRIAL_PREFERENCES: &str = "https://links.example.com/p/sample";
 
 impl TemplateSet {
     /// Check what the templates name and how they render. `attributes` are the customers' attributes in the data, when there is any:
@@ -27,15 +30,11 @@ impl TemplateSet {
         let mut check = Names { set: self, attributes, fillers: BTreeSet::new(), problems };
         check.all(&BTreeSet::new());
         let fillers = check.fillers;
-        lint::lint(&self.sources(), problems);
+        template::lint(&self.sources(), problems);
         if problems.count(Severity::Error) > before {
             return; // A name that is not known fails the trial too; once told is enough.
         }
-        let links = Links { base_url: None, ..settings.links.clone() };
-        let mut sender =
-            SenderValues::of(&Settings { links, ..settings.clone() }).expect("no value here needs the environment");
-        sender.base_url = Some(TRIAL_URL.to_owned());
-        if let Some(compiled) = Snapshot::take(self, sender).compile_telling(problems) {
+        if let Some(compiled) = self.trial(settings, problems) {
             for (refusal, place) in compiled.refusals() {
                 tell_refusal(refusal, &place, problems);
             }
@@ -63,6 +62,15 @@ impl TemplateSet {
 }
 
 impl TemplateSet {
+    /// Ready for trial renders, which need nothing of the environment.
+    pub(super) fn trial(&self, settings: &Settings, problems: &mut Problems) -> Option<Compiled> {
+        let links = Links { base_url: None, ..settings.links.clone() };
+        let mut sender =
+            SenderValues::of(&Settings { links, ..settings.clone() }).expect("no value here needs the environment");
+        sender.base_url = Some(TRIAL_URL.to_owned());
+        Snapshot::take(self, sender).compile_telling(problems)
+    }
+
     /// Check the names alone, in the files about which no error was told yet. When one template cannot be used, its author still hears
     /// what is wrong with the others.
     pub(super) fn check_sound_files(&self, problems: &mut Problems) {
@@ -169,9 +177,7 @@ fn trial(compiled: &Compiled, wanted: &Wanted, locale: &str, fillers: &BTreeSet<
         for name in fillers {
             person["customer"][name] = filler.clone();
         }
-        if let Some(recommends) = recommends {
-            person["recommend"] = sample_recommended(locale, recommends.at_most, &["again", "discover", "popular"]);
-        }
+        add_offers(&mut person, recommends.as_ref(), locale);
         person
     });
     let rendered = |person: &Value| render(compiled, template, locale, person);
@@ -217,8 +223,7 @@ fn lend(to: &mut Value, from: &Value, path: &str) -> bool {
 }
 
 fn render(compiled: &Compiled, template: &str, locale: &str, payload: &Value) -> Result<Rendered, RenderError> {
-    let unsubscribe = format!("{TRIAL_URL}/u/sample");
-    compiled.render(template, &Facts { unsubscribe: &unsubscribe, ..Facts::invented(payload, locale) })
+    compiled.render(template, &Facts { unsubscribe: TRIAL_UNSUBSCRIBE, ..Facts::invented(payload, locale) })
 }
 
 fn names_recommend(error: &RenderError) -> bool {
@@ -254,7 +259,7 @@ fn tell_refusal(refusal: &Refusal, place: &Place, problems: &mut Problems) {
 }
 
 /// A failed trial as a problem; the same line fails for several samples and languages, and is told once.
-fn tell(error: &RenderError, problems: &mut Problems) {
+pub(super) fn tell(error: &RenderError, problems: &mut Problems) {
     let known = problems.sorted().iter().any(|p| p.place == error.place && p.code == "template-fails");
     if known {
         return;
@@ -280,9 +285,8 @@ fn judge(rendered: &Rendered, file: &str, promotional: bool, problems: &mut Prob
     if rendered.subject.trim().is_empty() {
         once("empty-subject", "the subject can come out empty".to_owned(), "give its values a default");
     }
-    let link = format!("{TRIAL_URL}/u/sample");
     for (part, content) in [("HTML", &rendered.html), ("text", &rendered.text)] {
-        if promotional && !content.contains(&link) {
+        if promotional && !content.contains(TRIAL_UNSUBSCRIBE) {
             once(
                 "missing-unsubscribe",
                 format!("the {part} of a promotional mail needs the unsubscribe link"),

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::load::Recommends;
+
 /// The language of an invented person with everything known; others than Japanese get the English one, under their own locale.
 pub fn sample_person(locale: &str) -> Value {
     let japanese = locale.to_ascii_lowercase().starts_with("ja");
@@ -76,6 +78,13 @@ pub fn sample_recommended(locale: &str, count: usize, strategies: &[&str]) -> Va
         })
     };
     (0..count).map(recommended).collect()
+}
+
+/// Give somebody invented what a step offers: as many products as it can.
+pub(super) fn add_offers(person: &mut Value, recommends: Option<&Recommends>, locale: &str) {
+    if let Some(recommends) = recommends {
+        person["recommend"] = sample_recommended(locale, recommends.at_most, &["again", "discover", "popular"]);
+    }
 }
 
 /// So many of which only what every product has is known.
