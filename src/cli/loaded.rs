@@ -2,9 +2,11 @@
 
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
-use crate::content::{Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted};
+use crate::clock::Millis;
+use crate::content::{Reader, Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
 use crate::db::Db;
-use crate::problem::{Problems, nearest};
+use crate::persona;
+use crate::problem::{Problems, Severity, nearest};
 use crate::queue::recheck::Files;
 use crate::score;
 use crate::segment;
@@ -143,6 +145,25 @@ impl Loaded {
         let set = TemplateSet::load(&self.project.dir, &wanted, &self.project.settings, problems)?;
         set.check(&self.project.settings, None, problems);
         Some(set)
+    }
+
+    /// [`Loaded::templates`], looked at as mails too: what the rules of the lint say, as the settings weigh them.
+    pub fn linted<'c>(
+        &self,
+        campaigns: impl IntoIterator<Item = &'c Campaign>,
+        now: Millis,
+        problems: &mut Problems,
+    ) -> Option<TemplateSet> {
+        let before = problems.count(Severity::Error);
+        let personas = persona::load(&self.project, now, problems);
+        let set = self.templates(campaigns, problems);
+        // A template that cannot be used is no mail yet.
+        if let Some(set) = set.as_ref().filter(|_| problems.count(Severity::Error) == before) {
+            let readers: Vec<Reader> = personas.iter().map(Reader::from).collect();
+            set.lint(&self.project.settings, &readers, problems);
+        }
+        weigh(&self.project.settings, problems);
+        set
     }
 
     /// A campaign's templates and the sender's values, pinned; and the set itself, which knows the fields they use.

@@ -9,15 +9,18 @@ use super::compiled::{Compiled, Facts, Rendered};
 use super::engine::{FOLDER, RenderError};
 use super::fields::{self, CATALOGUE, Field};
 use super::flatten::Refusal;
+use super::lint::template;
 use super::load::{TemplateSet, Wanted};
-use super::sample::{SAMPLE_DAY, sample_few_recommended, sample_person, sample_recommended, sample_stranger};
+use super::sample::{SAMPLE_DAY, add_offers, sample_few_recommended, sample_person, sample_stranger};
+use super::scan;
 use super::snapshot::{SenderValues, Snapshot};
-use super::{lint, scan};
 use crate::problem::{Place, Problems, Severity, nearest};
 use crate::settings::{Links, Settings};
 
 /// Where links lead in a trial render.
 const TRIAL_URL: &str = "https://links.example.com";
+pub(super) const TRIAL_UNSUBSCRIBE: &str = "https://links.example.com/u/sample";
+pub(super) const TRIAL_PREFERENCES: &str = "https://links.example.com/p/sample";
 
 impl TemplateSet {
     /// Check what the templates name and how they render. `attributes` are the customers' attributes in the data, when there is any:
@@ -30,15 +33,11 @@ impl TemplateSet {
         if settings.loyalty.is_none() {
             self.tell_loyalty(problems);
         }
-        lint::lint(&self.sources(), problems);
+        template::lint(&self.sources(), problems);
         if problems.count(Severity::Error) > before {
             return; // A name that is not known fails the trial too; once told is enough.
         }
-        let links = Links { base_url: None, ..settings.links.clone() };
-        let mut sender =
-            SenderValues::of(&Settings { links, ..settings.clone() }).expect("no value here needs the environment");
-        sender.base_url = Some(TRIAL_URL.to_owned());
-        if let Some(compiled) = Snapshot::take(self, sender).compile_telling(problems) {
+        if let Some(compiled) = self.trial(settings, problems) {
             for (refusal, place) in compiled.refusals() {
                 tell_refusal(refusal, &place, problems);
             }
@@ -97,6 +96,15 @@ impl TemplateSet {
                     .hint("loyalty: { by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }");
             }
         }
+    }
+
+    /// Ready for trial renders, which need nothing of the environment.
+    pub(super) fn trial(&self, settings: &Settings, problems: &mut Problems) -> Option<Compiled> {
+        let links = Links { base_url: None, ..settings.links.clone() };
+        let mut sender =
+            SenderValues::of(&Settings { links, ..settings.clone() }).expect("no value here needs the environment");
+        sender.base_url = Some(TRIAL_URL.to_owned());
+        Snapshot::take(self, sender).compile_telling(problems)
     }
 
     /// Check the names alone, in the files about which no error was told yet. When one template cannot be used, its author still hears
@@ -208,11 +216,10 @@ fn trial(
         for name in fillers {
             person["customer"][name] = filler.clone();
         }
-        if let Some(recommends) = recommends {
-            person["recommend"] = sample_recommended(locale, recommends.at_most, &["again", "discover", "popular"]);
-        }
-        if let Some(reward) = reward {
-            person["reward"] = reward.clone();
+        add_offers(&mut person, wanted, locale);
+        match reward {
+            Some(reward) => person["reward"] = reward.clone(),
+            None => drop(person.as_object_mut().and_then(|fields| fields.remove("reward"))),
         }
         person
     });
@@ -264,8 +271,7 @@ fn lend(to: &mut Value, from: &Value, path: &str) -> bool {
 }
 
 fn render(compiled: &Compiled, template: &str, locale: &str, payload: &Value) -> Result<Rendered, RenderError> {
-    let unsubscribe = format!("{TRIAL_URL}/u/sample");
-    compiled.render(template, &Facts { unsubscribe: &unsubscribe, ..Facts::invented(payload, locale) })
+    compiled.render(template, &Facts { unsubscribe: TRIAL_UNSUBSCRIBE, ..Facts::invented(payload, locale) })
 }
 
 /// What a template shows and no step that uses it provides, with the remedy.
@@ -311,7 +317,7 @@ fn tell_refusal(refusal: &Refusal, place: &Place, problems: &mut Problems) {
 }
 
 /// A failed trial as a problem; the same line fails for several samples and languages, and is told once.
-fn tell(error: &RenderError, problems: &mut Problems) {
+pub(super) fn tell(error: &RenderError, problems: &mut Problems) {
     let known = problems.sorted().iter().any(|p| p.place == error.place && p.code == "template-fails");
     if known {
         return;
@@ -337,9 +343,8 @@ fn judge(rendered: &Rendered, file: &str, promotional: bool, problems: &mut Prob
     if rendered.subject.trim().is_empty() {
         once("empty-subject", "the subject can come out empty".to_owned(), "give its values a default");
     }
-    let link = format!("{TRIAL_URL}/u/sample");
     for (part, content) in [("HTML", &rendered.html), ("text", &rendered.text)] {
-        if promotional && !content.contains(&link) {
+        if promotional && !content.contains(TRIAL_UNSUBSCRIBE) {
             once(
                 "missing-unsubscribe",
                 format!("the {part} of a promotional mail needs the unsubscribe link"),

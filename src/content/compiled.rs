@@ -17,13 +17,14 @@ use super::mapped::Origin;
 use super::plain;
 use super::prepare::{self, body_of};
 use super::snapshot::SenderValues;
+use super::traced::Parts;
 use super::track::Trail;
 use super::{context, gate};
-use crate::problem::Problems;
+use crate::problem::{Place, Problems};
 use crate::token::Clicks;
 
 /// The sources of one variant of a mail, by their names in the engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Mail {
     locale: Option<String>,
     subject: String,
@@ -125,7 +126,7 @@ impl Compiled {
     pub fn render(&self, template: &str, facts: &Facts<'_>) -> Result<Rendered, RenderError> {
         let mail = self.mail(template, facts.locale).ok_or_else(|| RenderError {
             template: template.to_owned(),
-            place: crate::problem::Place::file(engine::FOLDER),
+            place: Place::file(engine::FOLDER),
             message: format!("the template `{template}` is not among those of this run"),
             field: None,
             skipped: None,
@@ -159,7 +160,7 @@ impl Compiled {
         let shown = Some(preheader).filter(|_| mail.preheader.is_some() && mail.lacks_preheader);
         prepare::finish(&mail.html, html, shown).map_err(|message| RenderError {
             template: template.to_owned(),
-            place: crate::problem::Place::file(&format!("{}/{}", engine::FOLDER, mail.html)),
+            place: Place::file(&format!("{}/{}", engine::FOLDER, mail.html)),
             message,
             field: None,
             skipped: None,
@@ -222,7 +223,7 @@ impl Compiled {
     }
 
     /// Mails that could not be prepared: what stood in the way, and where.
-    pub(super) fn refusals(&self) -> impl Iterator<Item = (&Refusal, crate::problem::Place)> {
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&Refusal, Place)> {
         self.refusals.iter().map(|(_, r)| (r, engine::origin_place(Some(r.at.clone()), &self.sources)))
     }
 
@@ -235,6 +236,31 @@ impl Compiled {
     pub fn file(&self, template: &str, locale: &str) -> String {
         self.mail(template, locale)
             .map_or_else(|| engine::FOLDER.to_owned(), |m| format!("{}/{}", engine::FOLDER, m.html))
+    }
+
+    /// Where the parts of a person's variant are written; the folder when there is no such template.
+    pub(super) fn parts(&self, template: &str, locale: &str) -> Parts {
+        let whole = |file: &str| Place::file(&format!("{}/{file}", engine::FOLDER));
+        let Some(mail) = self.mail(template, locale) else {
+            let folder = Place::file(engine::FOLDER);
+            let [subject, preheader, body, text] = std::array::from_fn(|_| folder.clone());
+            return Parts { subject, preheader, has_preheader: false, body, text };
+        };
+        let start = |name: &str| self.sources.get(name).map(|source| source.place_at(0));
+        let subject = start(&mail.subject).unwrap_or_else(|| whole(&mail.html));
+        Parts {
+            preheader: mail.preheader.as_deref().and_then(start).unwrap_or_else(|| subject.clone()),
+            has_preheader: mail.preheader.is_some(),
+            subject,
+            body: whole(&mail.html),
+            text: whole(mail.text.as_deref().unwrap_or(&mail.html)),
+        }
+    }
+
+    /// Whether whoever has this locale reads the variant of that one.
+    pub(super) fn reads(&self, template: &str, locale: &str, variant: &str) -> bool {
+        let file = |locale| self.mail(template, locale).map(|m| &m.html);
+        file(locale) == file(variant)
     }
 
     /// The locales a template is written in; `None` is the default.

@@ -153,7 +153,7 @@ fn declarations(style: &str) -> String {
 }
 
 /// The rules of a style sheet, each as one text.
-fn rules(sheet: &str) -> Vec<String> {
+pub(super) fn rules(sheet: &str) -> Vec<String> {
     let mut out = Vec::new();
     let (mut depth, mut start) = (0_usize, 0);
     for (i, c) in sheet.char_indices() {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::load::Wanted;
+
 /// The language of an invented person with everything known; others than Japanese get the English one, under their own locale.
 pub fn sample_person(locale: &str) -> Value {
     let japanese = locale.to_ascii_lowercase().starts_with("ja");
@@ -79,6 +81,16 @@ pub fn sample_recommended(locale: &str, count: usize, strategies: &[&str]) -> Va
         })
     };
     (0..count).map(recommended).collect()
+}
+
+/// Give somebody invented what a step offers: as many products as it can, and its first reward.
+pub(super) fn add_offers(person: &mut Value, wanted: &Wanted, locale: &str) {
+    if let Some(pool) = wanted.rewards.as_ref().and_then(|r| r.pools.first()) {
+        person["reward"] = pool.sample(locale, SAMPLE_DAY);
+    }
+    if let Some(recommends) = &wanted.recommends {
+        person["recommend"] = sample_recommended(locale, recommends.at_most, &["again", "discover", "popular"]);
+    }
 }
 
 /// So many of which only what every product has is known.

@@ -64,29 +64,6 @@ impl Given {
     pub fn number(&self, name: &str, moment: &Moment) -> Option<f64> {
         self.person.field(field(name)?, moment)?.as_f64()
     }
-
-    /// What templates see: `customer` with its own columns, and `profile`.
-    pub fn for_templates(&self, moment: &Moment) -> serde_json::Value {
-        let mut customer: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&self.person.customer.attributes).unwrap_or_default();
-        let mut profile = serde_json::to_value(self.person.facts.view(moment)).unwrap_or_default();
-        for field in FIELDS {
-            let Some(datum) = self.person.given.fields.get(field.sql) else { continue };
-            let value = match datum {
-                Datum::Int(at) if field.kind == Kind::Instant => clock::rfc3339(*at, &moment.zone).into(),
-                Datum::Int(n) => (*n).into(),
-                Datum::Real(n) => (*n).into(),
-                Datum::Text(text) | Datum::Json(text) => text.as_str().into(),
-                Datum::List(texts) => texts.clone().into(),
-            };
-            if field.sql.starts_with("c.") {
-                customer.insert(field.name.to_owned(), value);
-            } else {
-                profile[field.name] = value;
-            }
-        }
-        serde_json::json!({ "customer": customer, "profile": profile })
-    }
 }
 
 /// `200d ago`, a date, or an instant, relative to `now`.

@@ -27,6 +27,7 @@ mod person;
 mod read;
 mod resolve;
 pub mod rule;
+mod shown;
 mod sql;
 pub mod trial;
 mod ty;

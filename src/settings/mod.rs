@@ -6,6 +6,7 @@
 pub mod contract;
 mod dkim;
 pub mod env;
+pub mod lint;
 mod pacing;
 mod people;
 mod quiet;
@@ -59,6 +60,10 @@ pub struct Settings {
     /// The keys that sign all mail; empty when it leaves unsigned.
     pub dkim: Vec<Dkim>,
     pub links: Links,
+    /// Whose laws the mails keep.
+    pub compliance: Vec<lint::Law>,
+    /// How much single rules of the lint matter.
+    pub lint: Vec<lint::Weighed>,
     pub guards: Guards,
     /// The share of all customers whom no promotional campaign reaches, 0 to 1.
     pub holdout_global: f64,
@@ -81,6 +86,8 @@ pub struct Sender {
     pub name: Option<String>,
     /// Address of the From header.
     pub from: String,
+    /// Where the settings say so.
+    pub from_place: Option<Place>,
     pub reply_to: Option<String>,
     /// Domain of return paths; the From domain when absent.
     pub bounce_domain: Option<String>,

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::contract;
 use super::dkim::dkim;
+use super::lint;
 use super::people::{check_caps, guards, holdout, lifecycle, loyalty, models};
 use super::relays::smtp;
 use super::rewards::rewards;
@@ -14,8 +15,6 @@ use crate::problem::{Place, Problems};
 use crate::token::SECRET_CHARS_MIN;
 use crate::yaml::{MapReader, Node, Shape};
 
-/// Whose law mail can be written for.
-const COMPLIANCE: [&str; 4] = ["eu", "us", "ca", "jp"];
 /// The kinds of data a source can bring.
 const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
 
@@ -41,7 +40,8 @@ pub(super) fn settings(
     let smtp = smtp(&mut m, lookup, problems);
     let dkim = dkim(&mut m, sender.as_ref().map(|s| s.from.as_str()), lookup, problems);
     let links = links(&mut m, lookup, problems);
-    compliance(&mut m, problems);
+    let compliance = lint::compliance(&mut m, problems);
+    let lint = lint::weights(&mut m, problems);
     let guards = guards(&mut m, problems);
     let holdout_global = holdout(&mut m, problems);
     let lifecycle = lifecycle(&mut m, problems);
@@ -65,6 +65,8 @@ pub(super) fn settings(
         smtp,
         dkim,
         links,
+        compliance,
+        lint,
         guards,
         holdout_global,
         lifecycle,
@@ -138,8 +140,12 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
         }
         return None;
     };
+    let mut from_place = None;
     let from = match s.node("from") {
-        Some(node) => address(node, "from", problems),
+        Some(node) => {
+            from_place = Some(node.place.clone());
+            address(node, "from", problems)
+        }
         None => {
             problems.error("missing-key", &s.place, "the sender needs `from`: an address");
             None
@@ -148,6 +154,7 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
     let sender = Sender {
         name: s.get("name", problems),
         from: from.unwrap_or_default(),
+        from_place,
         reply_to: s.node("reply_to").and_then(|n| address(n, "reply_to", problems)),
         bounce_domain: s.get("bounce_domain", problems),
         organisation: s.require("organisation", problems).unwrap_or_default(),
@@ -155,19 +162,6 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
     };
     s.finish(problems);
     Some(sender)
-}
-
-/// Where the shop's readers live. What every one of these laws asks of a mail (who writes, from where, how to stop it) is asked of all
-/// mail, so the list changes nothing yet; a word that is not known is still a problem.
-fn compliance(m: &mut MapReader, problems: &mut Problems) {
-    let Some(node) = m.node("compliance") else { return };
-    for word in node.read_list::<String>("`compliance`", problems).unwrap_or_default() {
-        if !COMPLIANCE.contains(&word.as_str()) {
-            problems
-                .error("unknown-word", &node.place, format!("`compliance` does not know `{word}`"))
-                .hint(format!("known: {}", COMPLIANCE.join(", ")));
-        }
-    }
 }
 
 fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {

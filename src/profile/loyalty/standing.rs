@@ -22,7 +22,7 @@ pub struct Standing {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_next: Option<i64>,
     /// The first day on which they are in a lower tier, or in none, unless they order again.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub falls_on: Option<Date>,
     /// The tier they are in then.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,10 @@ pub struct Standing {
     /// What it takes to keep theirs on that day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_keep: Option<i64>,
+}
+
+fn as_text<S: serde::Serializer>(day: &Option<Date>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&day.expect("skipped when there is none"))
 }
 
 impl Loyalty {

@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::engine::Source;
-use super::mapped::Mapped;
-use super::markup::Kind;
-use super::prepare::is_mjml;
-use super::scan;
-use super::unit::{Spot, Unit};
+use super::super::engine::Source;
+use super::super::mapped::Mapped;
+use super::super::markup::Kind;
+use super::super::prepare::is_mjml;
+use super::super::scan;
+use super::super::unit::{Spot, Unit};
 use crate::problem::Problems;
 
 /// Look at all sources that are HTML or MJML.
-pub(super) fn lint(sources: &BTreeMap<String, Source>, problems: &mut Problems) {
+pub(in crate::content) fn lint(sources: &BTreeMap<String, Source>, problems: &mut Problems) {
     let html = |name: &str| name.ends_with(".html") || is_mjml(name);
     let texts: Vec<(&Source, bool, Mapped)> = sources
         .iter()
@@ -199,7 +199,7 @@ fn holds(unit: &Unit<'_>, range: &Range<usize>, wanted: impl Fn(&str) -> bool) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::engine;
+    use super::super::super::engine;
     use super::*;
 
     fn told(body: &str, name: &str) -> String {
