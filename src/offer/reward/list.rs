@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::GOOD_FOR_MIN;
 use super::stock::is_over;
 use crate::args;
 use crate::clock::{self, Millis};
@@ -21,7 +22,7 @@ pub struct Shelf {
     pub pool: String,
     /// `None`: okaeri.yaml does not have it any more.
     pub kind: Option<&'static str>,
-    /// `None`: no end to them.
+    /// Can still be given; `None`: no end to them.
     pub left: Option<i64>,
     /// Out with a message.
     pub issued: i64,
@@ -48,7 +49,7 @@ pub async fn shelves(db: &Db, settings: &Settings, as_of: Millis) -> DbResult<Ve
     let sql = "SELECT c.pool, CAST(SUM(CASE WHEN c.expires_at IS NULL OR c.expires_at > $1 THEN 1 ELSE 0 END) AS BIGINT), \
                       CAST(SUM(CASE WHEN c.expires_at <= $1 THEN 1 ELSE 0 END) AS BIGINT) \
                FROM reward_code c WHERE c.issued_at IS NULL GROUP BY c.pool";
-    for (pool, free, late) in db.fetch_all::<(String, i64, i64)>(sql, args![as_of]).await? {
+    for (pool, free, late) in db.fetch_all::<(String, i64, i64)>(sql, args![as_of + GOOD_FOR_MIN]).await? {
         let c = counted.entry(pool).or_default();
         (c.free, c.late) = (free, late);
     }
