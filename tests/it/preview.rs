@@ -136,14 +136,17 @@ async fn copies_go_to_the_addresses_given_and_count_nowhere() {
     let catcher = Catcher::start(CatcherOptions::default()).await.unwrap();
     let shop = shop().smtp(&catcher.url());
     shop.okaeri("preview spring --send-to me@example.com --send-to you@example.org").await.exits(0);
-    let mails: Vec<(String, String)> =
-        catcher.mails().iter().map(|m| (m.envelope_to.clone(), String::from_utf8_lossy(&m.bytes).into_owned())).collect();
+    let mails: Vec<(String, String)> = catcher
+        .mails()
+        .iter()
+        .map(|m| (m.envelope_to.join(" "), String::from_utf8_lossy(&m.bytes).into_owned()))
+        .collect();
     let to: Vec<&str> = mails.iter().map(|(to, _)| to.as_str()).collect();
     assert_eq!(to, ["me@example.com", "me@example.com", "you@example.org", "you@example.org"]);
     for (_, mail) in &mails {
         assert!(mail.contains("\r\nSubject: [Test] ") && !mail.contains("mail.example.com/c/"), "{mail}");
     }
-    let queue = shop.json("queue", 0).await;
+    let queue = shop.json("queue status", 0).await;
     assert_eq!(queue["runs"], serde_json::json!([]));
     shop.okaeri("preview spring --send-to nobody").await.exits(2);
     assert_eq!(catcher.mails().len(), 4);
