@@ -35,6 +35,7 @@ mod review;
 mod run;
 
 mod content;
+mod preview;
 mod recommend;
 
 mod report;
