@@ -335,9 +335,7 @@ async fn try_again(shared: &Shared, outlet: &Outlet) {
 pub(super) fn told(server: &Server, error: OpenError) -> (Cause, String) {
     match error {
         OpenError::Unreachable(why) => (Cause::Unreachable, why),
-        OpenError::Refused(Stage::Auth, reply) if !reply.is_temporary() => {
-            (Cause::Login, login_refused(&reply))
-        }
+        OpenError::Refused(Stage::Auth, reply) if !reply.is_temporary() => (Cause::Login, login_refused(&reply)),
         OpenError::Refused(_, reply) => {
             let cause = if replies::asks_for_less(&reply) { Cause::Busy } else { Cause::Unreachable };
             (cause, format!("{}: {}", server.url(), reply.line()))

@@ -112,7 +112,8 @@ async fn twenty_kills_of_a_process_that_sends_from_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_send_that_dies_at_every_step_in_turn_comes_to_its_end() {
     const PEOPLE: usize = 60;
-    let ways = conversations().into_iter().flat_map(|(name, offers)| [true, false].map(|by| (name, offers.clone(), by)));
+    let ways =
+        conversations().into_iter().flat_map(|(name, offers)| [true, false].map(|by| (name, offers.clone(), by)));
     for (conversation, extensions, by_name) in ways {
         let extensions = &extensions;
         each_database(|url| async move {

@@ -388,11 +388,17 @@ fn people(n: usize) -> Vec<String> {
 }
 
 /// A run to `n` people meets the server; how it ended and what the server kept.
-async fn sent_to(db: &Db, n: usize, options: CatcherOptions, connections: u32) -> (String, Totals, Ended, Vec<String>) {
+async fn sent_to(
+    db: &Db,
+    n: usize,
+    options: CatcherOptions,
+    connections: u32,
+    patience: Patience,
+) -> (String, Totals, Ended, Vec<String>) {
     let catcher = Catcher::start(options).await.unwrap();
     let addresses = people(n);
     let run_id = enqueued(db, "hello", &addresses.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let (totals, ended) = drained(db, &run_id, server(&catcher.url(), patience(false)), connections, 0).await;
+    let (totals, ended) = drained(db, &run_id, server(&catcher.url(), patience), connections, 0).await;
     let mut kept: Vec<String> = catcher.mails().into_iter().flat_map(|m| m.envelope_to).collect();
     kept.sort();
     (run_id, totals, ended, kept)
@@ -422,21 +428,23 @@ async fn servers_that_limit_connections_or_messages_get_everything_once_and_with
         Stage::EndOfData => Answer::of([Move::Agree, Move::DropInput]),
         _ => Answer::agree(),
     };
-    let behaviours: [Arc<dyn Behaviour>; 5] = [
-        Arc::new(Acting(one_connection)),
-        Arc::new(Acting(seven_messages)),
-        Arc::new(Acting(seven_then_silence)),
-        Arc::new(Acting(answers_twice)),
-        Arc::new(Acting(forgets_what_follows)),
+    // Each connection waits once for an answer that does not come.
+    let shortly = Patience { command: Duration::from_secs(2), ..patience(false) };
+    let behaviours: [(Arc<dyn Behaviour>, Patience); 5] = [
+        (Arc::new(Acting(one_connection)), patience(false)),
+        (Arc::new(Acting(seven_messages)), patience(false)),
+        (Arc::new(Acting(seven_then_silence)), patience(false)),
+        (Arc::new(Acting(answers_twice)), patience(false)),
+        (Arc::new(Acting(forgets_what_follows)), shortly),
     ];
-    for (n, behaviour) in behaviours.into_iter().enumerate() {
+    for (n, (behaviour, patience)) in behaviours.into_iter().enumerate() {
         for (conversation, extensions) in conversations() {
             let (behaviour, extensions) = (&behaviour, &extensions);
             each_database(|url| async move {
                 let db = Db::open(&url).await.unwrap();
                 let extensions = extensions.clone();
                 let options = CatcherOptions { behaviour: behaviour.clone(), extensions, ..CatcherOptions::default() };
-                let (_, totals, ended, kept) = sent_to(&db, PEOPLE, options, 4).await;
+                let (_, totals, ended, kept) = sent_to(&db, PEOPLE, options, 4, patience).await;
                 let told = format!("behaviour {n}, {conversation}: {totals:?}");
                 assert_eq!((totals.accepted, ended), (PEOPLE as u64, Ended::Idle), "{told}");
                 let mut everyone = people(PEOPLE);
@@ -463,7 +471,7 @@ async fn refusals_because_of_us_hold_the_run_before_everybody_was_tried() {
             let db = Db::open(&url).await.unwrap();
             let auth = Some(("shop".to_owned(), "secret".to_owned()));
             let options = CatcherOptions { behaviour: behaviour.clone(), auth, ..CatcherOptions::default() };
-            let (run_id, totals, ended, kept) = sent_to(&db, 60, options, 4).await;
+            let (run_id, totals, ended, kept) = sent_to(&db, 60, options, 4, patience(false)).await;
             assert!(matches!(&ended, Ended::Paused(why) if why.contains(told)), "{ended:?}");
             assert!(totals.failed <= failed_max, "{told}: {totals:?}");
             assert_eq!(kept.len(), 0);

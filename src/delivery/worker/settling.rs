@@ -8,11 +8,11 @@ use super::super::replies::{self, Reply};
 use super::super::{Ended, replies::is_about_login};
 use super::{Worker, is_acceptance, key};
 use crate::clock;
+use crate::queue::DeliveryState;
 use crate::queue::answers::{About, Limits};
 use crate::queue::lease::{Lease, parts};
 use crate::queue::ledger::{Outcome, Settlement};
 use crate::queue::run::{self, Move};
-use crate::queue::DeliveryState;
 
 impl Worker {
     /// What a recorded refusal means for the run, and for everything we send.
