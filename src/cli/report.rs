@@ -1,6 +1,7 @@
 //! `okaeri report CAMPAIGN`: what happened, what came back, and what it caused. `okaeri report cohorts` and `report flows`: the shop's
 //! customers over time.
 
+use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation};
 use crate::clock::{self, Clock};
 use crate::db::Db;
@@ -59,13 +60,14 @@ enum Of {
 }
 
 pub async fn run(inv: &Invocation, args: ReportArgs) -> Result<Exit, Failure> {
-    let project = inv.project()?;
+    let Loaded { project, campaigns, .. } = Loaded::for_delivery(inv)?;
     let clock = inv.clock(&project.settings.time_zone)?;
     let db = inv.open_db(&project).await?;
     match (args.of, args.campaign) {
         (Some(of), _) => shop(inv, &project.settings, &db, clock, of).await?,
         (None, name) => {
             let name = name.unwrap_or_default();
+            let name = campaigns.get(&name).map_or(name, |campaign| campaign.key.clone());
             let slot = args.slot.as_deref();
             let report = report::campaign(&db, &project.settings, &name, slot, clock.as_of()).await?;
             inv.print(

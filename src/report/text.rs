@@ -109,7 +109,8 @@ fn messages(out: &mut String, report: &CampaignReport) {
 fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
     let Outcome { goal, treated, withheld, arms, effect } = outcome;
     let days = if goal.within_days == 1 { "1 day".to_owned() } else { format!("{} days", goal.within_days) };
-    put(out, format_args!("Goal: {} within {days}", goal.did));
+    let with = goal.with.as_ref().map(|with| format!(" with {with}")).unwrap_or_default();
+    put(out, format_args!("Goal: {}{with} within {days}", goal.did));
     let value = if goal.value.is_some() { "  money a person" } else { "" };
     put(out, format_args!("{:<14}{:>9}{:>10}{:>9}  {:<17}{value}", "", "people", "reached", "rate", "95 % interval"));
     for (name, group) in [("treated", treated), ("withheld", withheld)] {

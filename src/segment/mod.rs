@@ -19,6 +19,7 @@ mod edges;
 mod evaluate;
 pub mod explain;
 pub mod given;
+pub mod goal;
 mod invent;
 pub mod kept;
 mod library;

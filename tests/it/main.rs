@@ -33,6 +33,7 @@ mod wave;
 mod journey;
 mod review;
 mod run;
+mod why;
 
 mod content;
 mod preview;
