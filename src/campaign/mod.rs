@@ -7,6 +7,7 @@ pub mod case;
 mod read;
 mod recommend;
 pub mod schedule;
+pub mod schema;
 mod step;
 mod stop;
 mod wave;

@@ -28,6 +28,7 @@ mod person;
 mod read;
 mod resolve;
 pub mod rule;
+pub mod schema;
 mod shown;
 mod sql;
 pub mod trial;

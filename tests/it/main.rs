@@ -3,6 +3,7 @@
 mod ground;
 
 mod docs;
+mod editor;
 mod init;
 mod insight;
 mod problems;

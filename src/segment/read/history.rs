@@ -14,7 +14,7 @@ use crate::yaml::{MapReader, Node, Shape, Span};
 /// The most steps of a funnel.
 const FUNNEL_STEPS_MAX: usize = 8;
 /// Built-in names beside those of imported events.
-pub(super) const ORDERS: [&str; 2] = ["order.placed", "order.returned"];
+pub(in crate::segment) const ORDERS: [&str; 2] = ["order.placed", "order.returned"];
 /// Columns of events, which every event may have.
 const EVENT_COLUMNS: [&str; 3] = ["sku", "category", "amount"];
 

@@ -6,6 +6,8 @@ mod pick;
 mod tests;
 mod window;
 
+pub(super) use history::ORDERS;
+
 use super::case::Tests;
 use super::rule::{Leaf, Pick, PropertyTest, Reference, Rule, Source};
 use crate::problem::{Place, Problems, Severity};
