@@ -13,6 +13,7 @@ pub mod cohorts;
 pub mod customer;
 pub mod flows;
 mod outcome;
+pub mod overview;
 mod text;
 pub mod why;
 

@@ -226,11 +226,11 @@ fn row(name: &str, n: i64, rest: &str) -> String {
     format!("{name:<16}{:>9}   {rest}", grouped(n)).trim_end().to_owned()
 }
 
-fn share(n: i64, of: i64) -> String {
+pub(super) fn share(n: i64, of: i64) -> String {
     if of == 0 { String::new() } else { format!("{:>5.1} %", 100.0 * n as f64 / of as f64) }
 }
 
-fn signed(v: f64) -> String {
+pub(super) fn signed(v: f64) -> String {
     // −0.0 would print as "-0.0".
     format!("{:+.1}", if v.abs() < 0.05 { 0.0 } else { v })
 }

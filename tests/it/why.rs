@@ -125,6 +125,10 @@ async fn a_campaign_with_a_new_name_remembers_who_had_it_and_who_is_held_out() {
         assert!(before.iter().all(|who| after.contains(who)) && catcher.mails().len() + after.len() == 44);
         let report = shop.json("report blossoms", 0).await;
         assert_eq!(report["runs"].as_array().unwrap().len(), 2, "{report}");
+        let all = shop.okaeri("report").await.exits(0).stdout;
+        assert!(all.lines().nth(1).is_some_and(|row| row.starts_with(" blossoms") && row.contains("windows are open")), "{all}");
+        let all = shop.okaeri("report --format markdown").await.exits(0).stdout;
+        assert!(all.starts_with("| campaign | newest run |") && all.contains("\n| blossoms | "), "{all}");
         refused(&shop, "send spring", "is called `blossoms` now").await;
 
         // Two campaigns cannot have one past, and rules speak of the name that mail was sent under.
