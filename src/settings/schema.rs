@@ -3,15 +3,16 @@
 use serde_json::{Value, json};
 
 use super::contract;
-use super::read::{COMPLIANCE, SOURCE_KINDS, UTM};
+use super::lint::Law;
+use super::read::{SOURCE_KINDS, UTM};
 use crate::address::FAMILIES;
 use crate::yaml::schema::{
     Object, clock_time, each, either, file, flag, list, number, one_or_list, share, span, text, variable, whole,
     within, words,
 };
 
-/// The schema of okaeri.yaml.
-pub fn settings_file() -> Value {
+/// The schema of okaeri.yaml. `rules` are the codes of the lints there are.
+pub fn settings_file(rules: &[&str]) -> Value {
     let sender = Object::new("the sender")
         .key("name", text(), "Who the mail is from, for people")
         .needs("from", text(), "The address it is from")
@@ -40,7 +41,8 @@ pub fn settings_file() -> Value {
         .key("smtp", smtp(), "The mail servers that take our mail")
         .key("dkim", dkim(), "Keys that sign all mail")
         .key("links", links.closed(), "")
-        .key("compliance", one_or_list(words(COMPLIANCE)), "Whose law mail is written for")
+        .key("compliance", one_or_list(words(Law::ALL.map(Law::word))), "Whose law mail is written for")
+        .key("lint", weights(rules), "How much each rule of good mail matters: docs/lint.md")
         .key("guards", guards(), "How much mail a person may get, and when")
         .key("holdout", holdout.closed(), "Who gets nothing, to measure what mail causes")
         .key("lifecycle", lifecycle(), "When somebody is new, drifting, lapsed, lost")
@@ -110,6 +112,12 @@ fn dkim() -> Value {
         .key("key", variable(), "${DKIM_KEY}")
         .key("key_file", text(), "A PEM file");
     one_or_list(key.closed())
+}
+
+fn weights(rules: &[&str]) -> Value {
+    let weight = || json!({ "enum": ["error", "warning", "off", false] });
+    let weights: serde_json::Map<String, Value> = rules.iter().map(|code| ((*code).to_owned(), weight())).collect();
+    json!({ "type": "object", "properties": weights, "additionalProperties": false })
 }
 
 fn guards() -> Value {
@@ -195,6 +203,8 @@ guards:
   service_freeze: { for: 14d }
   quiet_hours: { from: "21:00", to: "08:00" }
 holdout: { global: 5% }
+compliance: [eu, jp]
+lint: { low-contrast: off }
 lifecycle: { new: 30d }
 models: { margin: 40% }
 loyalty: { by: spend, tiers: { gold: 500 } }
@@ -229,6 +239,6 @@ contract: { customer: { account: [staff, guest] }, events: { newsletter.joined: 
             "a source",
             "the data contract",
         ];
-        assert_like_readers(&settings_file(), &titles);
+        assert_like_readers(&settings_file(&["low-contrast"]), &titles);
     }
 }

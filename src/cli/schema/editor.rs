@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::campaign;
 use crate::cli::loaded::Loaded;
 use crate::cli::{Exit, Failure, Invocation, write_file};
-use crate::content::template_names;
+use crate::content::{RULES, template_names};
 use crate::problem::Problems;
 use crate::segment::{self, schema::Names};
 use crate::settings;
@@ -47,7 +47,7 @@ fn write_to(loaded: &Loaded, folder: &Path) -> Result<Vec<Schema>, Failure> {
     let templates = template_names(&loaded.project.dir);
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
     let schemas: [(&'static str, &'static [&'static str], Value); 4] = [
-        ("settings.json", &["okaeri.yaml"], settings::schema::settings_file()),
+        ("settings.json", &["okaeri.yaml"], settings::schema::settings_file(&RULES.map(|r| r.code))),
         ("contract.json", &["contract.yaml"], settings::schema::contract_file()),
         ("campaign.json", &["campaigns/*.yaml", "campaigns/*.yml"], campaign::schema::campaign_file(names, &templates)),
         (
