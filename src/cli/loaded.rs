@@ -64,6 +64,9 @@ impl Loaded {
     pub fn campaign(&self, name: &str) -> Result<&Campaign, Failure> {
         self.campaigns.get(name).ok_or_else(|| {
             let names: Vec<&str> = self.campaigns.iter().map(|c| c.name.as_str()).collect();
+            if let Some(campaign) = self.campaigns.of_key(name) {
+                return Failure::Usage(format!("the campaign `{name}` is called `{}` now", campaign.name));
+            }
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => "there are no campaigns in campaigns/".to_owned(),

@@ -13,6 +13,7 @@ pub mod cohorts;
 pub mod customer;
 pub mod flows;
 mod outcome;
+pub mod overview;
 mod text;
 pub mod why;
 
@@ -138,7 +139,7 @@ pub async fn campaign(
     if runs.len() as i64 == RUNS_MAX {
         notes.push(format!("only the newest {RUNS_MAX} runs are listed and compared"));
     }
-    let outcome = outcome::of(db, campaign, &runs, as_of, &mut notes).await?;
+    let outcome = outcome::of(db, settings, campaign, &runs, as_of, &mut notes).await?;
     Ok(CampaignReport {
         campaign: campaign.to_owned(),
         slot: slot.map(str::to_owned),

@@ -12,6 +12,7 @@ mod people;
 mod quiet;
 mod read;
 pub mod relays;
+pub mod schema;
 mod smtp;
 
 pub use contract::{Contract, PropertyType};

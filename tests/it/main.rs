@@ -3,6 +3,7 @@
 mod ground;
 
 mod docs;
+mod editor;
 mod init;
 mod insight;
 mod problems;
@@ -33,6 +34,7 @@ mod wave;
 mod journey;
 mod review;
 mod run;
+mod why;
 
 mod content;
 mod preview;

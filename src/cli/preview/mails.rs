@@ -201,7 +201,7 @@ impl<'a> Composing<'a> {
             chunk_id: 0,
             seq: 0,
             customer_id: field("customer_id"),
-            campaign: &campaign.name,
+            campaign: &campaign.key,
             campaign_title: &campaign.title,
             step: &step.name,
             slot: "preview",

@@ -116,7 +116,7 @@ fn subject(
         chunk_id: 0,
         seq: 0,
         customer_id: "given",
-        campaign: &campaign.name,
+        campaign: &campaign.key,
         campaign_title: &campaign.title,
         step: &step.name,
         slot: "test",
