@@ -56,7 +56,7 @@ pub async fn follow(
         tokens,
         fields: set.fields_used(),
         leave_at: clock.is_moved().then(|| clock.now()),
-        looked_until: due::looked_until(db, &campaign.name).await?.unwrap_or(as_of),
+        looked_until: due::looked_until(db, &campaign.key).await?.unwrap_or(as_of),
     };
     let stop = sending::stop_signal();
     let mut keep = async || !*stop.borrow() && lease.renew(db, clock::now()).await.unwrap_or(false);

@@ -5,7 +5,7 @@ use crate::campaign::{self, Campaign, Status};
 use crate::clock::Millis;
 use crate::content::{Reader, Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
 use crate::db::Db;
-use crate::persona;
+use crate::persona::{self, Persona};
 use crate::problem::{Problems, Severity, nearest};
 use crate::queue::recheck::Files;
 use crate::score;
@@ -64,6 +64,9 @@ impl Loaded {
     pub fn campaign(&self, name: &str) -> Result<&Campaign, Failure> {
         self.campaigns.get(name).ok_or_else(|| {
             let names: Vec<&str> = self.campaigns.iter().map(|c| c.name.as_str()).collect();
+            if let Some(campaign) = self.campaigns.of_key(name) {
+                return Failure::Usage(format!("the campaign `{name}` is called `{}` now", campaign.name));
+            }
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => "there are no campaigns in campaigns/".to_owned(),
@@ -155,15 +158,22 @@ impl Loaded {
         problems: &mut Problems,
     ) -> Option<TemplateSet> {
         let before = problems.count(Severity::Error);
-        let personas = persona::load(&self.project, now, problems);
         let set = self.templates(campaigns, problems);
         // A template that cannot be used is no mail yet.
-        if let Some(set) = set.as_ref().filter(|_| problems.count(Severity::Error) == before) {
-            let readers: Vec<Reader> = personas.iter().map(Reader::from).collect();
-            set.lint(&self.project.settings, &readers, problems);
+        match set.as_ref().filter(|_| problems.count(Severity::Error) == before) {
+            Some(set) => drop(self.judge(set, now, problems)),
+            None => weigh(&self.project.settings, problems),
         }
-        weigh(&self.project.settings, problems);
         set
+    }
+
+    /// What the lint says of templates that can be used; and the personas whose mails it looked at.
+    pub fn judge(&self, set: &TemplateSet, now: Millis, problems: &mut Problems) -> Vec<Persona> {
+        let personas = persona::load(&self.project, now, problems);
+        let readers: Vec<Reader> = personas.iter().map(Reader::from).collect();
+        set.lint(&self.project.settings, &readers, problems);
+        weigh(&self.project.settings, problems);
+        personas
     }
 
     /// A campaign's templates and the sender's values, pinned; and the set itself, which knows the fields they use.

@@ -72,13 +72,13 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
     let now = clock.as_of();
     let mut live: Vec<&Campaign> = loaded.campaigns.iter().filter(|c| c.status == Status::Live).collect();
     live.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-    let names: Vec<&str> = live.iter().map(|c| c.name.as_str()).collect();
+    let names: Vec<&str> = live.iter().map(|c| c.key.as_str()).collect();
     due::forget_others(db, &names).await?;
     let unfinished = run::unfinished(db).await?;
     let mut turns = Vec::new();
     for campaign in live {
         let before = turns.len();
-        let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.name);
+        let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.key);
         let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;
         let mut slots = Vec::new();
         let mut interrupted = None;
@@ -124,7 +124,7 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         // Looked at up to now, unless something of it waits for another try.
         let all_taken = turns[before..].iter().all(|t| !matches!(t.became, Became::Stopped(_)));
         if (campaign.schedule.is_some() || campaign.is_followed()) && all_taken {
-            due::mark(db, &campaign.name, now).await?;
+            due::mark(db, &campaign.key, now).await?;
         }
     }
     Ok(turns)

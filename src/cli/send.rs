@@ -116,7 +116,7 @@ pub async fn write_run(
     let tokens = sending::tokens(&loaded.project)?;
     let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
-    if run::find(db, &campaign.name, &slot).await?.is_none() {
+    if run::find(db, &campaign.key, &slot).await?.is_none() {
         loaded.scores_hold(inv, db, campaign).await?;
     }
     let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
@@ -206,7 +206,7 @@ async fn kept_members(
     clock: Clock,
     as_of: Millis,
 ) -> Result<Option<Kept>, Failure> {
-    if clock.is_moved() || campaign.segments().is_empty() || run::find(db, &campaign.name, slot).await?.is_some() {
+    if clock.is_moved() || campaign.segments().is_empty() || run::find(db, &campaign.key, slot).await?.is_some() {
         return Ok(None);
     }
     Ok(kept::refresh(db, &loaded.segments, &loaded.project.settings, as_of).await?)
@@ -282,7 +282,7 @@ pub(super) async fn open_run(
     )
     .await?;
     let new = NewRun {
-        campaign: &campaign.name,
+        campaign: &campaign.key,
         slot,
         as_of,
         due_at: as_of,

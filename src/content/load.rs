@@ -339,6 +339,26 @@ fn is_locale(text: &str) -> bool {
         })
 }
 
+/// What campaigns may call the templates of a project: every page below the folder, without locale and ending, but not what pages are made of.
+pub fn template_names(dir: &Path) -> Vec<String> {
+    let mut files = BTreeSet::new();
+    let folder = dir.join(FOLDER);
+    if let Ok(root) = folder.canonicalize() {
+        list(&root, &folder, "", 0, &mut files);
+    }
+    let mut names: Vec<String> = files
+        .iter()
+        .filter(|file| !["components/", "layouts/", "parts/"].iter().any(|made_of| file.starts_with(made_of)))
+        .filter_map(|file| file.strip_suffix(".html").or_else(|| file.strip_suffix(".mjml")))
+        .map(|name| match name.rsplit_once('.') {
+            Some((name, locale)) if is_locale(locale) => name.to_owned(),
+            _ => name.to_owned(),
+        })
+        .collect();
+    names.dedup();
+    names
+}
+
 /// Collect the files below a folder. Symbolic links count when they stay inside `root`.
 fn list(root: &Path, folder: &Path, prefix: &str, depth: usize, names: &mut BTreeSet<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };

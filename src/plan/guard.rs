@@ -184,7 +184,7 @@ impl Rules {
         let zone = &settings.time_zone;
         let guards = &settings.guards;
         Rules {
-            campaign: campaign.name.clone(),
+            campaign: campaign.key.clone(),
             project: settings.project.clone(),
             topic: campaign.topic.clone(),
             kind: campaign.kind,

@@ -9,6 +9,7 @@ mod candidates;
 pub mod compare;
 pub mod guard;
 pub mod payload;
+pub mod person;
 mod recheck;
 mod reward;
 mod share;
@@ -239,6 +240,17 @@ impl<'a> Planning<'a> {
         if let Some(members @ Inside::AllBut(_)) = &members {
             candidates.retain(|c| members.holds(c.bucket, &c.customer_id));
         }
+        self.decide(db, candidates, spent, skips).await
+    }
+
+    /// The verdict for each of these members of the audience.
+    async fn decide(
+        &self,
+        db: &Db,
+        mut candidates: Vec<Candidate>,
+        spent: &mut Spent,
+        skips: Skips<'_>,
+    ) -> DbResult<Vec<Decided>> {
         let mut recommended = self.recommend(db, &mut candidates).await?;
         self.ask_templates(db, &mut candidates, &recommended, skips).await?;
         // Whoever only enters now is given something with the step, when it is due.

@@ -99,7 +99,7 @@ impl Planning<'_> {
             args.push(value);
             format!("${}", args.len())
         };
-        let campaign = bind((&self.campaign.name).into());
+        let campaign = bind((&self.campaign.key).into());
         let after = self.step.after.millis();
         let newest = bind((self.as_of - after + if after >= DAY { SLACK } else { 0 }).into());
         let oldest = bind((look.looked_until.min(self.as_of) - after - self.campaign.catch_up() - SLACK).into());

@@ -241,7 +241,7 @@ impl Filling<'_> {
             .collect();
         let mut entries = Vec::with_capacity(going.len() * ENTRY.len());
         for r in &going {
-            let (c, campaign, as_of) = (r.candidate, &self.planning.campaign.name, self.planning.as_of);
+            let (c, campaign, as_of) = (r.candidate, &self.planning.campaign.key, self.planning.as_of);
             entries.extend(args![c.bucket, &c.customer_id, campaign, &r.slot, run_id, &r.arm, as_of, c.due_at]);
         }
         let mut filled = Filled { short: self.short(&tally), ..Filled::default() };
@@ -350,7 +350,7 @@ impl Filling<'_> {
             chunk_id: 0,
             seq: 0,
             customer_id: &c.customer_id,
-            campaign: &campaign.name,
+            campaign: &campaign.key,
             campaign_title: &campaign.title,
             step: &step.name,
             slot,
@@ -377,7 +377,7 @@ impl Filling<'_> {
             bucket: c.bucket,
             slot: recipient.slot.clone(),
             arm: recipient.arm.clone(),
-            message_id: self.tokens.message_id(&campaign.name, &step.name, &recipient.slot, &c.customer_id),
+            message_id: self.tokens.message_id(&campaign.key, &step.name, &recipient.slot, &c.customer_id),
             family: address.as_ref().map_or("other", |a| a.family()),
             address: address.map(|a| a.to_string()),
             address_key: c.address_key.clone(),
@@ -396,7 +396,7 @@ impl Filling<'_> {
         let campaign = self.planning.campaign;
         Batch {
             run_id: &run.run_id,
-            campaign: &campaign.name,
+            campaign: &campaign.key,
             step: &self.planning.step.name,
             topic: &campaign.topic,
             kind: campaign.kind,

@@ -98,7 +98,7 @@ impl Filling<'_> {
                 passes.extend(args![
                     due.bucket,
                     &due.customer_id,
-                    &campaign.name,
+                    &campaign.key,
                     &due.slot,
                     step,
                     &run.run_id,
@@ -110,7 +110,7 @@ impl Filling<'_> {
                 tx.execute(
                     "UPDATE entry SET exited_at = $1 WHERE bucket = $2 AND customer_id = $3 AND campaign = $4 AND slot = $5 \
                      AND exited_at IS NULL",
-                    args![self.planning.as_of, due.bucket, &due.customer_id, &campaign.name, &due.slot],
+                    args![self.planning.as_of, due.bucket, &due.customer_id, &campaign.key, &due.slot],
                 )
                 .await?;
             }

@@ -69,7 +69,7 @@ pub async fn recheck_plan(db: &Db, files: &Files, run: &Run, now: Millis) -> Res
 }
 
 async fn look(db: &Db, files: &Files, run: &Run, held: Held<'_>, now: Millis) -> Result<u64, PlanError> {
-    let Some(campaign) = files.campaigns.get(&run.campaign) else { return Ok(0) };
+    let Some(campaign) = files.campaigns.of_key(&run.campaign) else { return Ok(0) };
     let waiting = held.waiting(db).await?;
     let mut lost = 0;
     for step in &campaign.steps {

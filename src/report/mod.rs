@@ -13,6 +13,7 @@ pub mod cohorts;
 pub mod customer;
 pub mod flows;
 mod outcome;
+pub mod overview;
 mod rewards;
 mod text;
 pub mod why;
@@ -142,7 +143,7 @@ pub async fn campaign(
     if runs.len() as i64 == RUNS_MAX {
         notes.push(format!("only the newest {RUNS_MAX} runs are listed and compared"));
     }
-    let outcome = outcome::of(db, campaign, &runs, as_of, &mut notes).await?;
+    let outcome = outcome::of(db, settings, campaign, &runs, as_of, &mut notes).await?;
     let rewards = rewards::of(db, scope, settings.models.margin, outcome.as_ref()).await?;
     Ok(CampaignReport {
         campaign: campaign.to_owned(),

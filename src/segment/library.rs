@@ -155,8 +155,8 @@ impl Library {
     }
 
     /// Warn of rules that work and rarely mean what they say, and of segments that nobody uses. `used` are those that campaigns use;
-    /// `received` and `clicked` may name `campaigns`.
-    pub fn lint(&self, settings: &Settings, used: &[&str], campaigns: &[&str], problems: &mut Problems) {
+    /// `received` and `clicked` may name `campaigns`: their names now, each with the one it had first.
+    pub fn lint(&self, settings: &Settings, used: &[&str], campaigns: &[(&str, &str)], problems: &mut Problems) {
         for segment in self.segments.values() {
             lint::segment(segment, self, settings, problems);
         }

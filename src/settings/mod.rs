@@ -13,6 +13,7 @@ mod quiet;
 mod read;
 pub mod relays;
 pub mod rewards;
+pub mod schema;
 mod smtp;
 
 pub use contract::{Contract, PropertyType};

@@ -16,7 +16,8 @@ use crate::token::SECRET_CHARS_MIN;
 use crate::yaml::{MapReader, Node, Shape};
 
 /// The kinds of data a source can bring.
-const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
+pub(super) const SOURCE_KINDS: [&str; 7] =
+    ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
 
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -237,7 +238,7 @@ fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
 }
 
 /// The parameters that web statistics read, without their `utm_`.
-const UTM: [&str; 6] = ["source", "medium", "campaign", "content", "term", "id"];
+pub(super) const UTM: [&str; 6] = ["source", "medium", "campaign", "content", "term", "id"];
 
 /// `{campaign}` and `{step}` in a value are filled in for each mail.
 fn utm(mut u: MapReader, problems: &mut Problems) -> Vec<(String, String)> {

@@ -83,7 +83,7 @@ pub enum Expires {
 }
 
 impl RewardKind {
-    const WORDS: [(&str, RewardKind); 5] = [
+    pub(super) const WORDS: [(&str, RewardKind); 5] = [
         ("code", RewardKind::Code),
         ("gift", RewardKind::Gift),
         ("access", RewardKind::Access),

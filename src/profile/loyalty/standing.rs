@@ -51,7 +51,7 @@ impl Loyalty {
     }
 
     /// Since when orders count at an instant.
-    pub(super) fn counts_from(&self, at: Millis, zone: &TimeZone) -> Millis {
+    pub fn counts_from(&self, at: Millis, zone: &TimeZone) -> Millis {
         self.in_last.map_or(Millis::MIN / 4, |window| window.before(at, zone))
     }
 

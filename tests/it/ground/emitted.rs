@@ -29,8 +29,8 @@ pub const EXCEPTIONS: [Exception; 4] = [
         reason: "a claim takes what is due first, wherever it lies; on many machines it must ask bucket by bucket",
     },
     Exception {
-        statement: "UPDATE delivery SET state = 'committed', commit_token = w.token",
-        violation: "delivery and chunk k meet without equal bucket and chunk_id: bucket is not equal",
+        statement: "UPDATE delivery SET state = 'committed', commit_token = k.token",
+        violation: "delivery and chunk c meet without equal bucket and chunk_id: bucket is not equal",
         reason: "a chunk may span buckets on one machine, and its lease is looked at in the same statement that commits",
     },
     Exception {

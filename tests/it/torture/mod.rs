@@ -1,8 +1,10 @@
 //! Torture: processes that die at random, again and again, and days of sending in a moment; the promise is judged after each.
 //!
-//! `make test` does a slice, bounded by count; `make torture` a thousand crashes and as many days as fit. Everything random comes from a seed
-//! that is printed; the seeds of what failed stand in `tests/torture.seeds` and are tried first. A seed brings back what was chosen, not how
-//! fast the machine was; a simulated day comes out the same.
+//! `make test` does a slice, bounded by count; `make torture` a thousand crashes and a hundred weeks. What the tests choose comes from a seed that
+//! is printed: whom the server refuses, when who dies, how clocks jump. The seeds of what failed stand in `tests/torture.seeds` and are tried first.
+//!
+//! A seed brings back these choices and not the run: how fast the machine was, which thread came first, and what the processes draw for themselves
+//! (tokens, the spread of retries) differ each time, in a simulated week too. What failed once may have to be tried a few times.
 //!
 //! `OKAERI_TORTURE=1000` sets the number of crashes, and of simulated weeks to a tenth of it; `OKAERI_SEED` the first seed.
 

@@ -1,10 +1,14 @@
-//! `okaeri why ADDRESS|CUSTOMER`: everything we sent to a person and what happened, and why the rest was not sent.
+//! `okaeri why ADDRESS|CUSTOMER [CAMPAIGN]`: everything we sent to a person and what happened, why the rest was not sent, and what each campaign
+//! would do with them now.
+
+mod now;
 
 use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 use serde_json::json;
 
+use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, shown};
 use crate::address::Address;
 use crate::clock::{self, Millis};
@@ -17,12 +21,15 @@ pub struct WhyArgs {
     /// A customer's id, or an address
     #[arg(value_name = "ADDRESS|CUSTOMER")]
     who: String,
+    /// This campaign only, with the proof of its segments
+    campaign: Option<String>,
 }
 
 pub async fn run(inv: &Invocation, args: WhyArgs) -> Result<Exit, Failure> {
-    let project = inv.project()?;
-    let zone = &project.settings.time_zone;
-    let db = inv.open_db(&project).await?;
+    let loaded = Loaded::for_delivery(inv)?;
+    let zone = &loaded.project.settings.time_zone;
+    let asked = now::Question::of(inv, &loaded, args.campaign.as_deref())?;
+    let db = inv.open_db(&loaded.project).await?;
     let key = Address::parse(&args.who).ok().map(|address| address.key());
     let people = why::people(&db, &args.who, key.as_deref()).await?;
     let standing = match &key {
@@ -38,12 +45,19 @@ pub async fn run(inv: &Invocation, args: WhyArgs) -> Result<Exit, Failure> {
     let mut out = String::new();
     let mut all = Vec::new();
     for person in &people {
-        let next = next(&db, person, zone).await?;
-        told(&mut out, person, &next, zone);
-        let mut value = serde_json::to_value(person).expect("a person serialises");
+        let mut person = person.clone();
+        if let Some(campaign) = asked.only() {
+            person.only(campaign);
+        }
+        let next = next(&db, &person, zone).await?;
+        told(&mut out, &person, &next, zone);
+        let standings = asked.answer(&db, &person.customer_id).await?;
+        asked.tell(&mut out, &standings);
+        let mut value = serde_json::to_value(&person).expect("a person serialises");
         for (message, next) in value["messages"].as_array_mut().expect("messages are a list").iter_mut().zip(&next) {
             message["next"] = json!(next);
         }
+        value["campaigns"] = json!(standings);
         all.push(value);
     }
     if people.is_empty() {

@@ -5,26 +5,14 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Exit, Failure, Invocation};
+use crate::cli::{Exit, Failure, Invocation};
 use crate::data::learn::{Comments, Proposal, learn};
 use crate::problem::{Problems, counted};
 use crate::settings::contract::FILE;
 use crate::settings::{Contract, Project, read_file};
 
 #[derive(Debug, clap::Args)]
-pub struct SchemaArgs {
-    #[command(subcommand)]
-    verb: SchemaVerb,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum SchemaVerb {
-    /// Propose a data contract: every attribute, event and property in the database, with its type
-    Learn(LearnArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct LearnArgs {
+pub(super) struct LearnArgs {
     /// Write contract.yaml instead of printing it
     #[arg(long)]
     write: bool,
@@ -33,8 +21,7 @@ struct LearnArgs {
     force: bool,
 }
 
-pub async fn run(inv: &Invocation, args: SchemaArgs) -> Result<Exit, Failure> {
-    let SchemaVerb::Learn(args) = args.verb;
+pub(super) async fn run(inv: &Invocation, args: LearnArgs) -> Result<Exit, Failure> {
     let project = inv.project()?;
     let there = there(&project)?;
     if args.write {
