@@ -67,10 +67,10 @@ pub async fn follow(
         ));
     };
     let nobody = run::get(db, &run.run_id).await?.is_none_or(|run| run.audience == 0);
-    if filled.failed > 0 || nobody {
+    if filled.proof.failed > 0 || nobody {
         run::discard(db, &run.run_id).await?;
         lease.release(db).await?;
-        return if filled.failed > 0 { Err(not_rendered(campaign, &filled)) } else { Ok(None) };
+        return if filled.proof.failed > 0 { Err(not_rendered(campaign, &filled)) } else { Ok(None) };
     }
     run::advance(db, &run.run_id, Move::Ready, None, clock::now()).await?;
     lease.release(db).await?;
@@ -103,7 +103,7 @@ impl<'l> Look<'l> {
             all.append(entered);
         }
         for step in &self.campaign.steps {
-            if all.failed > 0 {
+            if all.proof.failed > 0 {
                 break;
             }
             let planning = self.planning(step).await?;

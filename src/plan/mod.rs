@@ -11,6 +11,7 @@ pub mod guard;
 mod payload;
 pub mod person;
 mod recheck;
+mod shapes;
 mod share;
 mod steps;
 mod timing;

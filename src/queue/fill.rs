@@ -1,7 +1,8 @@
 //! Fill: from plan to ledger. Bucket range by bucket range, verdicts become rows, and every message is rendered once before any may leave.
 //!
 //! Resumable: the run remembers the next bucket, in the transaction that wrote those before. A message that cannot be rendered stops the
-//! run before it is `ready`, so nothing of it has left. [`rehearse`] does the same without writing, for `okaeri plan`.
+//! run before it is `ready`, so nothing of it has left ([`super::proof`]); somebody of every rare shape is looked at before all others, so that
+//! this is told early. [`rehearse`](Filling::rehearse) does the same without writing, for `okaeri plan`.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,12 @@ use crate::suppression::Kind;
 use crate::token::Tokens;
 
 use super::enqueue::{self, Batch, Draft};
+use super::proof::Proof;
 use super::run::{self, Run};
 use super::wave;
 
 /// The columns of an entry, as they are written here.
 const ENTRY: [&str; 8] = ["bucket", "customer_id", "campaign", "slot", "run_id", "arm", "entered_at", "due_at"];
-/// Failures shown; the first ones tell the story.
-const FAILURES_MAX: usize = 10;
 /// Recipients kept as examples.
 const SAMPLES_MAX: usize = 5;
 
@@ -69,14 +69,6 @@ impl Tally {
     }
 }
 
-/// A message that could not be rendered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub customer_id: String,
-    /// Where and why, as the template's author needs it.
-    pub why: String,
-}
-
 /// Someone who is mailed, as an example.
 #[derive(Debug, Clone)]
 pub struct Sample {
@@ -88,11 +80,9 @@ pub struct Sample {
 #[derive(Debug, Clone, Default)]
 pub struct Filled {
     pub tally: Tally,
-    /// Messages rendered without fault.
-    pub rendered: u64,
-    pub failures: Vec<Failure>,
-    /// Messages that could not be rendered, all of them.
-    pub failed: u64,
+    pub proof: Proof,
+    /// Nobody was planned for good yet: a fault was found among those who are looked at first.
+    pub ended_early: bool,
     pub samples: Vec<Sample>,
 }
 
@@ -149,6 +139,12 @@ impl Filling<'_> {
     /// Write the run's rows, from where it stands to the end. Stops at the first range with a message that cannot be rendered;
     /// `keep` is asked before every range and ends the work early when it is false (the lease on planning was lost).
     pub async fn fill(&self, db: &Db, run: &Run, mut keep: impl AsyncFnMut() -> bool) -> DbResult<Option<Filled>> {
+        if run.next_bucket == 0 {
+            let Some(first) = self.look_first(db, run, &mut keep).await? else { return Ok(None) };
+            if first.proof.failed > 0 {
+                return Ok(Some(first));
+            }
+        }
         let mut filled = Filled::default();
         let mut so_far = SoFar {
             passed: passed_so_far(db, &run.run_id).await?,
@@ -159,7 +155,7 @@ impl Filling<'_> {
                 return Ok(None);
             }
             let range = self.range(db, (first, last), &run.run_id, &mut so_far).await?;
-            let stop = range.filled.failed > 0;
+            let stop = range.filled.proof.failed > 0;
             if !stop {
                 let mut tx = db.begin().await?;
                 if !self.write(&mut tx, run, &range, (first, last)).await? {
@@ -177,6 +173,19 @@ impl Filling<'_> {
             wave::settle_small(db, &run.run_id, wave.size).await?;
         }
         Ok(Some(filled))
+    }
+
+    /// Render messages of every rare shape; what comes of it is not kept.
+    async fn look_first(&self, db: &Db, run: &Run, keep: &mut impl AsyncFnMut() -> bool) -> DbResult<Option<Filled>> {
+        let mut looked = Filled { ended_early: true, ..Filled::default() };
+        for bucket in self.planning.shape_buckets(db).await? {
+            if !keep().await {
+                return Ok(None);
+            }
+            let range = self.range(db, (bucket, bucket), &run.run_id, &mut SoFar::default()).await?;
+            looked.proof.append(range.filled.proof);
+        }
+        Ok(Some(looked))
     }
 
     async fn range(&self, db: &Db, range: (i64, i64), run_id: &str, so_far: &mut SoFar) -> DbResult<Range> {
@@ -235,33 +244,20 @@ impl Filling<'_> {
     pub(super) async fn drafts(&self, db: &Db, going: &[Recipient<'_>], filled: &mut Filled) -> DbResult<Vec<Draft>> {
         let people: Vec<(&Candidate, &[Recommended])> = going.iter().map(|r| (r.candidate, r.recommended)).collect();
         let payloads = self.planning.payloads(db, &people).await?;
-        let mut drafts = Vec::with_capacity(going.len());
-        for (recipient, payload) in going.iter().zip(payloads) {
-            if !recipient.withheld {
-                self.prove(recipient, &payload, filled);
-            }
-            drafts.push(self.draft(recipient, payload));
-        }
-        Ok(drafts)
+        self.prove(going, &payloads, filled);
+        Ok(going.iter().zip(payloads).map(|(recipient, payload)| self.draft(recipient, payload)).collect())
     }
 
-    /// Render the message once, as it will leave.
-    fn prove(&self, recipient: &Recipient, payload: &serde_json::Value, filled: &mut Filled) {
-        let c = recipient.candidate;
-        let facts = self.facts(c, &recipient.slot, &recipient.arm, payload);
-        match self.composer.compose(&facts, self.planning.as_of) {
-            Ok(_) => {
-                filled.rendered += 1;
-                if filled.samples.len() < SAMPLES_MAX {
-                    filled.samples.push(Sample { candidate: c.clone(), payload: payload.clone() });
-                }
-            }
-            Err(e) => {
-                filled.failed += 1;
-                if filled.failures.len() < FAILURES_MAX {
-                    filled.failures.push(Failure { customer_id: c.customer_id.clone(), why: e.to_string() });
-                }
-            }
+    /// Render the messages once, as they will leave.
+    fn prove(&self, going: &[Recipient<'_>], payloads: &[serde_json::Value], filled: &mut Filled) {
+        let mailed: Vec<(&Recipient<'_>, &serde_json::Value)> =
+            going.iter().zip(payloads).filter(|(recipient, _)| !recipient.withheld).collect();
+        let messages: Vec<MessageFacts<'_>> =
+            mailed.iter().map(|(r, payload)| self.facts(r.candidate, &r.slot, &r.arm, payload)).collect();
+        let rendered = filled.proof.render(self.composer, &messages, self.planning.as_of);
+        let sound = mailed.iter().zip(rendered).filter(|(_, rendered)| *rendered).map(|(mailed, _)| mailed);
+        for (recipient, payload) in sound.take(SAMPLES_MAX.saturating_sub(filled.samples.len())) {
+            filled.samples.push(Sample { candidate: recipient.candidate.clone(), payload: (*payload).clone() });
         }
     }
 
@@ -362,10 +358,8 @@ impl Filled {
 
     pub(super) fn take(&mut self, other: Filled, tally: &Tally) {
         self.tally.add(tally);
-        self.rendered += other.rendered;
-        self.failed += other.failed;
-        self.failures.extend(other.failures);
-        self.failures.truncate(FAILURES_MAX);
+        self.proof.append(other.proof);
+        self.ended_early |= other.ended_early;
         self.samples.extend(other.samples);
         self.samples.truncate(SAMPLES_MAX);
     }

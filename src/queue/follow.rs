@@ -48,7 +48,7 @@ impl Filling<'_> {
                 .collect();
             let drafts = self.drafts(db, &going, &mut of_range).await?;
             let tally = counted(&turns);
-            let stop = of_range.failed > 0;
+            let stop = of_range.proof.failed > 0;
             filled.take(of_range, &tally);
             if stop {
                 break;

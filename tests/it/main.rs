@@ -38,6 +38,7 @@ mod why;
 
 mod content;
 mod preview;
+mod proof;
 mod recommend;
 
 mod report;
