@@ -12,6 +12,7 @@ pub mod payload;
 pub mod person;
 mod recheck;
 mod reward;
+mod shapes;
 mod share;
 mod steps;
 mod timing;

@@ -1,7 +1,8 @@
 //! Fill: from plan to ledger. Bucket range by bucket range, verdicts become rows, and every message is rendered once before any may leave.
 //!
 //! Resumable: the run remembers the next bucket, in the transaction that wrote those before. A message that cannot be rendered stops the
-//! run before it is `ready`, so nothing of it has left. [`rehearse`] does the same without writing, for `okaeri plan`.
+//! run before it is `ready`, so nothing of it has left ([`super::proof`]); somebody of every rare shape is looked at before all others, so that
+//! this is told early. [`rehearse`](Filling::rehearse) does the same without writing, for `okaeri plan`.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,12 @@ use crate::suppression::Kind;
 use crate::token::Tokens;
 
 use super::enqueue::{self, Batch, Draft};
+use super::proof::Proof;
 use super::run::{self, Run};
 use super::wave;
 
 /// The columns of an entry, as they are written here.
 const ENTRY: [&str; 8] = ["bucket", "customer_id", "campaign", "slot", "run_id", "arm", "entered_at", "due_at"];
-/// Failures shown; the first ones tell the story.
-const FAILURES_MAX: usize = 10;
 /// Recipients kept as examples.
 const SAMPLES_MAX: usize = 5;
 
@@ -74,14 +74,6 @@ impl Tally {
     }
 }
 
-/// A message that could not be rendered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub customer_id: String,
-    /// Where and why, as the template's author needs it.
-    pub why: String,
-}
-
 /// Someone who is mailed, as an example.
 #[derive(Debug, Clone)]
 pub struct Sample {
@@ -93,11 +85,9 @@ pub struct Sample {
 #[derive(Debug, Clone, Default)]
 pub struct Filled {
     pub tally: Tally,
-    /// Messages rendered without fault.
-    pub rendered: u64,
-    pub failures: Vec<Failure>,
-    /// Messages that could not be rendered, all of them.
-    pub failed: u64,
+    pub proof: Proof,
+    /// Nobody was planned for good yet: a fault was found among those who are looked at first.
+    pub ended_early: bool,
     /// People for whom a reward is missing that the run cannot do without.
     pub short: i64,
     /// What is taken of the pools.
@@ -169,6 +159,12 @@ impl Filling<'_> {
     /// Write the run's rows, from where it stands to the end. Stops at the first range with a message that cannot be rendered;
     /// `keep` is asked before every range and ends the work early when it is false (the lease on planning was lost).
     pub async fn fill(&self, db: &Db, run: &Run, mut keep: impl AsyncFnMut() -> bool) -> DbResult<Option<Filled>> {
+        if run.next_bucket == 0 {
+            let Some(first) = self.look_first(db, run, &mut keep).await? else { return Ok(None) };
+            if first.proof.failed > 0 {
+                return Ok(Some(first));
+            }
+        }
         let mut filled = Filled::default();
         let mut so_far = SoFar {
             spent: self.planning.begin(db, passed_so_far(db, &run.run_id).await?).await?,
@@ -199,6 +195,22 @@ impl Filling<'_> {
         }
         filled.rewards = self.planning.rewarded(&so_far.spent);
         Ok(Some(filled))
+    }
+
+    /// Render messages of every rare shape; what comes of it is not kept.
+    async fn look_first(&self, db: &Db, run: &Run, keep: &mut impl AsyncFnMut() -> bool) -> DbResult<Option<Filled>> {
+        let mut looked = Filled { ended_early: true, ..Filled::default() };
+        let spent = self.planning.begin(db, 0).await?;
+        for bucket in self.planning.shape_buckets(db).await? {
+            if !keep().await {
+                return Ok(None);
+            }
+            let mut so_far = SoFar { spent: spent.clone(), first_wave: 0 };
+            let range = self.range(db, (bucket, bucket), &run.run_id, Codes::Invented, &mut so_far).await?;
+            let range = range.expect("invented codes do not run out");
+            looked.proof.append(range.filled.proof);
+        }
+        Ok(Some(looked))
     }
 
     /// `None` when somebody else took codes that were counted on.
@@ -281,20 +293,19 @@ impl Filling<'_> {
         filled: &mut Filled,
     ) -> DbResult<Option<Vec<Draft>>> {
         let people: Vec<(&Candidate, &[Recommended])> = going.iter().map(|r| (r.candidate, r.recommended)).collect();
-        let payloads = self.planning.payloads(db, &people).await?;
+        let mut payloads = self.planning.payloads(db, &people).await?;
         let Some(carried) = self.carried(db, going, codes).await? else { return Ok(None) };
-        let mut drafts = Vec::with_capacity(going.len());
-        for ((recipient, mut payload), carried) in going.iter().zip(payloads).zip(carried) {
-            let issue = carried.and_then(|Carried { told, issue }| {
-                payload::add_reward(&mut payload, told);
+        let mut issues = Vec::with_capacity(going.len());
+        for (payload, carried) in payloads.iter_mut().zip(carried) {
+            issues.push(carried.and_then(|Carried { told, issue }| {
+                payload::add_reward(payload, told);
                 issue
-            });
-            if !recipient.withheld {
-                self.prove(recipient, &payload, filled);
-            }
-            drafts.push(Draft { reward: issue, ..self.draft(recipient, payload) });
+            }));
         }
-        Ok(Some(drafts))
+        self.prove(going, &payloads, filled);
+        let with_theirs = going.iter().zip(payloads).zip(issues);
+        let draft = |((recipient, payload), issue)| Draft { reward: issue, ..self.draft(recipient, payload) };
+        Ok(Some(with_theirs.map(draft).collect()))
     }
 
     /// What each of these people is given.
@@ -309,23 +320,16 @@ impl Filling<'_> {
         }
     }
 
-    /// Render the message once, as it will leave.
-    fn prove(&self, recipient: &Recipient, payload: &serde_json::Value, filled: &mut Filled) {
-        let c = recipient.candidate;
-        let facts = self.facts(c, &recipient.slot, &recipient.arm, payload);
-        match self.composer.compose(&facts, self.planning.as_of) {
-            Ok(_) => {
-                filled.rendered += 1;
-                if filled.samples.len() < SAMPLES_MAX {
-                    filled.samples.push(Sample { candidate: c.clone(), payload: payload.clone() });
-                }
-            }
-            Err(e) => {
-                filled.failed += 1;
-                if filled.failures.len() < FAILURES_MAX {
-                    filled.failures.push(Failure { customer_id: c.customer_id.clone(), why: e.to_string() });
-                }
-            }
+    /// Render the messages once, as they will leave.
+    fn prove(&self, going: &[Recipient<'_>], payloads: &[serde_json::Value], filled: &mut Filled) {
+        let mailed: Vec<(&Recipient<'_>, &serde_json::Value)> =
+            going.iter().zip(payloads).filter(|(recipient, _)| !recipient.withheld).collect();
+        let messages: Vec<MessageFacts<'_>> =
+            mailed.iter().map(|(r, payload)| self.facts(r.candidate, &r.slot, &r.arm, payload)).collect();
+        let rendered = filled.proof.render(self.composer, &messages, self.planning.as_of);
+        let sound = mailed.iter().zip(rendered).filter(|(_, rendered)| *rendered).map(|(mailed, _)| mailed);
+        for (recipient, payload) in sound.take(SAMPLES_MAX.saturating_sub(filled.samples.len())) {
+            filled.samples.push(Sample { candidate: recipient.candidate.clone(), payload: (*payload).clone() });
         }
     }
 
@@ -423,7 +427,7 @@ impl Filling<'_> {
 impl Filled {
     /// Whether the run must not go on: not every message can be rendered, or given what it promises.
     pub fn stops(&self) -> bool {
-        self.failed > 0 || self.short > 0
+        self.proof.failed > 0 || self.short > 0
     }
 
     /// Add what another filling of the same run came to.
@@ -435,11 +439,9 @@ impl Filled {
 
     pub(super) fn take(&mut self, other: Filled, tally: &Tally) {
         self.tally.add(tally);
-        self.rendered += other.rendered;
-        self.failed += other.failed;
+        self.proof.append(other.proof);
+        self.ended_early |= other.ended_early;
         self.short += other.short;
-        self.failures.extend(other.failures);
-        self.failures.truncate(FAILURES_MAX);
         self.samples.extend(other.samples);
         self.samples.truncate(SAMPLES_MAX);
     }

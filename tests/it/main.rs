@@ -39,6 +39,7 @@ mod why;
 mod content;
 mod loyalty;
 mod preview;
+mod proof;
 mod recommend;
 mod reward;
 

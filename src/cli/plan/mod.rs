@@ -5,7 +5,7 @@ use serde_json::json;
 use self::against::few;
 use super::loaded::Loaded;
 use super::recommend::{self, recommendation};
-use super::send::{composer, not_rendered, slot_or_usual, write_run};
+use super::send::{composer, not_rendered, proved, proved_json, slot_or_usual, write_run};
 use super::{Exit, Failure, Format, Invocation};
 use crate::address::masked;
 use crate::campaign::{Campaign, Slot, Status};
@@ -85,7 +85,7 @@ async fn save(
         || json!({ "run": run, "verdicts": tally.map(verdicts_json) }),
         || {
             let of = |verdict| grouped(tally.map_or(0, |t| t.of(verdict)));
-            let rendered = filled.map_or(0, |f| f.rendered);
+            let rendered = filled.map_or(0, |f| f.proof.rendered);
             format!(
                 "{name} · slot {} · {} to be mailed (each rendered: {rendered}), {} withheld, {} skipped\n  kept as {id}\n  send it: okaeri send --plan {id}\n  drop it: okaeri queue cancel {id}\n",
                 run.slot,
@@ -122,7 +122,7 @@ async fn look(
     let composer = composer(&snapshot, tokens.clone())?;
     let filling = Filling { planning: &planning, composer: &composer, tokens: &tokens, slot: &slot, leave_at: None };
     let filled = filling.rehearse(&db).await?;
-    if filled.failed > 0 {
+    if filled.proof.failed > 0 {
         return Err(not_rendered(campaign, &filled));
     }
     let windows = planning.windows(&loaded.segments);
@@ -203,7 +203,8 @@ fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serd
         "campaign": campaign.name,
         "as_of": as_of,
         "verdicts": verdicts_json(&filled.tally),
-        "rendered": filled.rendered,
+        "rendered": filled.proof.rendered,
+        "proof": proved_json(filled),
         "rewards": filled.rewards,
         "rewards_missing": missing(filled),
         "first_wave": first_wave(campaign, &filled.tally).map(|(size, rest, wait)| json!({ "size": size, "rest": rest, "wait": wait.to_string() })),
@@ -235,7 +236,7 @@ fn text(
     }
     let line = |n: i64, word: &str, meaning: &str| format!("  {:>9}  {word:<18} {dim}{meaning}{dim:#}\n", grouped(n));
     out.push_str(&line(tally.audience(), "audience", ""));
-    out.push_str(&line(tally.of("send"), "send", "each rendered once without fault"));
+    out.push_str(&line(tally.of("send"), "send", &proved(filled)));
     for r in &filled.rewards {
         out.push_str(&line(r.needed, &format!("reward {}", r.pool), &reward(r, currency)));
     }
