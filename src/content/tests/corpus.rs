@@ -138,9 +138,6 @@ fn the_lint_finds_its_way_in_real_mails() {
         eprintln!("no corpus of mails here (OKAERI_CORPORA, or ../shared/corpora): nothing was looked at");
         return;
     }
-    // Mails as they are sent: pictures without words for them, faint print, styles that Outlook ignores.
-    assert!(
-        ["missing-alt", "low-contrast", "ignored-css", "http-link"].iter().all(|code| codes.contains_key(code)),
-        "{codes:?}"
-    );
+    // Mails as they are sent: faint print, styles that Outlook ignores, links without encryption.
+    assert!(["low-contrast", "ignored-css", "http-link"].iter().all(|code| codes.contains_key(code)), "{codes:?}");
 }
