@@ -182,7 +182,7 @@ async fn a_campaign_that_hangs_on_scores_needs_scores_that_hold() {
         // Without a limit it is only told.
         let told = shop.okaeri("plan win-back").await.exits(0);
         assert!(
-            told.stderr.contains("the audience of `win-back` hangs on scores: there are no scores yet"),
+            told.stderr.contains("who gets `win-back` hangs on scores: there are no scores yet"),
             "{}",
             told.stderr
         );
@@ -197,7 +197,7 @@ async fn a_campaign_that_hangs_on_scores_needs_scores_that_hold() {
         for verb in ["plan win-back", "send win-back"] {
             let refused = shop.okaeri(verb).await.exits(2);
             assert!(
-                refused.stderr.contains("the audience of `win-back` hangs on scores"),
+                refused.stderr.contains("who gets `win-back` hangs on scores"),
                 "{verb}: {}",
                 refused.stderr
             );
