@@ -21,6 +21,7 @@ mod import;
 mod input;
 mod kinds;
 pub mod learn;
+pub mod cart;
 pub mod load;
 pub mod money;
 mod people;
