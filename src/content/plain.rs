@@ -99,11 +99,12 @@ impl<'a> Tag<'a> {
     fn is_hidden(&self) -> bool {
         matches!(self.name.as_str(), "head" | "style" | "script" | "title" | "template" | "noscript")
             || self.says("aria-hidden", "true")
-            || self.may_say_display() && self.attribute("style").is_some_and(|style| {
-                let style: String =
-                    style.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
-                style.split(';').any(|rule| matches!(rule, "display:none" | "display:none!important"))
-            })
+            || self.may_say_display()
+                && self.attribute("style").is_some_and(|style| {
+                    let style: String =
+                        style.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
+                    style.split(';').any(|rule| matches!(rule, "display:none" | "display:none!important"))
+                })
     }
 
     fn is_void(&self) -> bool {

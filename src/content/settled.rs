@@ -44,7 +44,10 @@ mod tests {
     fn values_of_the_settings_are_written_in_and_nothing_else() {
         let brand = serde_json::json!({ "name": "Tea & <co>", "light": { "ink": "#111111" }, "tagline": "{{ evil }}", "logo": null });
         let of = |text: &str| settled(&Mapped::of("a", text), &brand).text;
-        assert_eq!(of("<p style=\"color:{{ brand.light.ink }}\">{{brand.name}}</p>"), "<p style=\"color:#111111\">Tea &amp; &lt;co&gt;</p>");
+        assert_eq!(
+            of("<p style=\"color:{{ brand.light.ink }}\">{{brand.name}}</p>"),
+            "<p style=\"color:#111111\">Tea &amp; &lt;co&gt;</p>"
+        );
         for kept in [
             "{{ brand.light }}",
             "{{ brand.tagline }}",

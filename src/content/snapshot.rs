@@ -164,7 +164,8 @@ impl Snapshot {
             let key = format!("{id} {html}");
             let known = kept(&key);
             let judged = known.is_some();
-            let prepared = known.unwrap_or_else(|| prepare(html, number, has_preheader, &brands[locale.as_str()], &sources));
+            let prepared =
+                known.unwrap_or_else(|| prepare(html, number, has_preheader, &brands[locale.as_str()], &sources));
             ready.insert((*html).to_owned(), (key, prepared, judged));
         }
         for (html, (_, prepared, _)) in &mut ready {
@@ -185,7 +186,10 @@ impl Snapshot {
         let engines: [OnceLock<Tera>; STYLES] = Default::default();
         let mut compiled = Compiled {
             sender: self.sender.clone(),
-            brands: brands.iter().map(|(l, b)| ((*l).to_owned(), context::value(b).expect("an object is not null"))).collect(),
+            brands: brands
+                .iter()
+                .map(|(l, b)| ((*l).to_owned(), context::value(b).expect("an object is not null")))
+                .collect(),
             mails,
             sources,
             engines,

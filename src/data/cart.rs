@@ -47,12 +47,7 @@ struct Row {
 }
 
 /// The baskets of these customers of one bucket, by customer_id; who has none, or an empty one, is missing from the answer.
-pub async fn carts(
-    db: &Db,
-    zone: &TimeZone,
-    bucket: i64,
-    customer_ids: &[&str],
-) -> DbResult<HashMap<String, Cart>> {
+pub async fn carts(db: &Db, zone: &TimeZone, bucket: i64, customer_ids: &[&str]) -> DbResult<HashMap<String, Cart>> {
     let rows: Vec<Row> = db
         .fetch_keyed(
             &["bucket", "customer_id"],

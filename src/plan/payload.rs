@@ -38,8 +38,7 @@ pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &
         } else {
             HashMap::new()
         };
-        let mut carts =
-            if fields.cart { cart::carts(db, &moment.zone, bucket, &ids).await? } else { HashMap::new() };
+        let mut carts = if fields.cart { cart::carts(db, &moment.zone, bucket, &ids).await? } else { HashMap::new() };
         for person in in_bucket {
             let id = &person.customer_id;
             let mut payload = BTreeMap::new();

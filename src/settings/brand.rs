@@ -71,7 +71,8 @@ pub struct Palette([String; NAMES.len()]);
 
 /// What the colours are for: the ground around the mail, its head, the sheet, boxes on it; text, quieter text, lines, text on the head;
 /// buttons and marks, and what is written on them.
-const NAMES: [&str; 10] = ["page", "front", "paper", "note", "ink", "soft", "rule", "on_front", "accent", "on_accent"];
+pub(super) const NAMES: [&str; 10] =
+    ["page", "front", "paper", "note", "ink", "soft", "rule", "on_front", "accent", "on_accent"];
 const LIGHT: [&str; 8] = ["#f1f0ed", "#22262f", "#ffffff", "#f5f3ef", "#24272c", "#626262", "#e2dfd9", "#ffffff"];
 const DARK: [&str; 8] = ["#121315", "#1c2029", "#1c1e22", "#272a30", "#ece9e3", "#aca79e", "#3a3d44", "#ffffff"];
 /// What is read on what, and how well it must be.
@@ -167,9 +168,8 @@ pub(super) fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {
     let accent = colour.as_deref().unwrap_or(ACCENT);
     let light = palette(&mut b, "light", Palette::of(LIGHT, accent), problems);
     let dark = palette(&mut b, "dark", Palette::of(DARK, accent), problems);
-    let mut texts = |b: &mut MapReader, key| {
-        b.node(key).map(|n| by_language(n, &format!("`{key}`"), problems)).unwrap_or_default()
-    };
+    let mut texts =
+        |b: &mut MapReader, key| b.node(key).map(|n| by_language(n, &format!("`{key}`"), problems)).unwrap_or_default();
     let (name, tagline) = (texts(&mut b, "name"), texts(&mut b, "tagline"));
     let (organisation, postal_address) = (texts(&mut b, "organisation"), texts(&mut b, "postal_address"));
     let (mut heading_fonts, mut text_fonts) = (plain.heading_fonts, plain.text_fonts);
@@ -309,9 +309,7 @@ fn fonts(node: &Node, problems: &mut Problems) -> ByLanguage {
         Some(names.join(", "))
     };
     match &node.shape {
-        Shape::Map(pairs) => {
-            pairs.iter().filter_map(|p| Some((p.key.clone(), stack(&p.value, problems)?))).collect()
-        }
+        Shape::Map(pairs) => pairs.iter().filter_map(|p| Some((p.key.clone(), stack(&p.value, problems)?))).collect(),
         _ => stack(node, problems).map(|s| vec![("default".to_owned(), s)]).unwrap_or_default(),
     }
 }

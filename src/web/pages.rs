@@ -35,7 +35,9 @@ impl Pages {
         let digest = ring::digest::digest(&ring::digest::SHA256, style.as_bytes());
         let hash = base64::engine::general_purpose::STANDARD.encode(digest);
         Pages {
-            shop: in_language(&settings.brand.name, &settings.default_locale).unwrap_or(settings.sender_name()).to_owned(),
+            shop: in_language(&settings.brand.name, &settings.default_locale)
+                .unwrap_or(settings.sender_name())
+                .to_owned(),
             contact,
             style,
             content_security_policy: format!(

@@ -62,7 +62,11 @@ fn the_demo_goes_the_whole_way_and_leaves_a_project_one_can_go_on_with() {
     assert_eq!(people, json["people"].as_i64().unwrap(), "everybody is one of mailed, withheld, left alone, not meant");
     assert!(
         // Nobody has been promised two quiet months yet.
-        json["segments"].as_array().unwrap().iter().all(|s| (s["people"].as_i64().unwrap() > 0) != (s["segment"] == "resting")),
+        json["segments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|s| (s["people"].as_i64().unwrap() > 0) != (s["segment"] == "resting")),
         "{}",
         json["segments"]
     );

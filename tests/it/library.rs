@@ -178,7 +178,8 @@ fn poisoned(value: &mut Value, poison: &str) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let fixed = name.ends_with("_at") || matches!(name.as_str(), "today" | "currency" | "locale" | "strategy");
+                let fixed =
+                    name.ends_with("_at") || matches!(name.as_str(), "today" | "currency" | "locale" | "strategy");
                 if !fixed {
                     poisoned(value, poison);
                 }
@@ -246,7 +247,14 @@ fn whatever_customers_call_themselves_a_mail_stays_a_mail() {
 fn mails_do_without_orders_lines_products_and_names() {
     let mails = Mails::load();
     for (template, locale) in mails.all() {
-        for hole in ["/order/lines", "/cart/items/1", "/profile/last_viewed", "/profile/top_category", "/customer/first_name", "/customer/last_name"] {
+        for hole in [
+            "/order/lines",
+            "/cart/items/1",
+            "/profile/last_viewed",
+            "/profile/top_category",
+            "/customer/first_name",
+            "/customer/last_name",
+        ] {
             let mut person = mails.person(template, locale, false);
             match hole {
                 "/order/lines" => person["order"]["lines"] = json!([]),
