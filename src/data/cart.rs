@@ -10,6 +10,9 @@ use super::load::{keys, products};
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbResult};
 
+/// Whose cart it is, since when, and what lies in it: numbers of products and how many.
+type Held = (String, Millis, Vec<(String, i64)>);
+
 /// Most products of a basket that are looked at.
 const ITEMS_MAX: usize = 20;
 
@@ -58,7 +61,7 @@ pub async fn carts(db: &Db, zone: &TimeZone, bucket: i64, customer_ids: &[&str])
              AND l.name_id = e.name_id AND (l.at, l.event_id) > (e.at, e.event_id))",
         )
         .await?;
-    let held: Vec<(String, Millis, Vec<(String, i64)>)> =
+    let held: Vec<Held> =
         rows.into_iter().map(|r| (r.customer_id, r.at, skus(r.sku.as_deref(), &r.properties))).collect();
     let wanted: Vec<&str> = held.iter().flat_map(|(.., skus)| skus.iter().map(|(sku, _)| sku.as_str())).collect();
     if wanted.is_empty() {
