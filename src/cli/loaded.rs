@@ -108,11 +108,7 @@ impl Loaded {
                 Err(Failure::Usage(format!("who gets `{}` hangs on scores: {fault}", campaign.name)))
             }
             Some(fault) => {
-                inv.say(format_args!(
-                    "who gets `{}` hangs on scores: {}",
-                    campaign.name,
-                    fault.replace('\n', "; ")
-                ));
+                inv.say(format_args!("who gets `{}` hangs on scores: {}", campaign.name, fault.replace('\n', "; ")));
                 Ok(())
             }
             None => Ok(()),

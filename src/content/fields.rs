@@ -18,7 +18,7 @@ const fn plain(name: &'static str) -> Field {
 }
 
 /// Everything a template may name, by its first word.
-pub(super) const CATALOGUE: [Field; 10] = [
+pub(super) const CATALOGUE: [Field; 11] = [
     Field {
         name: "customer",
         fields: &[
@@ -60,13 +60,28 @@ pub(super) const CATALOGUE: [Field; 10] = [
         name: "order",
         fields: &[plain("order_id"), plain("ordered_at"), plain("total"), plain("currency"), plain("lines")],
     },
+    Field { name: "cart", fields: &[plain("updated_at"), plain("items")] },
     plain("recommend"),
     Field { name: "campaign", fields: &[plain("name"), plain("title")] },
     Field { name: "step", fields: &[plain("name")] },
     Field { name: "links", fields: &[plain("unsubscribe"), plain("preferences")] },
     Field {
         name: "brand",
-        fields: &[plain("name"), plain("organisation"), plain("postal_address"), plain("colour"), plain("url")],
+        fields: &[
+            plain("name"),
+            plain("tagline"),
+            plain("organisation"),
+            plain("postal_address"),
+            plain("url"),
+            Field { name: "logo", fields: &[plain("url"), plain("width"), plain("height")] },
+            plain("colour"),
+            plain("light"),
+            plain("dark"),
+            Field { name: "fonts", fields: &[plain("heading"), plain("text")] },
+            Field { name: "contact", fields: &[plain("email"), plain("phone"), plain("hours")] },
+            plain("social"),
+            plain("pages"),
+        ],
     },
     plain("preheader"),
     plain("today"),
@@ -74,9 +89,6 @@ pub(super) const CATALOGUE: [Field; 10] = [
 
 /// Words the design gives templates and this version does not.
 pub(super) const NOT_SUPPORTED_YET: [&str; 2] = ["reward", "loyalty"];
-
-/// The accent colour of a shop that names none.
-pub(super) const COLOUR_DEFAULT: &str = "#3b5bdb";
 
 /// A field among others, by name.
 pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
@@ -121,6 +133,8 @@ pub struct FieldSet {
     pub profile: Used,
     /// The last order with its lines.
     pub order: bool,
+    /// What was left in the basket.
+    pub cart: bool,
     /// A template may skip somebody, so whether it does is asked before the verdict.
     pub skips: bool,
 }
@@ -133,7 +147,7 @@ impl FieldSet {
 
     pub(super) fn new() -> FieldSet {
         let names = ["first_name", "last_name"].map(str::to_owned);
-        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false, skips: false }
+        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false, cart: false, skips: false }
     }
 
     pub(super) fn add(&mut self, path: &[&str]) {
@@ -141,6 +155,7 @@ impl FieldSet {
             Some(&"customer") => self.customer.add(path.get(1)),
             Some(&"profile") => self.profile.add(path.get(1)),
             Some(&"order") => self.order = true,
+            Some(&"cart") => self.cart = true,
             _ => {}
         }
     }

@@ -35,6 +35,15 @@ pub fn sample_person(locale: &str) -> Value {
             "order_id": "o-1042", "ordered_at": "2026-07-02T21:05:00+02:00", "total": 9_200, "currency": "EUR",
             "lines": [line("rec-7", record, "music", 2, 3_800), line("lamp-2", lamp, "light", 1, 5_400)],
         },
+        "cart": {
+            "updated_at": "2026-11-23T18:40:00+01:00",
+            "items": [
+                { "sku": "lamp-2", "name": lamp, "category": "light", "price": 5_400, "quantity": 1,
+                  "url": "https://www.example.com/lamp-2", "image": "https://www.example.com/lamp-2.jpg" },
+                { "sku": "rec-7", "name": record, "category": "music", "price": 1_900, "quantity": 2,
+                  "url": "https://www.example.com/rec-7", "image": "https://www.example.com/rec-7.jpg" },
+            ],
+        },
         "today": TODAY,
     })
 }
@@ -117,7 +126,7 @@ mod tests {
     #[test]
     fn the_samples_hold_everything_and_as_little_as_there_can_be() {
         let mut out = Vec::new();
-        for root in ["customer", "profile", "order"] {
+        for root in ["customer", "profile", "order", "cart"] {
             let catalogue = fields::find(&CATALOGUE, root).unwrap();
             missing(catalogue.fields, &sample_person("ja")[root], root, &mut out);
         }

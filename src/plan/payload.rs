@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::candidates::Candidate;
 use crate::clock;
 use crate::content::{FieldSet, Used};
-use crate::data::load as data;
+use crate::data::{cart, load as data};
 use crate::db::{Db, DbResult};
 use crate::offer::recommend::Recommended;
 use crate::profile::{self, Moment};
@@ -38,6 +38,7 @@ pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &
         } else {
             HashMap::new()
         };
+        let mut carts = if fields.cart { cart::carts(db, &moment.zone, bucket, &ids).await? } else { HashMap::new() };
         for person in in_bucket {
             let id = &person.customer_id;
             let mut payload = BTreeMap::new();
@@ -48,6 +49,9 @@ pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &
             payload.insert("profile", kept(view, |f| fields.profile.contains(f)));
             if let Some(order) = orders.get(id) {
                 payload.insert("order", json_of(order));
+            }
+            if let Some(cart) = carts.remove(id) {
+                payload.insert("cart", json_of(&cart));
             }
             payload.insert("today", clock::date_in(moment.as_of, &moment.zone).to_string().into());
             out.push(json_of(&payload));

@@ -37,6 +37,7 @@ mod run;
 mod why;
 
 mod content;
+mod library;
 mod preview;
 mod proof;
 mod recommend;
