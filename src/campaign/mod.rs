@@ -198,9 +198,12 @@ impl Campaign {
 
     /// Every segment it names, conditions of steps included.
     pub fn segments_named(&self) -> Vec<&str> {
-        let steps = self.steps.iter().flat_map(Step::conditions);
-        let conditions = steps.chain(&self.exit_on).flat_map(Condition::segments);
-        self.segments().into_iter().chain(conditions).collect()
+        self.segments().into_iter().chain(self.conditions().flat_map(Condition::segments)).collect()
+    }
+
+    /// The conditions of its steps, and what ends it.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.steps.iter().flat_map(Step::conditions).chain(&self.exit_on)
     }
 
     /// From the entry to its last step, about.

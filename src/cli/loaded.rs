@@ -10,6 +10,7 @@ use crate::problem::{Problems, Severity, nearest};
 use crate::queue::recheck::Files;
 use crate::score;
 use crate::segment;
+use crate::segment::condition::Condition;
 use crate::settings::Project;
 
 /// Settings, segments and campaigns.
@@ -89,10 +90,11 @@ impl Loaded {
         }
     }
 
-    /// A campaign whose audience hangs on scores needs scores that hold: where the settings say how far off they may be, others end the
+    /// A campaign whose audience or steps hang on scores needs scores that hold: where the settings say how far off they may be, others end the
     /// verb. Without such a limit missing scores are only told.
     pub async fn scores_hold(&self, inv: &Invocation, db: &Db, campaign: &Campaign) -> Result<(), Failure> {
-        if !self.segments.use_scores(&campaign.segments()) {
+        let by_condition = campaign.conditions().any(Condition::uses_scores);
+        if !by_condition && !self.segments.use_scores(&campaign.segments_named()) {
             return Ok(());
         }
         let limit = self.project.settings.models.max_error;
@@ -103,14 +105,10 @@ impl Loaded {
         };
         match fault {
             Some(fault) if limit.is_some() => {
-                Err(Failure::Usage(format!("the audience of `{}` hangs on scores: {fault}", campaign.name)))
+                Err(Failure::Usage(format!("who gets `{}` hangs on scores: {fault}", campaign.name)))
             }
             Some(fault) => {
-                inv.say(format_args!(
-                    "the audience of `{}` hangs on scores: {}",
-                    campaign.name,
-                    fault.replace('\n', "; ")
-                ));
+                inv.say(format_args!("who gets `{}` hangs on scores: {}", campaign.name, fault.replace('\n', "; ")));
                 Ok(())
             }
             None => Ok(()),

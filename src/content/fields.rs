@@ -18,7 +18,7 @@ const fn plain(name: &'static str) -> Field {
 }
 
 /// Everything a template may name, by its first word.
-pub(super) const CATALOGUE: [Field; 12] = [
+pub(super) const CATALOGUE: [Field; 13] = [
     Field {
         name: "customer",
         fields: &[
@@ -60,6 +60,7 @@ pub(super) const CATALOGUE: [Field; 12] = [
         name: "order",
         fields: &[plain("order_id"), plain("ordered_at"), plain("total"), plain("currency"), plain("lines")],
     },
+    Field { name: "cart", fields: &[plain("updated_at"), plain("items")] },
     plain("recommend"),
     Field {
         name: "reward",
@@ -90,14 +91,25 @@ pub(super) const CATALOGUE: [Field; 12] = [
     Field { name: "links", fields: &[plain("unsubscribe"), plain("preferences")] },
     Field {
         name: "brand",
-        fields: &[plain("name"), plain("organisation"), plain("postal_address"), plain("colour"), plain("url")],
+        fields: &[
+            plain("name"),
+            plain("tagline"),
+            plain("organisation"),
+            plain("postal_address"),
+            plain("url"),
+            Field { name: "logo", fields: &[plain("url"), plain("width"), plain("height")] },
+            plain("colour"),
+            plain("light"),
+            plain("dark"),
+            Field { name: "fonts", fields: &[plain("heading"), plain("text")] },
+            Field { name: "contact", fields: &[plain("email"), plain("phone"), plain("hours")] },
+            plain("social"),
+            plain("pages"),
+        ],
     },
     plain("preheader"),
     plain("today"),
 ];
-
-/// The accent colour of a shop that names none.
-pub(super) const COLOUR_DEFAULT: &str = "#3b5bdb";
 
 /// A field among others, by name.
 pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
@@ -144,6 +156,8 @@ pub struct FieldSet {
     pub order: bool,
     /// The person's tier, and what is missing to the next.
     pub loyalty: bool,
+    /// What was left in the basket.
+    pub cart: bool,
     /// A template may skip somebody, so whether it does is asked before the verdict.
     pub skips: bool,
 }
@@ -161,6 +175,7 @@ impl FieldSet {
             profile: Used::none(),
             order: false,
             loyalty: false,
+            cart: false,
             skips: false,
         }
     }
@@ -171,6 +186,7 @@ impl FieldSet {
             Some(&"profile") => self.profile.add(path.get(1)),
             Some(&"order") => self.order = true,
             Some(&"loyalty") => self.loyalty = true,
+            Some(&"cart") => self.cart = true,
             _ => {}
         }
     }

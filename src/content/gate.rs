@@ -36,6 +36,8 @@ pub(super) fn people(locale: &str, sources: &BTreeMap<String, Source>) -> Vec<Va
         person["recommend"] = sample_recommended(locale, length, &["discover", "popular"]);
         let lines = person["order"]["lines"].as_array().cloned().unwrap_or_default();
         person["order"]["lines"] = lines.iter().cycle().take(length).cloned().collect();
+        let items = person["cart"]["items"].as_array().cloned().unwrap_or_default();
+        person["cart"]["items"] = items.iter().cycle().take(length.max(1)).cloned().collect();
         people.push(person);
     }
     for path in asked(sources).into_iter().take(FIELDS_MAX) {

@@ -31,6 +31,7 @@ mod plain;
 mod prepare;
 mod sample;
 mod scan;
+mod settled;
 mod skip;
 mod snapshot;
 mod splice;

@@ -37,6 +37,15 @@ pub fn sample_person(locale: &str) -> Value {
         },
         "loyalty": { "reached": 42_000, "tier": "silver", "next_tier": "gold", "to_next": 8_000,
                      "falls_on": "2026-12-20", "falls_to": "bronze", "to_keep": 3_000 },
+        "cart": {
+            "updated_at": "2026-11-23T18:40:00+01:00",
+            "items": [
+                { "sku": "lamp-2", "name": lamp, "category": "light", "price": 5_400, "quantity": 1,
+                  "url": "https://www.example.com/lamp-2", "image": "https://www.example.com/lamp-2.jpg" },
+                { "sku": "rec-7", "name": record, "category": "music", "price": 1_900, "quantity": 2,
+                  "url": "https://www.example.com/rec-7", "image": "https://www.example.com/rec-7.jpg" },
+            ],
+        },
         "today": TODAY,
     })
 }
@@ -124,7 +133,7 @@ mod tests {
     #[test]
     fn the_samples_hold_everything_and_as_little_as_there_can_be() {
         let mut out = Vec::new();
-        for root in ["customer", "profile", "order", "loyalty"] {
+        for root in ["customer", "profile", "order", "loyalty", "cart"] {
             let catalogue = fields::find(&CATALOGUE, root).unwrap();
             missing(catalogue.fields, &sample_person("ja")[root], root, &mut out);
         }

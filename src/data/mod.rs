@@ -14,6 +14,7 @@
 //! The way of a row: [`input`] bytes → `records` raw records → `cells` named cells → [`kinds`] typed rows → a batch → one transaction.
 //! Read on: [`import`](fn@import), then `kinds/orders.rs` for the most instructive kind.
 
+pub mod cart;
 mod categories;
 mod cells;
 mod columns;

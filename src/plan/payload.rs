@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::candidates::Candidate;
 use crate::clock;
 use crate::content::{FieldSet, Used};
-use crate::data::load as data;
+use crate::data::{cart, load as data};
 use crate::db::{Db, DbResult};
 use crate::offer::recommend::Recommended;
 use crate::profile::{self, Moment, loyalty};
@@ -49,6 +49,7 @@ pub(super) async fn build(
             true => loyalty::standings(db, settings, moment.as_of, bucket, &ids).await?,
             false => HashMap::new(),
         };
+        let mut carts = if fields.cart { cart::carts(db, &moment.zone, bucket, &ids).await? } else { HashMap::new() };
         for person in in_bucket {
             let id = &person.customer_id;
             let mut payload = BTreeMap::new();
@@ -64,6 +65,9 @@ pub(super) async fn build(
                 let nothing =
                     || settings.loyalty.as_ref().map(|l| loyalty::standing(l, &[], &moment.zone)).unwrap_or_default();
                 payload.insert("loyalty", json_of(&standings.remove(id).unwrap_or_else(nothing)));
+            }
+            if let Some(cart) = carts.remove(id) {
+                payload.insert("cart", json_of(&cart));
             }
             payload.insert("today", clock::date_in(moment.as_of, &moment.zone).to_string().into());
             out.push(json_of(&payload));

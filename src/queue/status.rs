@@ -180,12 +180,14 @@ const RULES: [(&str, &str); 12] = [
          GROUP BY r.run_id, r.audience HAVING r.audience <> COALESCE(SUM(v.people), 0)",
     ),
     (
-        "every send or withheld verdict has its message, and every message its verdict",
+        "every send or withheld verdict has its message, or its entry into a journey whose first step comes later",
         "SELECT r.run_id || ': ' || CAST(COALESCE(v.people, 0) AS TEXT) || ' verdicts, ' || CAST(COUNT(d.run_id) AS TEXT) || ' messages' \
          FROM run r \
+         LEFT JOIN (SELECT run_id, CAST(COUNT(*) AS BIGINT) AS people FROM entry GROUP BY run_id) e ON e.run_id = r.run_id \
          LEFT JOIN (SELECT run_id, CAST(SUM(people) AS BIGINT) AS people FROM run_verdict WHERE verdict <> 'skip' GROUP BY run_id) v ON v.run_id = r.run_id \
          LEFT JOIN delivery d ON d.run_id = r.run_id \
-         WHERE r.state <> 'enqueuing' GROUP BY r.run_id, v.people HAVING COALESCE(v.people, 0) <> COUNT(d.run_id)",
+         WHERE r.state <> 'enqueuing' GROUP BY r.run_id, v.people, e.people \
+         HAVING COALESCE(v.people, 0) <> COUNT(d.run_id) AND COALESCE(v.people, 0) <> COUNT(d.run_id) + COALESCE(e.people, 0)",
     ),
     (
         "every message has one delivery and every delivery one message",

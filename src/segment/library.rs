@@ -244,8 +244,7 @@ impl Library {
         let (mut seen, mut open) = (BTreeSet::new(), names.to_vec());
         while let Some(name) = open.pop() {
             let Some(segment) = self.get(name).filter(|_| seen.insert(name)) else { continue };
-            let by_rule = segment.rule.leaves().iter().any(|leaf| leaf.fields().iter().any(|f| f.is_score()));
-            if by_rule || segment.pick.top.as_ref().is_some_and(|top| top.by.is_score()) {
+            if segment.rule.uses_scores() || segment.pick.top.as_ref().is_some_and(|top| top.by.is_score()) {
                 return true;
             }
             open.extend(segment.rule.references().map(|r| r.name.as_str()));

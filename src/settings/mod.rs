@@ -3,9 +3,12 @@
 //! What needs a variable that is not set (the database, the mail server, the secret) is kept as [`EnvText`] and asked for when it is
 //! used, so that `okaeri check` works where no secret is at hand.
 
+mod brand;
+pub mod colour;
 pub mod contract;
 mod dkim;
 pub mod env;
+mod language;
 pub mod lint;
 mod pacing;
 mod people;
@@ -16,9 +19,11 @@ pub mod rewards;
 pub mod schema;
 mod smtp;
 
+pub use brand::{Brand, Palette};
 pub use contract::{Contract, PropertyType};
 pub use dkim::{Dkim, DkimKey};
 pub use env::{EnvText, NotSet};
+pub use language::{ByLanguage, in_language};
 pub use pacing::{Pacing, Rate};
 pub use relays::{Relay, Smtp};
 pub use rewards::RewardPool;
@@ -95,15 +100,6 @@ pub struct Sender {
     /// The organisation and its postal address, shown in every mail.
     pub organisation: String,
     pub postal_address: String,
-}
-
-/// How the mails look and where they point.
-#[derive(Debug, Clone, Default)]
-pub struct Brand {
-    pub name: Option<String>,
-    pub url: Option<String>,
-    /// Accent colour, `#rrggbb`.
-    pub colour: Option<String>,
 }
 
 /// Links in mails.
@@ -222,22 +218,15 @@ pub enum LoyaltyBy {
 pub struct Topic {
     pub name: String,
     /// What the preference page calls it; by locale, `default` first.
-    pub titles: Vec<(String, String)>,
+    pub titles: ByLanguage,
     pub place: Place,
 }
 
 impl Topic {
     /// The title in a locale (`ja-JP` → `ja` → default).
     pub fn title(&self, locale: &str) -> &str {
-        in_locale(&self.titles, locale).unwrap_or(&self.name)
+        in_language(&self.titles, locale).unwrap_or(&self.name)
     }
-}
-
-/// Of texts by locale, the one for a person (`ja-JP` → `ja` → default).
-fn in_locale<'t>(texts: &'t [(String, String)], locale: &str) -> Option<&'t str> {
-    let language = locale.split(['-', '_']).next().unwrap_or(locale);
-    let find = |l: &str| texts.iter().find(|(k, _)| k == l).map(|(_, t)| t.as_str());
-    find(locale).or_else(|| find(language)).or_else(|| find("default"))
 }
 
 /// The longest name, in characters: names stand in keys, links and headers.

@@ -8,7 +8,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan as _};
 use serde_json::{Value as Json, json};
 
-use super::{in_locale, is_name};
+use super::language::by_language;
+use super::{ByLanguage, in_language, is_name};
 use crate::clock::{self, DAY, Millis};
 use crate::problem::{Place, Problems};
 use crate::yaml::{MapReader, Node, Shape, Span};
@@ -32,9 +33,9 @@ pub struct RewardPool {
     pub name: String,
     pub kind: RewardKind,
     /// What the person reads; by locale, `default` first.
-    pub titles: Vec<(String, String)>,
+    pub titles: ByLanguage,
     /// The conditions, by locale; none when there are none.
-    pub terms: Vec<(String, String)>,
+    pub terms: ByLanguage,
     /// What it is worth to the person.
     pub value: Option<i64>,
     /// What it costs the shop when it is used.
@@ -117,13 +118,13 @@ impl RewardPool {
         let mut told = json!({
             "pool": self.name,
             "kind": self.kind.word(),
-            "title": in_locale(&self.titles, locale).unwrap_or(&self.name),
+            "title": in_language(&self.titles, locale).unwrap_or(&self.name),
         });
         let optional = [
             ("value", self.value.map(Json::from)),
             ("code", code.map(Json::from)),
             ("expires_on", expires_on.map(|date| date.to_string().into())),
-            ("terms", in_locale(&self.terms, locale).map(Json::from)),
+            ("terms", in_language(&self.terms, locale).map(Json::from)),
         ];
         for (name, value) in optional {
             if let Some(value) = value {
@@ -223,27 +224,6 @@ fn pool(name: &str, place: &Place, node: &Node, currency: &str, problems: &mut P
     })
 }
 
-/// A text, or one for each language.
-fn texts(node: &Node, what: &str, problems: &mut Problems) -> Vec<(String, String)> {
-    let mut texts: Vec<(String, String)> = match &node.shape {
-        Shape::Map(pairs) => {
-            pairs.iter().filter_map(|p| Some((p.key.clone(), p.value.read::<String>(what, problems)?))).collect()
-        }
-        _ => node.read::<String>(what, problems).map(|t| vec![("default".to_owned(), t)]).unwrap_or_default(),
-    };
-    if matches!(node.shape, Shape::Map(_)) && !texts.iter().any(|(locale, _)| locale == "default") {
-        problems
-            .error(
-                "missing-key",
-                &node.place,
-                format!("{what} needs `default`: for everybody whose language is not here"),
-            )
-            .hint("{ default: 10 € off, ja: 1000円引き }");
-    }
-    texts.sort_by_key(|(locale, _)| locale != "default");
-    texts
-}
-
 fn money(node: &Node, key: &str, currency: &str, problems: &mut Problems) -> Option<i64> {
     let major = node.read::<f64>(&format!("`{key}`"), problems)?;
     let minor = crate::money::to_minor(major, currency).filter(|m| *m >= 0);
@@ -305,6 +285,21 @@ fn expires(node: &Node, problems: &mut Problems) -> Option<Expires> {
             .hint("30d after the message, or 2026-12-31: that day belongs to it");
     }
     found
+}
+
+/// A text, or one for each language; there is always one for everybody else.
+fn texts(node: &Node, what: &str, problems: &mut Problems) -> ByLanguage {
+    let texts = by_language(node, what, problems);
+    if matches!(node.shape, Shape::Map(_)) && !texts.iter().any(|(locale, _)| locale == "default") {
+        problems
+            .error(
+                "missing-key",
+                &node.place,
+                format!("{what} needs `default`: for everybody whose language is not here"),
+            )
+            .hint("{ default: 10 € off, ja: 1000円引き }");
+    }
+    texts
 }
 
 #[cfg(test)]

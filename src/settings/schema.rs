@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::brand::NAMES as PALETTE;
 use super::contract;
 use super::lint::Law;
 use super::read::{SOURCE_KINDS, UTM};
@@ -27,9 +28,6 @@ pub fn settings_file(rules: &[&str]) -> Value {
         .key("secret", variable(), "${OKAERI_SECRET}: signs links and Message-IDs")
         .key("track", flag(), "Whether clicks are counted")
         .key("utm", utm.closed(), "Parameters for web statistics; {campaign} and {step} are filled in");
-    let colour = json!({ "type": "string", "pattern": "^#[0-9a-fA-F]{6}$" });
-    let brand =
-        Object::new("the brand").key("name", text(), "").key("url", text(), "").key("colour", colour, "\"#aa3344\"");
     let holdout = Object::new("holdout").key("global", share(), "Held out of all campaigns");
     let root = Object::new("okaeri.yaml")
         .needs("project", text(), "The name of the project; arms and holdouts hang on it")
@@ -38,7 +36,7 @@ pub fn settings_file(rules: &[&str]) -> Value {
         .key("default_locale", text(), "For whom nothing is known: en, ja, de")
         .key("database", variable(), "sqlite:FILE, or ${DATABASE_URL}")
         .needs("sender", sender.closed(), "Who writes")
-        .key("brand", brand.closed(), "How mail looks")
+        .key("brand", brand(), "How mail looks, and what it says of the shop")
         .key("smtp", smtp(), "The mail servers that take our mail")
         .key("dkim", dkim(), "Keys that sign all mail")
         .key("links", links.closed(), "")
@@ -54,6 +52,44 @@ pub fn settings_file(rules: &[&str]) -> Value {
         .key("sources", list(source()), "What `okaeri import` reads")
         .key("contract", contract(), "What the shop's own data looks like; or in contract.yaml");
     file("The settings of an Okaeri project: docs/settings.md", root.closed(), vec![])
+}
+
+fn brand() -> Value {
+    let colour = || json!({ "type": "string", "pattern": "^#[0-9a-fA-F]{6}$" });
+    let by_language = || either(each(text()), text());
+    let address = || json!({ "type": "string", "pattern": "^https?://" });
+    let palette =
+        |title| PALETTE.into_iter().fold(Object::new(title), |o, name| o.key(name, colour(), "\"#aa3344\"")).closed();
+    let logo = Object::new("brand.logo")
+        .needs("url", address(), "The picture")
+        .needs("width", whole(1), "In pixels, as it is shown")
+        .key("height", whole(1), "In pixels");
+    let fonts = || either(each(list(text())), list(text()));
+    let stacks = Object::new("brand.fonts").key("heading", fonts(), "[Georgia, serif], or by language").key(
+        "text",
+        fonts(),
+        "[Helvetica, Arial, sans-serif], or by language",
+    );
+    let contact = Object::new("brand.contact").key("email", text(), "").key("phone", text(), "").key(
+        "hours",
+        by_language(),
+        "When somebody is there",
+    );
+    Object::new("the brand")
+        .key("name", by_language(), "What the shop calls itself in mails")
+        .key("tagline", by_language(), "A few words beside the name")
+        .key("url", address(), "Where the shop is")
+        .key("logo", logo.closed(), "A picture in place of the name")
+        .key("colour", colour(), "The accent colour: \"#aa3344\"")
+        .key("light", palette("brand.light"), "Colours on light screens")
+        .key("dark", palette("brand.dark"), "Colours on dark screens")
+        .key("fonts", stacks.closed(), "Font stacks")
+        .key("organisation", by_language(), "In place of the sender's, by language")
+        .key("postal_address", by_language(), "In place of the sender's, by language")
+        .key("contact", contact.closed(), "How to reach the shop")
+        .key("social", each(address()), "Where people can follow the shop: Name: address")
+        .key("pages", each(address()), "Pages that mails lead to, by names of your own: {{ brand.pages.cart }}")
+        .closed()
 }
 
 /// The schema of contract.yaml.
@@ -211,7 +247,16 @@ mod tests {
     const FULL: &str = r##"
 project: shop
 sender: { from: hello@example.com, organisation: Shop, postal_address: 1 Road }
-brand: { name: Shop, colour: "#aa3344" }
+brand:
+  name: { default: Shop, ja: 店 }
+  colour: "#aa3344"
+  logo: { url: "https://www.example.com/logo.png", width: 120 }
+  light: { ink: "#000000" }
+  dark: { ink: "#ffffff" }
+  fonts: { heading: [Georgia, serif], text: { default: [Arial] } }
+  contact: { email: hello@example.com }
+  social: { Photos: "https://photos.example.com" }
+  pages: { cart: "https://www.example.com/cart" }
 smtp:
   connections: 5
   relays: [{ relay: main, url: "${SMTP_URL}", rates: { gmail: 20/s } }]
@@ -243,6 +288,11 @@ contract: { customer: { account: [staff, guest] }, events: { newsletter.joined: 
             "okaeri.yaml",
             "the sender",
             "the brand",
+            "brand.logo",
+            "brand.light",
+            "brand.dark",
+            "brand.fonts",
+            "brand.contact",
             "smtp",
             "a relay",
             "a DKIM key",

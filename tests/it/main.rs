@@ -37,6 +37,7 @@ mod run;
 mod why;
 
 mod content;
+mod library;
 mod loyalty;
 mod preview;
 mod proof;

@@ -390,7 +390,7 @@ async fn rewards_are_chosen_by_taste_made_by_pattern_and_end_in_time() {
         gives("made");
         let sent = shop.json("send hello --slot two", 0).await;
         assert_eq!(sent["verdicts"]["send"], 4, "{sent}");
-        let texts: Vec<String> = catcher.mails().iter().skip(4).map(|m| text_of(m)).collect();
+        let texts: Vec<String> = catcher.mails().iter().skip(4).map(text_of).collect();
         let made: BTreeSet<String> =
             texts.iter().map(|t| t.split("code=").nth(1).unwrap().split(';').next().unwrap().to_owned()).collect();
         assert_eq!(made.len(), 4, "{made:?}");
