@@ -6,6 +6,7 @@
 pub mod case;
 mod read;
 mod recommend;
+mod reward;
 pub mod schedule;
 pub mod schema;
 mod step;
@@ -20,6 +21,7 @@ use crate::settings::{Project, Settings};
 pub use crate::suppression::Kind;
 use crate::yaml::Span;
 pub use recommend::Recommend;
+pub use reward::{ChooseBy, Reward, WhenNoneLeft};
 pub use schedule::{Journey, Schedule, Slot};
 pub use step::Step;
 pub use stop::StopAbove;

@@ -9,11 +9,9 @@ use super::{Audience, Campaign, Condition, Experiment, Goal, Kind, OncePer, Stat
 use crate::clock::{self, Millis};
 use crate::problem::{Problems, Severity};
 use crate::segment::goal::GoalEvent;
-use crate::settings::Settings;
+use crate::settings::{NAME_CHARS_MAX, Settings, is_name};
 use crate::yaml::{MapReader, Node, Shape, Share, Span};
 
-/// The longest name of a campaign or step, in characters: names stand in keys, links and headers.
-const NAME_CHARS_MAX: usize = 64;
 /// The arm that is mailed nothing.
 const HOLDOUT: &str = "holdout";
 /// Words that verdicts use; an arm with such a name would be taken for one.
@@ -48,7 +46,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     };
     let once_per = m.node("once_per").and_then(|n| once_per(n, problems));
     let priority = m.get("priority", problems).unwrap_or(0);
-    let steps = super::step::steps(&mut m, known, problems);
+    let steps = super::step::steps(&mut m, kind, known, problems);
     let exit_on = m.node("exit_on").and_then(|n| Condition::read(n, known.settings, known.segments, problems));
     let ends_at = m.node("ends").and_then(|n| ends(n, known, problems));
     let experiment = m.node("experiment").map(|n| experiment(n, kind, known, problems)).unwrap_or_default();
@@ -108,12 +106,6 @@ pub(super) fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems
         return None;
     }
     Some(name)
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= NAME_CHARS_MAX
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 fn topic(m: &mut MapReader, known: &Known, problems: &mut Problems) -> Option<String> {

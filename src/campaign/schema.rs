@@ -39,7 +39,7 @@ pub fn campaign_file(names: Names<'_>, templates: &[&str]) -> Value {
         .key("schedule", schedule(), "When it is due; without one it is sent by hand")
         .key("once_per", json!({ "anyOf": [{ "const": "person" }, span()] }), "How often one person may have it")
         .key("priority", json!({ "type": "integer" }), "Campaigns due together are planned from the smallest on")
-        .needs("steps", json!({ "type": "array", "items": step(templates), "minItems": 1 }), "What is sent")
+        .needs("steps", json!({ "type": "array", "items": step(names, templates), "minItems": 1 }), "What is sent")
         .key("exit_on", named("rule"), "Whoever this holds for gets no further step")
         .key("ends", text(), "Nobody enters after this day or instant")
         .key("experiment", experiment(), "Who is held out, who gets what, and what counts as success")
@@ -63,13 +63,14 @@ fn schedule() -> Value {
         .closed()
 }
 
-fn step(templates: &[&str]) -> Value {
+fn step(names: Names<'_>, templates: &[&str]) -> Value {
     let template = || words(templates.iter().copied());
     let variant = Object::new("a variant").needs("template", template(), "").closed();
     Object::new("a step")
         .needs("step", text(), "Its name; who had it is told by it")
         .needs("template", template(), "A file in templates/, without its ending")
         .key("recommend", recommend(), "Products for each person")
+        .key("reward", reward(names), "What the mail gives")
         .key("variants", each(either(variant, template())), "Templates of single arms")
         .key("after", span(), "So long after the entry")
         .key("at", clock_time(), "At this time of the person's own day")
@@ -92,6 +93,16 @@ fn recommend() -> Value {
         .key("exclude_owned", flag(), "")
         .key("min_support", whole(i64::from(SUPPORT_MIN)), "Buyers in common, at least");
     either(full.closed(), strategies())
+}
+
+fn reward(names: Names<'_>) -> Value {
+    let pools = || one_or_list(words(names.settings.rewards.iter().map(|pool| pool.name.as_str())));
+    let full = Object::new("`reward`")
+        .key("pool", pools(), "A pool of okaeri.yaml")
+        .key("pools", pools(), "Several to choose from")
+        .key("choose_by", words(["order", "affinity"]), "The first that has one left, or the one that suits them most")
+        .key("when_none_left", words(["skip", "send", "stop"]), "What becomes of those there is none for");
+    either(full.closed(), pools())
 }
 
 fn experiment() -> Value {
@@ -130,7 +141,7 @@ mod tests {
     use crate::yaml::schema::assert_like_readers;
 
     const SETTINGS: &str = "project: shop\nsender: { from: hello@example.com, organisation: Shop, postal_address: 1 Road }\n\
-        topics: { offers: Offers }\nloyalty: { by: orders, tiers: { gold: 5 } }\n";
+        topics: { offers: Offers }\nloyalty: { by: orders, tiers: { gold: 5 } }\nrewards: { ten: { title: Ten } }\n";
 
     /// Every mapping there is.
     const CAMPAIGN: &str = r#"
@@ -143,6 +154,7 @@ steps:
   - step: letter
     template: a/letter
     recommend: { strategy: again, categories: { in: tea } }
+    reward: { pool: ten }
     variants: { b: { template: a/b } }
   - { step: two, template: a/letter, after: 3d, unless: { did: order.placed, since: entry } }
 experiment:
@@ -217,6 +229,7 @@ tests:
             "a schedule",
             "a step",
             "`recommend`",
+            "`reward`",
             "`categories`",
             "a variant",
             "an experiment",

@@ -3,7 +3,7 @@
 
 use super::loaded::Loaded;
 use super::recommend;
-use super::send::{self, Enlisted, composer, not_rendered};
+use super::send::{self, Enlisted, composer};
 use super::sending;
 use super::{Failure, Invocation};
 use crate::campaign::{Campaign, Step};
@@ -67,10 +67,11 @@ pub async fn follow(
         ));
     };
     let nobody = run::get(db, &run.run_id).await?.is_none_or(|run| run.audience == 0);
-    if filled.proof.failed > 0 || nobody {
+    let stopped = send::stopped(campaign, &filled);
+    if stopped.is_some() || nobody {
         run::discard(db, &run.run_id).await?;
         lease.release(db).await?;
-        return if filled.proof.failed > 0 { Err(not_rendered(campaign, &filled)) } else { Ok(None) };
+        return stopped.map_or(Ok(None), Err);
     }
     run::advance(db, &run.run_id, Move::Ready, None, clock::now()).await?;
     lease.release(db).await?;
@@ -103,7 +104,7 @@ impl<'l> Look<'l> {
             all.append(entered);
         }
         for step in &self.campaign.steps {
-            if all.proof.failed > 0 {
+            if all.stops() {
                 break;
             }
             let planning = self.planning(step).await?;

@@ -3,7 +3,7 @@
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
 use crate::clock::Millis;
-use crate::content::{Reader, Recommends, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
+use crate::content::{Reader, Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
 use crate::db::Db;
 use crate::persona::{self, Persona};
 use crate::problem::{Problems, Severity, nearest};
@@ -133,6 +133,11 @@ impl Loaded {
                         // Service mail is owed: it goes out with an empty list too.
                         at_least: if c.kind == campaign::Kind::Service { 0 } else { r.asked.at_least },
                         at_most: r.asked.count,
+                        place: r.place.clone(),
+                    }),
+                    rewards: s.reward.as_ref().map(|r| Rewards {
+                        pools: r.pools.iter().filter_map(|name| self.project.settings.reward(name)).cloned().collect(),
+                        may_be_missing: r.when_none_left == campaign::WhenNoneLeft::Send,
                         place: r.place.clone(),
                     }),
                 })

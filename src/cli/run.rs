@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::follow;
 use super::ledger;
 use super::loaded::Loaded;
+use super::profile::notice_tiers;
 use super::send::{self, Enlisted};
 use super::sending::{self, Drained};
 use super::{Exit, Failure, Invocation};
@@ -59,6 +60,7 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let db = ledger::open(inv, &loaded.project).await?;
     profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
     score::follow(&db, settings, clock.now()).await?;
+    notice_tiers(&db, settings, clock).await?;
     let turns = take_turns(inv, &loaded, &db, clock).await?;
     let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0, until).await?;
     inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));

@@ -150,10 +150,10 @@ pub async fn write_run(
             "{why} before every message was written; nothing has left\nrun again to go on"
         )));
     };
-    if filled.proof.failed > 0 {
+    if let Some(failure) = stopped(campaign, &filled) {
         run::discard(db, &run.run_id).await?;
         lease.release(db).await?;
-        return Err(not_rendered(campaign, &filled));
+        return Err(failure);
     }
     run::advance(db, &run.run_id, end, None, clock::now()).await?;
     lease.release(db).await?;
@@ -216,6 +216,23 @@ async fn kept_members(
 pub fn composer(snapshot: &Snapshot, tokens: Tokens) -> Result<Composer, Failure> {
     let compiled = snapshot.compile().map_err(|e| Failure::Usage(e.to_string()))?;
     Ok(Composer::new(Arc::new(compiled), Some(tokens)))
+}
+
+/// Why a run must not go on.
+pub fn stopped(campaign: &Campaign, filled: &Filled) -> Option<Failure> {
+    if filled.proof.failed > 0 {
+        return Some(not_rendered(campaign, filled));
+    }
+    let reward = campaign.steps.iter().find_map(|s| s.reward.as_ref()).filter(|_| filled.short > 0)?;
+    let mut problems = Problems::new();
+    let pools = reward.pools.join(", ");
+    problems
+        .error("no-reward-left", &reward.place, format!("nothing was sent: there are not enough rewards for everybody ({pools})"))
+        .hint(format!(
+            "`okaeri plan {}` says how many are missing; bring more in with `okaeri reward import`, or say what else holds: when_none_left: skip",
+            campaign.name
+        ));
+    Some(Failure::Problems(problems))
 }
 
 /// The problems that a run with unrenderable messages ends with: one for each line of a template that fails.

@@ -75,7 +75,7 @@ pub struct Compiled {
 /// What a template is told about one message.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// `customer`, `profile`, `order`, `recommend`, `today`.
+    /// `customer`, `profile`, `order`, `recommend`, `reward`, `loyalty`, `today`.
     pub payload: &'a serde_json::Value,
     pub customer_id: &'a str,
     pub email: &'a str,

@@ -22,6 +22,7 @@ mod import;
 mod input;
 mod kinds;
 pub mod learn;
+mod list;
 pub mod load;
 pub mod money;
 mod people;
@@ -31,6 +32,8 @@ mod rejected;
 pub use columns::Kind;
 pub use import::{ImportError, ImportRequest, ImportTotals, Place, Progress, import};
 pub use input::From;
+pub use kinds::{Happened, record_events};
+pub use list::List;
 
 /// Limits of what is read, each with its unit.
 pub mod limits {

@@ -129,7 +129,7 @@ fn persona(node: &Node, now: Millis, settings: &Settings, problems: &mut Problem
     }
     let moment = Moment::with_cuts(settings, now, None);
     let locale = given.text("locale", &moment);
-    let mut payload = given.for_templates(&moment);
+    let mut payload = given.for_templates(settings, &moment);
     payload["today"] = clock::date_in(now, &settings.time_zone).to_string().into();
     let stand_in = [("customer_id", format!("persona-{name}")), ("email", format!("{name}@example.com"))];
     for (field, value) in stand_in {

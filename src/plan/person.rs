@@ -123,7 +123,8 @@ impl Planning<'_> {
         let bucket = bucket_of(customer_id);
         let asked = [(bucket, customer_id.to_owned())];
         let found = candidates::load(db, &self.rules, &self.timing, (bucket, bucket), Some(&asked), "").await?;
-        let decided = self.decide(db, found, &mut 0, &|_, _| false).await?;
+        let mut spent = self.begin(db, 0).await?;
+        let decided = self.decide(db, found, &mut spent, &|_, _| false).await?;
         Ok(decided.first().map(|d| d.verdict))
     }
 }

@@ -11,7 +11,7 @@ use crate::clock::{self, Millis};
 use crate::db::{BUCKETS, Conflict, Db, DbResult, Tx, Value};
 use crate::message::{ComposeError, Composer, MessageFacts};
 use crate::offer::recommend::Recommended;
-use crate::plan::{Candidate, Planning, Verdict};
+use crate::plan::{Candidate, Carried, Planning, Reason, Receiver, Rewarded, Spent, Verdict, payload};
 use crate::suppression::Kind;
 use crate::token::Tokens;
 
@@ -42,6 +42,11 @@ impl Tally {
     /// People with this verdict.
     pub fn of(&self, verdict: &str) -> i64 {
         self.rows().filter(|(v, ..)| *v == verdict).map(|(.., n)| n).sum()
+    }
+
+    /// People skipped for this reason.
+    pub fn because(&self, reason: Reason) -> i64 {
+        self.0.get(&("skip", reason.word())).copied().unwrap_or(0)
     }
 
     /// The whole audience.
@@ -83,6 +88,10 @@ pub struct Filled {
     pub proof: Proof,
     /// Nobody was planned for good yet: a fault was found among those who are looked at first.
     pub ended_early: bool,
+    /// People for whom a reward is missing that the run cannot do without.
+    pub short: i64,
+    /// What is taken of the pools.
+    pub rewards: Vec<Rewarded>,
     pub samples: Vec<Sample>,
 }
 
@@ -104,13 +113,22 @@ pub(super) struct Recipient<'a> {
     pub slot: String,
     pub arm: String,
     pub withheld: bool,
+    /// The pool that they are given something from.
+    pub reward: Option<&'a str>,
+}
+
+/// Where the codes of rewards come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codes {
+    /// Nobody is given any.
+    Invented,
+    /// From the pools.
+    SetApart,
 }
 
 /// What the ranges before came to.
-#[derive(Default)]
 struct SoFar {
-    /// People who came past the limit.
-    passed: u64,
+    spent: Spent,
     /// Messages of the first wave.
     first_wave: u64,
 }
@@ -128,11 +146,13 @@ impl Filling<'_> {
     /// Decide, render and count everything; write nothing.
     pub async fn rehearse(&self, db: &Db) -> DbResult<Filled> {
         let mut filled = Filled::default();
-        let mut so_far = SoFar::default();
+        let mut so_far = SoFar { spent: self.planning.begin(db, 0).await?, first_wave: 0 };
         for range in self.planning.ranges(0) {
-            let range = self.range(db, range, "", &mut so_far).await?;
+            let range = self.range(db, range, "", Codes::Invented, &mut so_far).await?;
+            let range = range.expect("invented codes do not run out");
             filled.take(range.filled, &range.tally);
         }
+        filled.rewards = self.planning.rewarded(&so_far.spent);
         Ok(filled)
     }
 
@@ -147,15 +167,16 @@ impl Filling<'_> {
         }
         let mut filled = Filled::default();
         let mut so_far = SoFar {
-            passed: passed_so_far(db, &run.run_id).await?,
+            spent: self.planning.begin(db, passed_so_far(db, &run.run_id).await?).await?,
             first_wave: wave::chosen_so_far(db, &run.run_id).await?,
         };
         for (first, last) in self.planning.ranges(run.next_bucket) {
             if !keep().await {
                 return Ok(None);
             }
-            let range = self.range(db, (first, last), &run.run_id, &mut so_far).await?;
-            let stop = range.filled.proof.failed > 0;
+            let range = self.range(db, (first, last), &run.run_id, Codes::SetApart, &mut so_far).await?;
+            let Some(range) = range else { return Ok(None) };
+            let stop = range.filled.stops();
             if !stop {
                 let mut tx = db.begin().await?;
                 if !self.write(&mut tx, run, &range, (first, last)).await? {
@@ -172,25 +193,37 @@ impl Filling<'_> {
         if let Some(wave) = self.planning.campaign.first_wave {
             wave::settle_small(db, &run.run_id, wave.size).await?;
         }
+        filled.rewards = self.planning.rewarded(&so_far.spent);
         Ok(Some(filled))
     }
 
     /// Render messages of every rare shape; what comes of it is not kept.
     async fn look_first(&self, db: &Db, run: &Run, keep: &mut impl AsyncFnMut() -> bool) -> DbResult<Option<Filled>> {
         let mut looked = Filled { ended_early: true, ..Filled::default() };
+        let spent = self.planning.begin(db, 0).await?;
         for bucket in self.planning.shape_buckets(db).await? {
             if !keep().await {
                 return Ok(None);
             }
-            let range = self.range(db, (bucket, bucket), &run.run_id, &mut SoFar::default()).await?;
+            let mut so_far = SoFar { spent: spent.clone(), first_wave: 0 };
+            let range = self.range(db, (bucket, bucket), &run.run_id, Codes::Invented, &mut so_far).await?;
+            let range = range.expect("invented codes do not run out");
             looked.proof.append(range.filled.proof);
         }
         Ok(Some(looked))
     }
 
-    async fn range(&self, db: &Db, range: (i64, i64), run_id: &str, so_far: &mut SoFar) -> DbResult<Range> {
+    /// `None` when somebody else took codes that were counted on.
+    async fn range(
+        &self,
+        db: &Db,
+        range: (i64, i64),
+        run_id: &str,
+        codes: Codes,
+        so_far: &mut SoFar,
+    ) -> DbResult<Option<Range>> {
         let skips = |c: &Candidate, payload: &serde_json::Value| self.skips(c, payload);
-        let decided = self.planning.verdicts(db, range, run_id, &mut so_far.passed, &skips).await?;
+        let decided = self.planning.verdicts(db, range, run_id, &mut so_far.spent, &skips).await?;
         let mut tally = Tally::default();
         let mut skips = Vec::new();
         // Who does not enter a journey now is asked again at the next look: kept each time, it would be a list of everybody by the hour.
@@ -215,6 +248,7 @@ impl Filling<'_> {
                     .map_or_else(|| self.planning.arm(&d.candidate.customer_id), |r| r.word())
                     .to_owned(),
                 withheld: matches!(d.verdict, Verdict::Withheld(_)),
+                reward: d.reward.as_deref(),
             })
             .collect();
         let mut entries = Vec::with_capacity(going.len() * ENTRY.len());
@@ -222,14 +256,24 @@ impl Filling<'_> {
             let (c, campaign, as_of) = (r.candidate, &self.planning.campaign.key, self.planning.as_of);
             entries.extend(args![c.bucket, &c.customer_id, campaign, &r.slot, run_id, &r.arm, as_of, c.due_at]);
         }
-        let mut filled = Filled::default();
+        let mut filled = Filled { short: self.short(&tally), ..Filled::default() };
         // Whoever only enters now gets the first step when it is due (follow.rs).
-        let mut drafts =
-            if self.planning.step.is_immediate() { self.drafts(db, &going, &mut filled).await? } else { Vec::new() };
+        let mut drafts = Vec::new();
+        if self.planning.step.is_immediate() {
+            match self.drafts(db, &going, codes, &mut filled).await? {
+                Some(all) => drafts = all,
+                None => return Ok(None),
+            }
+        }
         if let Some(wave) = self.planning.campaign.first_wave {
             wave::choose(&mut drafts, wave.size, range, &mut so_far.first_wave);
         }
-        Ok(Range { entries, drafts, skips, tally, filled })
+        Ok(Some(Range { entries, drafts, skips, tally, filled }))
+    }
+
+    /// People who cannot be given what the run cannot do without.
+    pub(super) fn short(&self, tally: &Tally) -> i64 {
+        if self.planning.stops_without_reward() { tally.because(Reason::NoRewardLeft) } else { 0 }
     }
 
     /// The key of somebody's entry: the run's slot, or in a journey the number of the entry.
@@ -240,12 +284,40 @@ impl Filling<'_> {
         }
     }
 
-    /// The messages of these people, each rendered once.
-    pub(super) async fn drafts(&self, db: &Db, going: &[Recipient<'_>], filled: &mut Filled) -> DbResult<Vec<Draft>> {
+    /// The messages of these people, each rendered once; `None` when somebody else took codes that were counted on.
+    pub(super) async fn drafts(
+        &self,
+        db: &Db,
+        going: &[Recipient<'_>],
+        codes: Codes,
+        filled: &mut Filled,
+    ) -> DbResult<Option<Vec<Draft>>> {
         let people: Vec<(&Candidate, &[Recommended])> = going.iter().map(|r| (r.candidate, r.recommended)).collect();
-        let payloads = self.planning.payloads(db, &people).await?;
+        let mut payloads = self.planning.payloads(db, &people).await?;
+        let Some(carried) = self.carried(db, going, codes).await? else { return Ok(None) };
+        let mut issues = Vec::with_capacity(going.len());
+        for (payload, carried) in payloads.iter_mut().zip(carried) {
+            issues.push(carried.and_then(|Carried { told, issue }| {
+                payload::add_reward(payload, told);
+                issue
+            }));
+        }
         self.prove(going, &payloads, filled);
-        Ok(going.iter().zip(payloads).map(|(recipient, payload)| self.draft(recipient, payload)).collect())
+        let with_theirs = going.iter().zip(payloads).zip(issues);
+        let draft = |((recipient, payload), issue)| Draft { reward: issue, ..self.draft(recipient, payload) };
+        Ok(Some(with_theirs.map(draft).collect()))
+    }
+
+    /// What each of these people is given.
+    async fn carried(&self, db: &Db, going: &[Recipient<'_>], codes: Codes) -> DbResult<Option<Vec<Option<Carried>>>> {
+        let receivers: Vec<Option<Receiver<'_>>> = going
+            .iter()
+            .map(|r| r.reward.map(|pool| Receiver { candidate: r.candidate, locale: self.locale(r.candidate), pool }))
+            .collect();
+        match codes {
+            Codes::Invented => Ok(Some(self.planning.rehearsed(&receivers))),
+            Codes::SetApart => self.planning.set_apart(db, &receivers).await,
+        }
     }
 
     /// Render the messages once, as they will leave.
@@ -319,6 +391,7 @@ impl Filling<'_> {
             customer_id: c.customer_id.clone(),
             withheld: recipient.withheld,
             after_wave: false,
+            reward: None,
         }
     }
 
@@ -340,7 +413,9 @@ impl Filling<'_> {
     async fn write(&self, tx: &mut Tx, run: &Run, range: &Range, (first, last): (i64, i64)) -> DbResult<bool> {
         let now = clock::now();
         tx.insert_rows("entry", &ENTRY, range.entries.clone(), Conflict::Keep).await?;
-        enqueue::write(tx, &self.batch(run), &range.drafts, now).await?;
+        if !enqueue::write(tx, &self.batch(run), &range.drafts, now).await? {
+            return Ok(false);
+        }
         let columns = ["bucket", "customer_id", "run_id", "reason"];
         tx.insert_rows("skip", &columns, range.skips.clone(), Conflict::Keep).await?;
         range.tally.add_to(tx, &run.run_id).await?;
@@ -350,9 +425,15 @@ impl Filling<'_> {
 }
 
 impl Filled {
+    /// Whether the run must not go on: not every message can be rendered, or given what it promises.
+    pub fn stops(&self) -> bool {
+        self.proof.failed > 0 || self.short > 0
+    }
+
     /// Add what another filling of the same run came to.
     pub fn append(&mut self, mut other: Filled) {
         let tally = std::mem::take(&mut other.tally);
+        self.rewards.append(&mut other.rewards);
         self.take(other, &tally);
     }
 
@@ -360,6 +441,7 @@ impl Filled {
         self.tally.add(tally);
         self.proof.append(other.proof);
         self.ended_early |= other.ended_early;
+        self.short += other.short;
         self.samples.extend(other.samples);
         self.samples.truncate(SAMPLES_MAX);
     }

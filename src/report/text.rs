@@ -22,6 +22,9 @@ pub fn text(report: &CampaignReport, zone: &TimeZone) -> String {
     if let Some(outcome) = &report.outcome {
         goal(&mut out, outcome, &report.currency);
     }
+    if let Some(rewards) = &report.rewards {
+        out.push_str(&rewards.text(&report.currency));
+    }
     for note in &report.notes {
         put(&mut out, format_args!("Note: {note}."));
     }

@@ -9,6 +9,7 @@ use super::language::by_language;
 use super::lint;
 use super::people::{check_caps, guards, holdout, lifecycle, loyalty, models};
 use super::relays::smtp;
+use super::rewards::rewards;
 use super::{Contract, EnvText, Links, Sender, Settings, Source, Topic};
 use crate::address::Address;
 use crate::problem::{Place, Problems};
@@ -48,6 +49,7 @@ pub(super) fn settings(
     let lifecycle = lifecycle(&mut m, problems);
     let models = models(&mut m, problems);
     let loyalty = m.node("loyalty").and_then(|n| loyalty(n, currency.as_deref().unwrap_or("EUR"), problems));
+    let rewards = rewards(&mut m, currency.as_deref().unwrap_or("EUR"), problems);
     let topics = topics(&mut m, problems);
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
@@ -72,6 +74,7 @@ pub(super) fn settings(
         lifecycle,
         models,
         loyalty,
+        rewards,
         topics,
         sources,
         contract: None,

@@ -6,6 +6,7 @@ use super::brand::NAMES as PALETTE;
 use super::contract;
 use super::lint::Law;
 use super::read::{SOURCE_KINDS, UTM};
+use super::rewards::RewardKind;
 use crate::address::FAMILIES;
 use crate::yaml::schema::{
     Object, clock_time, each, either, file, flag, list, number, one_or_list, share, span, text, variable, whole,
@@ -46,6 +47,7 @@ pub fn settings_file(rules: &[&str]) -> Value {
         .key("lifecycle", lifecycle(), "When somebody is new, drifting, lapsed, lost")
         .key("models", models(), "What predictions go by")
         .key("loyalty", loyalty(), "Tiers")
+        .key("rewards", each(reward_pool()), "Pools of what a mail may give: docs/rewards.md")
         .key("topics", topics(), "What people agree to")
         .key("sources", list(source()), "What `okaeri import` reads")
         .key("contract", contract(), "What the shop's own data looks like; or in contract.yaml");
@@ -201,7 +203,24 @@ fn loyalty() -> Value {
     Object::new("loyalty")
         .key("by", words(["spend", "orders"]), "")
         .key("in_last", span(), "Of this time; of all without")
+        .key("at_risk_within", span(), "`tier.at_risk`: who would fall within it")
         .needs("tiers", each(number()), "From the lowest to the highest: where each begins")
+        .closed()
+}
+
+fn reward_pool() -> Value {
+    let pattern = Object::new("`codes`").needs("pattern", text(), "Each # becomes a random sign: BACK-####-####");
+    let texts = || json!({ "anyOf": [text(), each(text())] });
+    Object::new("a reward pool")
+        .needs("title", texts(), "What the person gets; or by language, with a `default`")
+        .key("kind", words(RewardKind::WORDS.map(|(word, _)| word)), "What it is")
+        .key("value", number(), "What it is worth to the person")
+        .key("cost", number(), "What it costs when it is used; the value, if not given")
+        .key("codes", either(pattern.closed(), words(["imported", "none"])), "Where its codes come from")
+        .key("expires", text(), "30d after its mail, or a date, which belongs to it")
+        .key("terms", texts(), "The conditions")
+        .key("at_most", whole(0), "So many may be out at any time")
+        .key("categories", one_or_list(text()), "Whom it suits: who buys there")
         .closed()
 }
 
@@ -253,6 +272,7 @@ lint: { low-contrast: off }
 lifecycle: { new: 30d }
 models: { margin: 40% }
 loyalty: { by: spend, tiers: { gold: 500 } }
+rewards: { ten: { title: { default: Ten }, codes: { pattern: "BACK-########" } } }
 topics: { offers: Offers, news: { en: News, ja: お知らせ }, tips: }
 sources: [{ import: orders, file: "data/*.csv", map: { id: order_id } }]
 contract: { customer: { account: [staff, guest] }, events: { newsletter.joined: , cart.updated: { value: money } } }
@@ -286,6 +306,8 @@ contract: { customer: { account: [staff, guest] }, events: { newsletter.joined: 
             "lifecycle",
             "models",
             "loyalty",
+            "a reward pool",
+            "`codes`",
             "a source",
             "the data contract",
         ];

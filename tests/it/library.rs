@@ -47,6 +47,7 @@ impl Mails {
                     promotional: campaign.kind == okaeri::campaign::Kind::Promotional,
                     place: Place::file("campaigns"),
                     recommends: None,
+                    rewards: None,
                 });
             }
         }

@@ -38,9 +38,11 @@ mod why;
 
 mod content;
 mod library;
+mod loyalty;
 mod preview;
 mod proof;
 mod recommend;
+mod reward;
 
 mod report;
 mod web;

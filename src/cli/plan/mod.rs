@@ -10,8 +10,8 @@ use super::{Exit, Failure, Format, Invocation};
 use crate::address::masked;
 use crate::campaign::{Campaign, Slot, Status};
 use crate::clock::{self, Clock};
-use crate::money::grouped;
-use crate::plan::{Planning, Reason};
+use crate::money::{grouped, readable};
+use crate::plan::{Planning, Reason, Rewarded};
 use crate::queue::RunState;
 use crate::queue::fill::{Filled, Filling, Tally};
 use crate::queue::run::{self, Move};
@@ -137,7 +137,7 @@ async fn look(
             json["windows"] = json!(windows);
             json
         },
-        || text(inv, campaign, &filled, &instant, &windows),
+        || text(inv, (campaign, &settings.currency), &filled, &instant, &windows),
     );
     Ok(Exit::Done)
 }
@@ -147,6 +147,9 @@ fn markdown(campaign: &Campaign, filled: &Filled) -> String {
     let tally = &filled.tally;
     let mut out = format!("### {} · {}\n\n| people | verdict |\n|--:|---|\n", campaign.name, campaign.title);
     out.push_str(&format!("| {} | audience |\n| {} | **send** |\n", few(tally.audience()), few(tally.of("send"))));
+    for r in &filled.rewards {
+        out.push_str(&format!("| {} | reward {} |\n", few(r.needed), r.pool));
+    }
     for (verdict, reason, people) in tally.rows().filter(|(v, ..)| *v != "send") {
         let meaning = Reason::from_word(reason).map_or("", Reason::meaning);
         let word = if verdict == "withheld" { format!("withheld: {reason}") } else { format!("skip: {reason}") };
@@ -180,6 +183,21 @@ fn first_wave(campaign: &Campaign, tally: &Tally) -> Option<(i64, i64, Span)> {
     (send > size).then(|| (size, send - size, Span::Exact(wave.wait)))
 }
 
+/// People for whom there is no reward.
+fn missing(filled: &Filled) -> i64 {
+    filled.tally.because(Reason::NoRewardLeft)
+}
+
+/// What is taken of a pool, in words.
+fn reward(r: &Rewarded, currency: &str) -> String {
+    let left = match r.left {
+        Some(left) => format!("of {}", grouped(left)),
+        None => "of as many as are wanted".to_owned(),
+    };
+    let cost = if r.cost > 0 { format!(", {} if all are used", readable(r.cost, currency)) } else { String::new() };
+    format!("{left}{cost}")
+}
+
 fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serde_json::Value {
     json!({
         "campaign": campaign.name,
@@ -187,6 +205,8 @@ fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serd
         "verdicts": verdicts_json(&filled.tally),
         "rendered": filled.proof.rendered,
         "proof": proved_json(filled),
+        "rewards": filled.rewards,
+        "rewards_missing": missing(filled),
         "first_wave": first_wave(campaign, &filled.tally).map(|(size, rest, wait)| json!({ "size": size, "rest": rest, "wait": wait.to_string() })),
         "samples": filled.samples.iter().map(|s| json!({
             "customer_id": s.candidate.customer_id,
@@ -197,7 +217,13 @@ fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serd
     })
 }
 
-fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, windows: &[String]) -> String {
+fn text(
+    inv: &Invocation,
+    (campaign, currency): (&Campaign, &str),
+    filled: &Filled,
+    instant: &str,
+    windows: &[String],
+) -> String {
     let bold = anstyle::Style::new().bold();
     let dim = anstyle::Style::new().dimmed();
     let tally = &filled.tally;
@@ -211,6 +237,16 @@ fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, w
     let line = |n: i64, word: &str, meaning: &str| format!("  {:>9}  {word:<18} {dim}{meaning}{dim:#}\n", grouped(n));
     out.push_str(&line(tally.audience(), "audience", ""));
     out.push_str(&line(tally.of("send"), "send", &proved(filled)));
+    for r in &filled.rewards {
+        out.push_str(&line(r.needed, &format!("reward {}", r.pool), &reward(r, currency)));
+    }
+    if filled.short > 0 {
+        out.push_str(&line(
+            filled.short,
+            "rewards missing",
+            "the run would stop before anything leaves (when_none_left: stop)",
+        ));
+    }
     if let Some((size, rest, wait)) = first_wave(campaign, tally) {
         let rest = format!("{} follow {wait} later, if nothing looks wrong", grouped(rest));
         out.push_str(&line(size, "first wave", &rest));

@@ -20,7 +20,13 @@ fn mail(head: &str, body: &str) -> String {
 }
 
 fn wanted(name: &str) -> Wanted {
-    Wanted { name: name.into(), promotional: true, place: Place::file("campaigns/a.yaml"), recommends: None }
+    Wanted {
+        name: name.into(),
+        promotional: true,
+        place: Place::file("campaigns/a.yaml"),
+        recommends: None,
+        rewards: None,
+    }
 }
 
 /// `code@line:column` of all that is told of a project with these files, whose mails are `names`.
