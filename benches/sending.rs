@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use measure::{Cost, Verbs};
 use place::Place;
-use sink::Sink;
+use sink::{Offer, Sink};
 
 const CUSTOMERS: usize = 10_000;
 /// How long signing alone is measured.
@@ -40,25 +40,26 @@ const LIFETIME: i64 = 24 * 3_600_000;
 struct Case {
     connections: u32,
     delay_ms: u64,
+    offer: Offer,
     signed: bool,
 }
 
-const CASES: [Case; 8] = [
-    Case { connections: 1, delay_ms: 0, signed: false },
-    Case { connections: 10, delay_ms: 0, signed: false },
-    Case { connections: 50, delay_ms: 0, signed: false },
-    Case { connections: 100, delay_ms: 0, signed: false },
-    Case { connections: 10, delay_ms: 5, signed: false },
-    Case { connections: 50, delay_ms: 5, signed: false },
-    Case { connections: 100, delay_ms: 5, signed: false },
-    Case { connections: 50, delay_ms: 0, signed: true },
+const CASES: [Case; 9] = [
+    Case { connections: 1, delay_ms: 0, offer: Offer::Chunking, signed: false },
+    Case { connections: 10, delay_ms: 0, offer: Offer::Chunking, signed: false },
+    Case { connections: 50, delay_ms: 0, offer: Offer::Chunking, signed: false },
+    Case { connections: 50, delay_ms: 0, offer: Offer::Pipelining, signed: false },
+    Case { connections: 100, delay_ms: 0, offer: Offer::Chunking, signed: false },
+    Case { connections: 10, delay_ms: 5, offer: Offer::Chunking, signed: false },
+    Case { connections: 50, delay_ms: 5, offer: Offer::Chunking, signed: false },
+    Case { connections: 100, delay_ms: 5, offer: Offer::Chunking, signed: false },
+    Case { connections: 50, delay_ms: 0, offer: Offer::Chunking, signed: true },
 ];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     if let Some(at) = words.iter().position(|w| w == sink::FLAG) {
-        let delay = words.get(at + 1).and_then(|w| w.parse().ok()).expect("a delay in milliseconds");
-        sink::serve(Duration::from_millis(delay));
+        sink::serve(&words[at + 1..]);
         return ExitCode::SUCCESS;
     }
     let customers = measure::customers(CUSTOMERS);
@@ -82,19 +83,19 @@ fn measure_engine(place: &Place, customers: usize) -> bool {
     }
     let raw = signatures_a_second(dir);
     println!(
-        "{:<28} {:>10} {:>9} {:>11} {:>9}",
+        "{:<32} {:>10} {:>9} {:>11} {:>9}",
         "connections, delay", "messages/s", "CPU µs", "with server", "peak MB"
     );
     let mut succeeded = true;
     for (n, case) in CASES.iter().enumerate() {
         succeeded &= measure_case(place, case, n, customers);
     }
-    println!("{:<28} {raw:>10.0}", "RSA-2048 signatures, alone");
+    println!("{:<32} {raw:>10.0}", "RSA-2048 signatures, alone");
     succeeded
 }
 
 fn measure_case(place: &Place, case: &Case, n: usize, customers: usize) -> bool {
-    let sink = Sink::start(case.delay_ms);
+    let sink = Sink::start(case.delay_ms, case.offer);
     let smtp = sink.url();
     settings(place.dir(), case.connections, case.signed);
     let verbs = Verbs::silent(place.dir(), &place.database, &smtp);
@@ -105,8 +106,8 @@ fn measure_case(place: &Place, case: &Case, n: usize, customers: usize) -> bool 
     let cost = verbs.measure(&["work"]);
     let accepted = accepted(place, &slot);
     let whole = planned && cost.succeeded && accepted == customers as i64;
-    let label =
-        format!("{}, {} ms{}", case.connections, case.delay_ms, if case.signed { ", signed RSA-2048" } else { "" });
+    let signed = if case.signed { ", signed RSA-2048" } else { "" };
+    let label = format!("{}, {} ms, {}{signed}", case.connections, case.delay_ms, case.offer.word());
     line(&label, &cost, customers, whole);
     if !whole {
         println!("  {accepted} of {customers} messages were accepted");
@@ -117,7 +118,7 @@ fn measure_case(place: &Place, case: &Case, n: usize, customers: usize) -> bool 
 fn line(label: &str, cost: &Cost, messages: usize, whole: bool) {
     let each = |seconds: f64| seconds / messages as f64 * 1e6;
     println!(
-        "{label:<28} {:>10.0} {:>9.1} {:>11.1} {:>9.1}{}",
+        "{label:<32} {:>10.0} {:>9.1} {:>11.1} {:>9.1}{}",
         messages as f64 / cost.wall,
         each(cost.cpu),
         each(cost.all_cpu()),
@@ -181,7 +182,7 @@ fn signatures_a_second(dir: &Path) -> f64 {
 
 /// Postfix' own load generator with bodies as long as ours, neither personal nor durable nor pipelined, for scale.
 fn smtp_source(messages: usize) {
-    let sink = Sink::start(0);
+    let sink = Sink::start(0, Offer::Pipelining);
     let mut command = Command::new("smtp-source");
     command
         .args([

@@ -43,6 +43,9 @@ pub mod audience;
 /// Templates.
 pub mod content;
 
+/// Invented people, to look at mails with.
+pub mod persona;
+
 /// Recommendations.
 pub mod offer;
 

@@ -121,6 +121,17 @@ impl Problems {
         self.0.extend(other.0);
     }
 
+    /// Give each problem the severity that is said of its code and severity; `None` takes it away.
+    pub fn reweigh(&mut self, severity: impl Fn(&str, Severity) -> Option<Severity>) {
+        self.0.retain_mut(|p| match severity(p.code, p.severity) {
+            Some(severity) => {
+                p.severity = severity;
+                true
+            }
+            None => false,
+        });
+    }
+
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|p| p.severity == Severity::Error)
     }

@@ -24,11 +24,12 @@ pub async fn run(inv: &Invocation, args: CheckArgs) -> Result<Exit, Failure> {
     let mut problems = Problems::new();
     let loaded = Loaded::read(inv, &mut problems);
     if let Some(loaded) = &loaded {
-        loaded.templates(loaded.campaigns.iter(), &mut problems);
+        let now = inv.clock(&loaded.project.settings.time_zone)?.as_of();
+        loaded.linted(loaded.campaigns.iter(), now, &mut problems);
     }
     // Who is used by nobody cannot be told while files are broken.
     if let Some(loaded) = loaded.as_ref().filter(|_| !problems.has_errors()) {
-        let campaigns: Vec<&str> = loaded.campaigns.iter().map(|c| c.name.as_str()).collect();
+        let campaigns: Vec<(&str, &str)> = loaded.campaigns.iter().map(|c| (c.name.as_str(), c.key.as_str())).collect();
         let used = loaded.campaigns.segments_used();
         loaded.segments.lint(&loaded.project.settings, &used, &campaigns, &mut problems);
     }

@@ -19,7 +19,7 @@ use crate::delivery::{Conversation, OpenError, Server, Stage};
 use crate::dkim::{Identity, PublicKey};
 use crate::doctor::{self, Area, Dns, Finding, Names, Status};
 use crate::problem::{Problem, Problems, Severity, counted};
-use crate::settings::{DkimKey, Project, Relay, Tls};
+use crate::settings::{DkimKey, Project, Relay, SmtpUrl, Tls};
 
 /// The port of name servers.
 const DNS_PORT: u16 = 53;
@@ -56,7 +56,8 @@ pub async fn run(inv: &Invocation, args: DoctorArgs) -> Result<Exit, Failure> {
             let found = mail_server(project, relay).await;
             findings.push(if several { found.of(&format!("relay {}", relay.name)) } else { found });
         }
-        let names = Names { from: project.settings.from_domain(), envelope: project.settings.envelope_domain(), keys };
+        let (from, envelope) = (project.settings.from_domain(), project.settings.envelope_domain());
+        let names = Names { from, envelope, servers: mail_hosts(relays), keys };
         match Dns::new(args.dns) {
             Ok(resolver) => findings.extend(doctor::dns(&resolver, &names).await),
             Err(e) => findings.push(Finding::unavailable(
@@ -205,6 +206,12 @@ async fn written_to(url: &str) -> Result<&'static str, DbError> {
         lease.release(&db).await?;
     }
     Ok(if let Db::Sqlite { .. } = db { "SQLite" } else { "PostgreSQL" })
+}
+
+/// The hosts of the relays whose addresses are set.
+fn mail_hosts(relays: &[Relay]) -> Vec<String> {
+    let host = |relay: &Relay| Some(SmtpUrl::parse(relay.url.require("doctor").ok()?).ok()?.host);
+    relays.iter().filter_map(host).collect()
 }
 
 /// A conversation with a mail server up to the point where mail would begin.

@@ -17,13 +17,14 @@ use super::mapped::Origin;
 use super::plain;
 use super::prepare::{self, body_of};
 use super::snapshot::SenderValues;
+use super::traced::Parts;
 use super::track::Trail;
 use super::{context, gate};
-use crate::problem::Problems;
+use crate::problem::{Place, Problems};
 use crate::token::Clicks;
 
 /// The sources of one variant of a mail, by their names in the engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Mail {
     locale: Option<String>,
     subject: String,
@@ -61,7 +62,8 @@ impl Mail {
 #[derive(Debug)]
 pub struct Compiled {
     pub sender: SenderValues,
-    pub(super) brand: Value,
+    /// What templates see as `brand`, by the locales that mails are written in.
+    pub(super) brands: BTreeMap<String, Value>,
     pub(super) mails: BTreeMap<String, Vec<Mail>>,
     pub(super) sources: BTreeMap<String, Source>,
     /// One engine per style, built when the first mail needs it.
@@ -73,7 +75,7 @@ pub struct Compiled {
 /// What a template is told about one message.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// `customer`, `profile`, `order`, `recommend`, `today`.
+    /// `customer`, `profile`, `order`, `recommend`, `reward`, `loyalty`, `today`.
     pub payload: &'a serde_json::Value,
     pub customer_id: &'a str,
     pub email: &'a str,
@@ -125,7 +127,7 @@ impl Compiled {
     pub fn render(&self, template: &str, facts: &Facts<'_>) -> Result<Rendered, RenderError> {
         let mail = self.mail(template, facts.locale).ok_or_else(|| RenderError {
             template: template.to_owned(),
-            place: crate::problem::Place::file(engine::FOLDER),
+            place: Place::file(engine::FOLDER),
             message: format!("the template `{template}` is not among those of this run"),
             field: None,
             skipped: None,
@@ -140,7 +142,7 @@ impl Compiled {
             today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
         };
         current::with(current, || {
-            let mut context = self.context(facts);
+            let mut context = self.context(mail, facts);
             let subject = render(&mail.subject, &context)?;
             let preheader = mail.preheader.as_ref().map_or(Ok(String::new()), |name| render(name, &context))?;
             context.insert_value("preheader", Value::from(preheader.as_str()));
@@ -159,7 +161,7 @@ impl Compiled {
         let shown = Some(preheader).filter(|_| mail.preheader.is_some() && mail.lacks_preheader);
         prepare::finish(&mail.html, html, shown).map_err(|message| RenderError {
             template: template.to_owned(),
-            place: crate::problem::Place::file(&format!("{}/{}", engine::FOLDER, mail.html)),
+            place: Place::file(&format!("{}/{}", engine::FOLDER, mail.html)),
             message,
             field: None,
             skipped: None,
@@ -192,7 +194,7 @@ impl Compiled {
         for person in gate::people(locale, &self.sources) {
             let facts = Facts::invented(&person, locale);
             let current = Current { trail: None, locale: locale.to_owned(), today: facts.today.to_owned() };
-            let compared = current::with(current, || self.compared(mail, &self.context(&facts), locale));
+            let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));
             }
@@ -222,7 +224,7 @@ impl Compiled {
     }
 
     /// Mails that could not be prepared: what stood in the way, and where.
-    pub(super) fn refusals(&self) -> impl Iterator<Item = (&Refusal, crate::problem::Place)> {
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&Refusal, Place)> {
         self.refusals.iter().map(|(_, r)| (r, engine::origin_place(Some(r.at.clone()), &self.sources)))
     }
 
@@ -235,6 +237,31 @@ impl Compiled {
     pub fn file(&self, template: &str, locale: &str) -> String {
         self.mail(template, locale)
             .map_or_else(|| engine::FOLDER.to_owned(), |m| format!("{}/{}", engine::FOLDER, m.html))
+    }
+
+    /// Where the parts of a person's variant are written; the folder when there is no such template.
+    pub(super) fn parts(&self, template: &str, locale: &str) -> Parts {
+        let whole = |file: &str| Place::file(&format!("{}/{file}", engine::FOLDER));
+        let Some(mail) = self.mail(template, locale) else {
+            let folder = Place::file(engine::FOLDER);
+            let [subject, preheader, body, text] = std::array::from_fn(|_| folder.clone());
+            return Parts { subject, preheader, has_preheader: false, body, text };
+        };
+        let start = |name: &str| self.sources.get(name).map(|source| source.place_at(0));
+        let subject = start(&mail.subject).unwrap_or_else(|| whole(&mail.html));
+        Parts {
+            preheader: mail.preheader.as_deref().and_then(start).unwrap_or_else(|| subject.clone()),
+            has_preheader: mail.preheader.is_some(),
+            subject,
+            body: whole(&mail.html),
+            text: whole(mail.text.as_deref().unwrap_or(&mail.html)),
+        }
+    }
+
+    /// Whether whoever has this locale reads the variant of that one.
+    pub(super) fn reads(&self, template: &str, locale: &str, variant: &str) -> bool {
+        let file = |locale| self.mail(template, locale).map(|m| &m.html);
+        file(locale) == file(variant)
     }
 
     /// The locales a template is written in; `None` is the default.
@@ -280,7 +307,7 @@ impl Compiled {
         })
     }
 
-    fn context(&self, facts: &Facts<'_>) -> Context {
+    fn context(&self, mail: &Mail, facts: &Facts<'_>) -> Context {
         let mut context = Context::new();
         context.insert_value("today", Value::from(facts.today));
         for (name, json) in facts.payload.as_object().into_iter().flatten().filter(|(name, _)| *name != "customer") {
@@ -301,7 +328,10 @@ impl Compiled {
         let links = [("unsubscribe", Some(facts.unsubscribe)), ("preferences", facts.preferences)];
         let links: Vec<_> = links.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
         context.insert_value("links", object(&links));
-        context.insert_value("brand", self.brand.clone());
+        let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
+        if let Some(brand) = self.brands.get(locale) {
+            context.insert_value("brand", brand.clone());
+        }
         context.insert_value("preheader", Value::from(""));
         context
     }

@@ -8,8 +8,8 @@
 //! never compiled and is escaped in HTML. A snapshot renders the same bytes for ever, without the disk. Nothing here sends, reads the
 //! clock or knows the database. Money is in minor units.
 //!
-//! Read on: [`load`] (files), [`check`] (names and trial renders), [`snapshot`] (pinning and rendering), [`fields`] (what templates may
-//! name).
+//! Read on: [`load`] (files), [`check`] (names and trial renders), [`lint`] (rules of good mail), [`snapshot`] (pinning and rendering),
+//! [`fields`] (what templates may name).
 
 mod check;
 mod compiled;
@@ -31,10 +31,12 @@ mod plain;
 mod prepare;
 mod sample;
 mod scan;
+mod settled;
 mod skip;
 mod snapshot;
 mod splice;
 mod tags;
+mod traced;
 mod track;
 mod unit;
 mod words;
@@ -43,7 +45,8 @@ pub use crate::money::minor_digits as exponent;
 pub use compiled::{Compiled, Facts, Rendered};
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
-pub use load::{Recommends, TemplateSet, Variant, Wanted};
+pub use lint::{Client, IGNORED, Ignored, RULES, Reader, Rule, Sign, weigh};
+pub use load::{Recommends, Rewards, TemplateSet, Variant, Wanted, template_names};
 pub use sample::{sample_person, sample_recommended, sample_stranger};
 pub use snapshot::{SenderValues, Snapshot, SnapshotError};
 

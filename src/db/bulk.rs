@@ -82,6 +82,19 @@ impl Tx {
         Ok(changed)
     }
 
+    /// Like [`Tx::fetch_keyed`], in one statement for as many keys as one takes. For keys that are few and come again and again: on SQLite they are
+    /// filled up to a power of two with keys that are null and match nothing, so that few statement texts exist.
+    pub async fn fetch_few<T: Row>(&mut self, names: &[&str], keys: Vec<Value>, tail: &str) -> DbResult<Vec<T>> {
+        let (sql, args) = few_statement(self.dialect(), names, keys, tail);
+        self.fetch_all(&sql, args).await
+    }
+
+    /// [`Tx::fetch_few`] for a `tail` that returns no rows; the number of rows it changed.
+    pub async fn execute_few(&mut self, names: &[&str], keys: Vec<Value>, tail: &str) -> DbResult<u64> {
+        let (sql, args) = few_statement(self.dialect(), names, keys, tail);
+        self.execute(&sql, args).await
+    }
+
     fn parts(&self, width: usize, rows: Vec<Value>) -> Vec<Vec<Value>> {
         let most = match self {
             Tx::Sqlite(_) => SQLITE_ROWS_MAX.min(SQLITE_BINDS_MAX / width),
@@ -160,6 +173,17 @@ pub fn padded<T: Clone>(list: &[T]) -> Vec<T> {
     out
 }
 
+fn few_statement(dialect: Dialect, names: &[&str], mut keys: Vec<Value>, tail: &str) -> (String, Vec<Value>) {
+    let width = names.len();
+    debug_assert!(!keys.is_empty() && keys.len() <= width * SQLITE_KEYS_MAX, "few keys, and some");
+    if dialect == Dialect::Sqlite {
+        let padded = (keys.len() / width).next_power_of_two() * width;
+        let nothing: Vec<Value> = keys[..width].iter().map(Value::null).collect();
+        keys.extend(nothing.iter().cycle().take(padded - keys.len()).cloned());
+    }
+    keyed_statements(dialect, names, keys, tail).remove(0)
+}
+
 /// `WITH k (names) AS (the keys) tail`, as often as the engine's limits ask for.
 fn keyed_statements(dialect: Dialect, names: &[&str], keys: Vec<Value>, tail: &str) -> Vec<(String, Vec<Value>)> {
     let width = names.len();
@@ -216,6 +240,18 @@ fn columns_of(part: Vec<Value>, width: usize) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_keys_have_few_texts() {
+        let keys = |n: i64| (0..n).flat_map(|i| [Value::from(i), Value::from("x")]).collect::<Vec<_>>();
+        let (sql, args) = few_statement(Dialect::Sqlite, &["a", "b"], keys(3), "SELECT a FROM k");
+        assert_eq!(sql, "WITH k (a, b) AS (VALUES (?,?),(?,?),(?,?),(?,?)) SELECT a FROM k");
+        assert_eq!(args[..6], keys(3));
+        assert_eq!(args[6..], [Value::Int(None), Value::Text(None)]);
+        let (sql, args) = few_statement(Dialect::Postgres, &["a", "b"], keys(3), "SELECT a FROM k");
+        assert_eq!(sql, "WITH k (a, b) AS (SELECT * FROM UNNEST($1::bigint[], $2::text[])) SELECT a FROM k");
+        assert_eq!(args.len(), 2);
+    }
 
     #[test]
     fn rows_are_cut_into_few_sizes_and_none_is_lost() {

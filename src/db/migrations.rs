@@ -20,6 +20,9 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (10, "relays", include_str!("migrations/0010_relays.sql")),
     (12, "schedules", include_str!("migrations/0012_schedules.sql")),
     (13, "steps", include_str!("migrations/0013_steps.sql")),
+    (14, "relay_of_messages", include_str!("migrations/0014_relay_of_messages.sql")),
+    (15, "rewards", include_str!("migrations/0015_rewards.sql")),
+    (16, "loyalty", include_str!("migrations/0016_loyalty.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

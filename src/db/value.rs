@@ -27,6 +27,17 @@ pub enum Array {
 }
 
 impl Value {
+    /// A null of the same type.
+    pub(super) fn null(&self) -> Value {
+        match self {
+            Value::Int(_) => Value::Int(None),
+            Value::Real(_) => Value::Real(None),
+            Value::Text(_) => Value::Text(None),
+            Value::Bool(_) => Value::Bool(None),
+            Value::Array(_) => unreachable!("arrays are not nested"),
+        }
+    }
+
     pub(super) fn empty_array(&self) -> Value {
         Value::Array(match self {
             Value::Int(_) => Array::Int(vec![]),

@@ -73,7 +73,7 @@ impl Breaker {
     /// A message was accepted.
     pub fn accepted(&self, run_id: &str, lane: &str) {
         self.with(run_id, |w| {
-            w.answers.accepted += 1;
+            w.answers.accept(1);
             w.unwritten += 1;
             if let Some(row) = w.in_a_row.get_mut(lane) {
                 *row = 0;
@@ -89,7 +89,7 @@ impl Breaker {
     /// A message was refused for good.
     pub fn refused(&self, run_id: &str, lane: &str, about: About, limits: &Limits) -> Finding {
         self.with(run_id, |w| {
-            w.answers.refuse(about);
+            w.answers.refuse(about, 1);
             let row = w.in_a_row.entry(lane.to_owned()).or_default();
             *row = if about == About::Sender { *row + 1 } else { 0 };
             match *row {
@@ -104,7 +104,8 @@ impl Breaker {
     pub fn confirm(&self, run_id: &str, counted: Answers, limits: &Limits) -> Option<String> {
         self.with(run_id, |w| {
             w.asked = true;
-            w.answers = Answers { accepted: counted.accepted + w.unwritten, ..counted };
+            w.answers = counted;
+            w.answers.accept(w.unwritten);
             limits.exceeded_by(&w.answers)
         })
     }

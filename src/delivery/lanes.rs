@@ -6,6 +6,7 @@
 //! is the pacer.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub(super) struct Lanes {
     inner: Mutex<Inner>,
     /// One connection at a time waits for a message, the others wait for their turn.
     turn: AsyncMutex<()>,
+    /// Connections that have nothing to do.
+    idle: AtomicUsize,
     /// Something may be taken that could not be before.
     ready: Notify,
     signals: Arc<Signals>,
@@ -87,6 +90,22 @@ struct Running {
     next_at: f64,
     interval: f64,
     left: u32,
+}
+
+/// Counts a connection as idle while it lives.
+struct Idle<'a>(&'a AtomicUsize);
+
+impl Idle<'_> {
+    fn new(count: &AtomicUsize) -> Idle<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Idle(count)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What can be taken.
@@ -164,6 +183,7 @@ impl Lanes {
             began: Instant::now(),
             inner: Mutex::new(Inner { slowed: slowed.collect(), ..Inner::default() }),
             turn: AsyncMutex::default(),
+            idle: AtomicUsize::new(0),
             ready: Notify::new(),
             signals,
         }
@@ -185,6 +205,7 @@ impl Lanes {
 
     /// The next message, waited for; `None` when nothing will come any more.
     pub async fn next(&self) -> Option<Work> {
+        let _idle = Idle::new(&self.idle);
         let _turn = self.turn.lock().await;
         loop {
             match self.look() {
@@ -198,9 +219,11 @@ impl Lanes {
         }
     }
 
-    /// The next message if one may leave now.
+    /// The next message if one may leave now and no other connection has nothing to do.
     pub fn try_next(&self) -> Option<Work> {
-        let _turn = self.turn.try_lock().ok()?;
+        if self.idle.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
         match self.look() {
             Next::Work(work) => Some(*work),
             _ => None,

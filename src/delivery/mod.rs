@@ -8,7 +8,9 @@
 
 mod breaker;
 pub mod conversation;
+mod envelope;
 mod feed;
+mod handover;
 mod lanes;
 mod lock;
 pub mod pacing;
@@ -25,7 +27,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use breaker::Breaker;
+use envelope::Begun;
 use futures_util::future::BoxFuture;
+use handover::Sent;
 use lanes::{Lanes, Signals};
 use relays::{Outlet, Outlets};
 use tokio::sync::watch;
@@ -292,15 +296,16 @@ pub async fn send_copy(server: &Server, mail: &Mail) -> Result<replies::Reply, S
         OpenError::Unreachable(why) => why,
         OpenError::Refused(stage, reply) => told(stage, reply),
     })?;
-    match conversation.begin(mail, "test").await {
-        conversation::Begun::Ready => {}
-        conversation::Begun::Refused(stage, reply) => return Err(told(stage, reply)),
-        conversation::Begun::Broken(_, why) => return Err(why),
+    let envelope = conversation.envelope(mail, "test").map_err(|(stage, reply)| told(stage, reply))?;
+    match conversation.begin(&envelope).await {
+        Begun::Ready => {}
+        Begun::Refused(stage, reply) => return Err(told(stage, reply)),
+        Begun::Broken(_, why) => return Err(why),
     }
-    let reply = match conversation.content(mail).await {
-        conversation::Sent::Answered(_, reply) if (200..300).contains(&reply.code) => reply,
-        conversation::Sent::Answered(stage, reply) => return Err(told(stage, reply)),
-        conversation::Sent::NotWritten(why) | conversation::Sent::Unanswered(why) => return Err(why),
+    let reply = match conversation.content(mail, None, None).await {
+        Sent::Answered(_, reply) if (200..300).contains(&reply.code) => reply,
+        Sent::Answered(stage, reply) => return Err(told(stage, reply)),
+        Sent::NotWritten(why) | Sent::Unanswered(why) => return Err(why),
     };
     conversation.quit().await;
     Ok(reply)

@@ -8,7 +8,7 @@
 //! Owns the table `relay_outage`: a relay that took no mail, why, and when it is tried again; the next process begins with that. Each process finds
 //! for itself whether it can reach a relay, since that may depend on the machine.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::conversation::Conversation;
 use super::lanes::Lanes;
+use super::replies::{self, Reply, Stage};
 use super::server::{OpenError, Server};
 use super::{Ended, Shared};
 use crate::args;
@@ -67,6 +68,8 @@ pub(super) struct Outlet {
     opening: AtomicUsize,
     /// Outages since it last worked, as the database knows them; 0: none is kept there.
     outages: AtomicU32,
+    /// It was silent about an envelope behind a content.
+    kept_apart: AtomicBool,
 }
 
 /// All of them.
@@ -123,7 +126,18 @@ impl Outlet {
             connect_failures: AtomicU64::new(0),
             opening: AtomicUsize::new(0),
             outages: AtomicU32::new(0),
+            kept_apart: AtomicBool::new(false),
         }
+    }
+
+    /// Give no envelope behind a content any more: some servers announce PIPELINING and forget what stands there.
+    pub fn keep_apart(&self) {
+        self.kept_apart.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether contents and envelopes are kept apart.
+    pub fn is_kept_apart(&self) -> bool {
+        self.kept_apart.load(Ordering::Relaxed)
     }
 
     /// Open a conversation.
@@ -319,17 +333,19 @@ async fn try_again(shared: &Shared, outlet: &Outlet) {
 
 /// What it means that no conversation could be opened, and the words for it.
 pub(super) fn told(server: &Server, error: OpenError) -> (Cause, String) {
-    use super::replies::{self, Stage};
     match error {
         OpenError::Unreachable(why) => (Cause::Unreachable, why),
-        OpenError::Refused(Stage::Auth, reply) if !reply.is_temporary() => {
-            (Cause::Login, format!("the mail server refused our login: {}", reply.line()))
-        }
+        OpenError::Refused(Stage::Auth, reply) if !reply.is_temporary() => (Cause::Login, login_refused(&reply)),
         OpenError::Refused(_, reply) => {
             let cause = if replies::asks_for_less(&reply) { Cause::Busy } else { Cause::Unreachable };
             (cause, format!("{}: {}", server.url(), reply.line()))
         }
     }
+}
+
+/// The words for a refused login.
+pub(super) fn login_refused(reply: &Reply) -> String {
+    format!("the mail server refused our login: {}", reply.line())
 }
 
 /// The relays that take no mail, as far as anybody found.

@@ -99,9 +99,14 @@ fn is_enhanced(word: &str) -> bool {
         && parts.next().is_none()
 }
 
+/// Whether a reply refuses our login, or asks for one (RFC 4954 §6).
+pub fn is_about_login(reply: &Reply) -> bool {
+    matches!(reply.code, 530 | 534 | 535 | 538)
+}
+
 /// What a 5yz refusal at a stage is about.
 pub fn about(stage: Stage, reply: &Reply) -> About {
-    if matches!(reply.code, 530 | 534 | 535 | 538) || stage == Stage::Auth {
+    if is_about_login(reply) || stage == Stage::Auth {
         return About::Sender;
     }
     match reply.enhanced.as_deref() {

@@ -42,10 +42,11 @@ pub enum Stream {
 pub struct Gauge {
     taken: AtomicU64,
     silence: AtomicBool,
+    unread: AtomicBool,
     /// The count of taken bytes at which a test has the process die; 0: never.
     fatal_at: AtomicU64,
-    /// What is written belongs to a chunk: nothing more of it once this lease has run out.
-    lease: Mutex<Option<Arc<Lease>>>,
+    /// What is written, up to this count of taken bytes, belongs to a chunk: nothing more of it once this lease has run out.
+    lease: Mutex<Option<(Arc<Lease>, u64)>>,
 }
 
 impl Gauge {
@@ -54,21 +55,27 @@ impl Gauge {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether the server has said more than was read of it; as far as that has arrived.
+    pub fn has_more(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// Every reply was read: if the server has said more when the next byte is to be written, nothing is written and writing fails.
     pub fn expect_silence(&self) {
         self.silence.store(true, Ordering::Relaxed);
     }
 
-    /// Write only while this lease holds; `None`: whatever comes. A process that was frozen over the end of its lease wakes up with a content
-    /// to send that is somebody else's by now.
-    pub fn only_under(&self, lease: Option<Arc<Lease>>) {
+    /// Write only while this lease holds, up to this count of taken bytes; `None`: whatever comes. A process that was frozen over the end of its
+    /// lease wakes up with a content to send that is somebody else's by now.
+    pub fn only_under(&self, lease: Option<(Arc<Lease>, u64)>) {
         *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
     }
 
-    fn under_lease(&self) -> io::Result<()> {
+    /// Fails when the lease has run out of a content of which more is to be written, `taken` bytes being written.
+    fn under_lease(&self, taken: u64) -> io::Result<()> {
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
         match &*lease {
-            Some(lease) if lease.until_at() <= clock::now() => Err(io::Error::new(
+            Some((lease, end)) if taken < *end && lease.until_at() <= clock::now() => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the lease of the chunk ran out before the content was written",
             )),
@@ -209,9 +216,12 @@ impl AsyncRead for Wire {
         if self.replies_bytes > REPLIES_BYTES_MAX {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "an endless reply")));
         }
-        for byte in self.read.drain(..n) {
-            buf.put_slice(&[byte]);
-        }
+        let (first, second) = self.read.as_slices();
+        let of_first = n.min(first.len());
+        buf.put_slice(&first[..of_first]);
+        buf.put_slice(&second[..n - of_first]);
+        self.read.drain(..n);
+        self.gauge.unread.store(!self.read.is_empty(), Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -223,7 +233,7 @@ impl AsyncWrite for Wire {
         }
         self.replies_bytes = 0;
         let buf = self.up_to_the_end(buf);
-        self.gauge.under_lease()?;
+        self.gauge.under_lease(self.gauge.taken())?;
         let written = match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Stream::Tls(s) => Pin::new(s).poll_write(cx, buf),
@@ -236,7 +246,7 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.stream, Stream::Tls(_)) {
-            self.gauge.under_lease()?; // what was taken may still be here, encrypted
+            self.gauge.under_lease(0)?; // what was taken may still be here, encrypted
         }
         let flushed = match &mut self.stream {
             Stream::Plain(s) => Pin::new(s).poll_flush(cx),

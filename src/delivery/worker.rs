@@ -2,38 +2,32 @@
 //!
 //! The order that the promise rests on: compose → envelope accepted → commit in the ledger → content → answer → outcome. The outcome of a
 //! delivered message travels with the commit of the next one, so at most one message per connection is in doubt at any instant.
+//!
+//! Where the server takes several commands at once, a worker goes *ahead*: while a message is being committed it takes the next and composes it,
+//! and gives its envelope behind the content. Its commit falls as ever, when the server has accepted it.
+
+mod settling;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::breaker::Finding;
-use super::conversation::{Begun, Conversation, Sent};
-use super::feed::{HeldChunk, Work};
+use super::conversation::Conversation;
+use super::envelope::{Begun, Envelope};
+use super::feed::Work;
+use super::handover::Sent;
 use super::relays::{self, Cause, Failed, Outlet};
-use super::replies::{self, Reply, Stage};
+use super::replies::{self, Reply, Stage, is_about_login};
 use super::{Ended, Mail, Shared};
 use crate::clock;
-use crate::queue::answers::{About, Limits};
-use crate::queue::lease::{Lease, parts};
+use crate::queue::DeliveryState;
 use crate::queue::ledger::{self, Answer, Commit, Key, Outcome, Settlement};
-use crate::queue::run::Move;
-use crate::queue::{DeliveryState, run};
 use crate::token;
 
 /// Take messages until the feed ends or the drain does.
 pub(super) async fn work(shared: Arc<Shared>, outlet: Arc<Outlet>) {
-    let mut worker = Worker { shared, outlet, conversation: None, begun: 0, held: None, retired: false };
-    while !worker.retired || worker.held.is_some() {
-        let next = match (worker.shared.stopping() || worker.retired, &worker.held) {
-            (true, _) => None,
-            (false, Some(_)) => worker.outlet.lanes.try_next(),
-            (false, None) => worker.outlet.lanes.next().await,
-        };
-        match next {
-            Some(work) => worker.send(work).await,
-            None if worker.held.is_some() => worker.write_held().await,
-            None => break,
-        }
+    let mut worker = Worker { shared, outlet, conversation: None, ahead: None, held: None, retired: false };
+    while let Some(letter) = worker.next().await {
+        worker.send(letter).await;
     }
     if let Some(conversation) = worker.conversation.take() {
         conversation.quit().await;
@@ -44,70 +38,156 @@ struct Worker {
     shared: Arc<Shared>,
     outlet: Arc<Outlet>,
     conversation: Option<Conversation>,
-    /// Messages begun in this conversation.
-    begun: u32,
+    /// The message after the one at hand; its envelope may have been given.
+    ahead: Option<Letter>,
     /// An outcome that waits for the next commit; its work keeps the chunk leased until then.
     held: Option<(Settlement, Work)>,
     /// The server takes no more connections than others have; they go on without this one.
     retired: bool,
 }
 
+/// A message to be sent, with its mail, or why there is none.
+struct Letter {
+    work: Work,
+    attempt_no: i64,
+    date_at: clock::Millis,
+    mail: Result<Mail, String>,
+}
+
 impl Worker {
-    async fn send(&mut self, work: Work) {
-        let chunk = &work.chunk;
-        if chunk.is_lost() || self.shared.breaker.is_stopped(&chunk.lease.run_id, chunk.claimed_at) {
-            return;
+    /// The next message; `None` at the end.
+    async fn next(&mut self) -> Option<Letter> {
+        loop {
+            if self.shared.stopping() || self.retired {
+                self.ahead = None;
+                self.leave_ahead();
+                self.write_held().await;
+                return None;
+            }
+            if let Some(letter) = self.ahead.take() {
+                return Some(letter);
+            }
+            let work = match self.held {
+                None => self.outlet.lanes.next().await?,
+                Some(_) => match self.outlet.lanes.try_next() {
+                    Some(work) => work,
+                    None => {
+                        self.write_held().await;
+                        continue;
+                    }
+                },
+            };
+            return Some(self.letter(work).await);
         }
-        let now = clock::now();
-        let attempt_no = work.queued.attempts + 1;
-        if now > work.expires_at() {
+    }
+
+    /// The mail as it will leave. Composing takes microseconds and is done here; signing takes longer and is done elsewhere.
+    async fn letter(&self, work: Work) -> Letter {
+        let date_at = work.queued.date_at.unwrap_or_else(clock::now);
+        let mail = match (work.composer.compose(&work.queued, date_at), &self.shared.signing) {
+            (Ok(mail), Some(signing)) => signing.sign(mail, date_at).await,
+            (mail, _) => mail,
+        };
+        Letter { attempt_no: work.queued.attempts + 1, date_at, mail, work }
+    }
+
+    /// Whether a message is to be left alone: its chunk is lost, or its run is held.
+    fn is_left_alone(&self, work: &Work) -> bool {
+        work.chunk.is_lost() || self.shared.breaker.is_stopped(&work.chunk.lease.run_id, work.chunk.claimed_at)
+    }
+
+    async fn send(&mut self, letter: Letter) {
+        let Letter { work, attempt_no, date_at, mail } = letter;
+        if self.is_left_alone(&work) {
+            return self.leave_ahead();
+        }
+        if clock::now() > work.expires_at() {
+            self.leave_ahead();
             let outcome = local_outcome(DeliveryState::Expired, "not delivered within its lifetime");
             return self.settle(work, None, attempt_no, outcome).await;
         }
-        let date_at = work.queued.date_at.unwrap_or(now);
-        let mail = match self.prepare(&work, date_at).await {
+        let mail = match mail {
             Ok(mail) => mail,
             Err(why) => return self.cannot_compose(&work, why).await,
         };
-        let begun = loop {
-            if !self.connect(&work).await {
-                return;
+        match self.begin(&work, &mail).await {
+            None => {}
+            Some(Begun::Ready) => self.commit_and_send(work, mail, attempt_no, date_at).await,
+            // It says nothing about the message: another relay may take it.
+            Some(Begun::Refused(_, reply)) if is_about_login(&reply) => {
+                self.conversation = None;
+                self.relay_failed(&work, Cause::Login, &relays::login_refused(&reply)).await;
             }
-            let Some(conversation) = &mut self.conversation else { return };
-            let used = conversation.is_used();
-            self.begun += 1;
-            let begun = conversation.begin(&mail, &work.queued.message_id).await;
-            if !(used && ends_the_connection(&begun)) {
-                break begun;
-            }
-            // The server was weary of the connection, not of the message: it has a new one, at once.
-            self.conversation = None;
-        };
-        let Some(conversation) = &mut self.conversation else { return };
-        match begun {
-            Begun::Ready => self.commit_and_send(work, mail, attempt_no, date_at).await,
-            Begun::Refused(stage, reply) => {
-                let closes = reply.closes() || reply.is_odd();
+            Some(Begun::Refused(stage, reply)) => {
                 let outcome = refused(&work, stage, &reply, attempt_no);
-                if closes || !conversation.reset().await {
-                    self.conversation = None;
-                }
                 self.settle_refusal(work, None, attempt_no, &reply, outcome).await;
             }
-            Begun::Broken(stage, why) => {
-                self.conversation = None;
+            Some(Begun::Broken(stage, why)) => {
                 let outcome = replies::broken(stage, &why, attempt_no, clock::now(), work.expires_at(), spread());
                 self.settle(work, None, attempt_no, outcome).await;
             }
         }
     }
 
-    /// The mail as it will leave. Composing takes microseconds and is done here; signing takes longer and is done elsewhere.
-    async fn prepare(&self, work: &Work, date_at: clock::Millis) -> Result<Mail, String> {
-        let mail = work.composer.compose(&work.queued, date_at)?;
-        match &self.shared.signing {
-            Some(signing) => signing.sign(mail, date_at).await,
-            None => Ok(mail),
+    /// What the server says to the envelope, which is given first where it was not yet; `None` when there is no server and the drain is about to
+    /// end. Afterwards there is a conversation only if it can go on.
+    async fn begin(&mut self, work: &Work, mail: &Mail) -> Option<Begun> {
+        loop {
+            let ahead = self.conversation.as_ref().is_some_and(Conversation::is_ahead);
+            if !ahead && !self.connect(work).await {
+                return None;
+            }
+            let conversation = self.conversation.as_mut()?;
+            let used = conversation.is_used();
+            let begun = if ahead {
+                conversation.hear_ahead().await.unwrap_or_else(|silent| {
+                    self.outlet.keep_apart(); // it may hear nothing of what stands behind a content
+                    silent
+                })
+            } else {
+                match conversation.envelope(mail, &work.queued.message_id) {
+                    Ok(envelope) => conversation.begin(&envelope).await,
+                    Err((stage, reply)) => return Some(Begun::Refused(stage, reply)),
+                }
+            };
+            let fit = match &begun {
+                Begun::Ready => true,
+                Begun::Refused(_, reply) => !reply.closes() && !reply.is_odd() && conversation.reset().await,
+                Begun::Broken(..) => false,
+            };
+            if !fit {
+                self.conversation = None;
+            }
+            // The server was weary of the connection, not of the message: it has a new one, at once.
+            let again = if ahead { !fit || is_out_of_order(&begun) } else { used && ends_the_connection(&begun) };
+            if !again {
+                return Some(begun);
+            }
+        }
+    }
+
+    /// The message after this one, composed while this one is committed, where its envelope may be given behind this content.
+    async fn look_ahead(&self) -> Option<Letter> {
+        let conversation = self.conversation.as_ref().filter(|c| c.can_go_ahead() && !self.is_used_up(c))?;
+        if self.shared.stopping() || self.outlet.is_kept_apart() || conversation.is_ahead() {
+            return None;
+        }
+        let work = self.outlet.lanes.try_next()?;
+        Some(self.letter(work).await)
+    }
+
+    /// The envelope of the message ahead, if nothing speaks against it by now.
+    fn envelope_ahead(&self) -> Option<Envelope> {
+        let Letter { work, mail, .. } = self.ahead.as_ref()?;
+        let stays = self.shared.stopping() || self.is_left_alone(work) || clock::now() > work.expires_at();
+        let mail = mail.as_ref().ok().filter(|_| !stays)?;
+        self.conversation.as_ref()?.envelope(mail, &work.queued.message_id).ok()
+    }
+
+    /// The message ahead is not sent now: when its envelope was given, the connection goes.
+    fn leave_ahead(&mut self) {
+        if self.conversation.as_ref().is_some_and(Conversation::is_ahead) {
+            self.conversation = None;
         }
     }
 
@@ -125,7 +205,8 @@ impl Worker {
         };
         let (settle, finished) = self.held.take().unzip();
         let accepted = settle.as_ref().is_some_and(is_acceptance);
-        let answer = self.shared.ledger.write(settle, Some(commit)).await;
+        let (answer, ahead) = tokio::join!(self.shared.ledger.write(settle, Some(commit)), self.look_ahead());
+        self.ahead = ahead;
         if let Some(finished) = finished.filter(|_| accepted) {
             self.shared.breaker.written(&finished.chunk.lease.run_id);
         }
@@ -146,10 +227,9 @@ impl Worker {
             }
             return self.withdraw().await;
         }
+        let next = self.envelope_ahead();
         let Some(conversation) = &mut self.conversation else { return };
-        conversation.only_under(Some(work.chunk.lease.clone()));
-        let sent = conversation.content(&mail).await;
-        conversation.only_under(None);
+        let sent = conversation.content(&mail, next.as_ref(), Some(&work.chunk.lease)).await;
         match sent {
             Sent::Answered(Stage::Content, reply) if (200..300).contains(&reply.code) => {
                 self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
@@ -202,9 +282,15 @@ impl Worker {
         }
     }
 
+    /// Whether a conversation has had as many messages as it may.
+    fn is_used_up(&self, conversation: &Conversation) -> bool {
+        let most = self.outlet.relay.pacing.messages_per_connection;
+        most.is_some_and(|most| conversation.begun() >= u64::from(most))
+    }
+
     /// Have a conversation open; false when there is none and the drain is about to end.
     async fn connect(&mut self, work: &Work) -> bool {
-        if self.outlet.relay.pacing.messages_per_connection.is_some_and(|most| self.begun >= most)
+        if self.conversation.as_ref().is_some_and(|c| self.is_used_up(c))
             && let Some(conversation) = self.conversation.take()
         {
             conversation.quit().await;
@@ -218,7 +304,6 @@ impl Worker {
                 Ok(conversation) => {
                     self.shared.relay_works(&self.outlet).await;
                     self.conversation = Some(conversation);
-                    self.begun = 0;
                 }
                 Err(error) => {
                     let (cause, why) = relays::told(&server, error);
@@ -241,13 +326,7 @@ impl Worker {
         }
         let others_talk = server.open_conversations() > 0;
         if cause == Cause::Login || enough && !others_talk {
-            if let Failed::NobodyLeft(cause, why) = self.shared.relay_failed(&self.outlet, cause, why).await {
-                match cause {
-                    Cause::Login => self.pause(&work.chunk.lease.run_id, &why).await,
-                    Cause::Busy => self.shared.end(Ended::ServerBusy(why)),
-                    Cause::Unreachable => self.shared.end(Ended::ServerUnavailable(why)),
-                }
-            }
+            self.relay_failed(work, cause, why).await;
             return false;
         }
         if enough {
@@ -261,101 +340,14 @@ impl Worker {
         true
     }
 
-    /// What a recorded refusal means for the run, and for everything we send.
-    async fn judge(&self, chunk: &HeldChunk, limits: &Limits, about: About, reply: &Reply) {
-        let Lease { run_id, lane, .. } = &*chunk.lease;
-        if about == About::Sender && matches!(reply.code, 530 | 534 | 535 | 538) {
-            let why = format!("the mail server refused our login: {}", reply.line());
-            return self.pause(run_id, &why).await;
-        }
-        match self.shared.breaker.refused(run_id, lane, about, limits) {
-            Finding::Fine => {}
-            Finding::InARow(n) => {
-                let family = parts(lane).1;
-                let why =
-                    format!("{n} mails in a row ({family}) were refused because of us; the last: {}", reply.line());
-                self.pause(run_id, &why).await;
+    /// The relay takes no mail; when nobody else does, the work is over.
+    async fn relay_failed(&self, work: &Work, cause: Cause, why: &str) {
+        if let Failed::NobodyLeft(cause, why) = self.shared.relay_failed(&self.outlet, cause, why).await {
+            match cause {
+                Cause::Login => self.pause(&work.chunk.lease.run_id, &why).await,
+                Cause::Busy => self.shared.end(Ended::ServerBusy(why)),
+                Cause::Unreachable => self.shared.end(Ended::ServerUnavailable(why)),
             }
-            Finding::Suspicious => {
-                if let Err(e) = self.shared.count_and_judge(run_id, limits).await {
-                    self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
-                }
-            }
-        }
-    }
-
-    /// Hold a run and end the work: whatever comes next would meet the same.
-    async fn pause(&self, run_id: &str, why: &str) {
-        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
-            self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
-        }
-        self.shared.end(Ended::Paused(why.to_owned()));
-    }
-
-    async fn cannot_compose(&self, work: &Work, why: String) {
-        let why = format!("message to customer {}: {why}", work.queued.customer_id);
-        self.pause(&work.chunk.lease.run_id, &why).await;
-    }
-
-    async fn settle(&mut self, work: Work, token: Option<String>, attempt_no: i64, outcome: Outcome) {
-        self.write(
-            Settlement {
-                key: key(&work),
-                lease: work.chunk.lease.clone(),
-                token,
-                attempt_no,
-                outcome,
-                hard_bounced: None,
-            },
-            work,
-        )
-        .await;
-    }
-
-    async fn settle_refusal(
-        &mut self,
-        work: Work,
-        token: Option<String>,
-        attempt_no: i64,
-        reply: &Reply,
-        outcome: Outcome,
-    ) {
-        let about = outcome.about;
-        let hard_bounced = work.queued.address_key.clone().filter(|_| about == Some(About::NoSuchMailbox));
-        // The chunk is kept until the refusal is judged: what is held then is not claimed again in between.
-        let (chunk, limits) = (work.chunk.clone(), work.composer.limits());
-        let lease = chunk.lease.clone();
-        self.write(Settlement { key: key(&work), lease, token, attempt_no, outcome, hard_bounced }, work).await;
-        if replies::asks_for_less(reply) {
-            self.shared.slow_down(&self.outlet, &chunk.lease.lane, &reply.line()).await;
-        }
-        if let Some(about) = about {
-            self.judge(&chunk, &limits, about, reply).await;
-        }
-    }
-
-    async fn write(&mut self, settlement: Settlement, work: Work) {
-        let counters = &self.shared.counters;
-        let counter = match settlement.outcome.state {
-            DeliveryState::Deferred => &counters.deferred,
-            DeliveryState::Unknown => &counters.unknown,
-            DeliveryState::Expired => &counters.expired,
-            _ => &counters.failed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.write_held().await;
-        self.held = Some((settlement, work));
-        self.write_held().await;
-    }
-
-    async fn write_held(&mut self) {
-        let Some((settlement, work)) = self.held.take() else { return };
-        let accepted = is_acceptance(&settlement);
-        if let Err(stopped) = self.shared.ledger.write(Some(settlement), None).await {
-            self.shared.database_gone(&stopped);
-        }
-        if accepted {
-            self.shared.breaker.written(&work.chunk.lease.run_id);
         }
     }
 }
@@ -368,13 +360,18 @@ fn refused(work: &Work, stage: Stage, reply: &Reply, attempt_no: i64) -> Outcome
     replies::refused(stage, reply, attempt_no, clock::now(), work.expires_at(), spread())
 }
 
-/// Whether an envelope failed because the server ends the connection (RFC 5321 §3.8): nothing is said about the message.
+/// Whether an envelope failed because the server ends the connection (RFC 5321 §3.8), or what we are in it: nothing is said about the message.
 fn ends_the_connection(begun: &Begun) -> bool {
     match begun {
-        Begun::Refused(Stage::Mail, reply) => reply.closes(),
+        Begun::Refused(Stage::Mail, reply) => reply.closes() || is_about_login(reply),
         Begun::Broken(stage, _) => *stage == Stage::Mail,
         _ => false,
     }
+}
+
+/// Whether the server did not expect an envelope there: some want RSET after a refused BDAT (RFC 3030 §2).
+fn is_out_of_order(begun: &Begun) -> bool {
+    matches!(begun, Begun::Refused(_, reply) if reply.code == 503)
 }
 
 /// After a refused content the server is ready for the next message; after a refused DATA the envelope is still open.

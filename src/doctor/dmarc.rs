@@ -16,6 +16,8 @@ const PARENTS_MAX: usize = 8;
 pub(super) struct Policy {
     /// `none`, `quarantine` or `reject`.
     policy: String,
+    /// The same for subdomains that have no record, when it differs.
+    of_subdomains: Option<String>,
     strict_dkim: bool,
     strict_spf: bool,
     /// Somebody gets the reports.
@@ -33,6 +35,7 @@ impl Policy {
         }
         let mut policy = Policy {
             policy: String::new(),
+            of_subdomains: None,
             strict_dkim: false,
             strict_spf: false,
             reports: false,
@@ -43,6 +46,7 @@ impl Policy {
             let value = value.trim().to_ascii_lowercase();
             match name.trim() {
                 "p" => policy.policy = value,
+                "sp" => policy.of_subdomains = Some(value),
                 "adkim" => policy.strict_dkim = value == "s",
                 "aspf" => policy.strict_spf = value == "s",
                 "rua" => policy.reports = !value.is_empty(),
@@ -50,11 +54,19 @@ impl Policy {
                 _ => {}
             }
         }
-        Some(match policy.policy.as_str() {
-            "none" | "quarantine" | "reject" => Ok(policy),
-            "" => Err("has no `p=`".to_owned()),
-            other => Err(format!("has `p={other}`; known: none, quarantine, reject")),
-        })
+        let is_known = |policy: &str| ["none", "quarantine", "reject"].contains(&policy);
+        let unknown = |tag, value: &str| Some(Err(format!("has `{tag}={value}`; known: none, quarantine, reject")));
+        match (policy.policy.as_str(), policy.of_subdomains.as_deref()) {
+            ("", _) => Some(Err("has no `p=`".to_owned())),
+            (other, _) if !is_known(other) => unknown("p", other),
+            (_, Some(other)) if !is_known(other) => unknown("sp", other),
+            _ => Some(Ok(policy)),
+        }
+    }
+
+    /// What it asks for mail from a domain, found at `at`: there, or above (§6.3).
+    fn for_mail_from(&self, from: &str, at: &str) -> &str {
+        self.of_subdomains.as_deref().filter(|_| from != at).unwrap_or(&self.policy)
     }
 }
 
@@ -85,7 +97,7 @@ pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<F
         return Ok(vec![Finding::problem(Area::Dns, finding, NO_POLICY, publish())]);
     };
     let organisation = found.iter().rev().find(|(_, p)| !p.public_suffix).map_or(*at, |(domain, _)| domain);
-    let told = format!("DMARC of {at}: policy {}", policy.policy);
+    let told = format!("DMARC of {at}: policy {}", policy.for_mail_from(&names.from, at));
     let mut findings = vec![if policy.reports {
         Finding::ok(Area::Dns, told)
     } else {

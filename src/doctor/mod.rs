@@ -7,7 +7,7 @@
 //! | file | |
 //! |---|---|
 //! | `resolver.rs` | the seam to the DNS |
-//! | `spf.rs` | who may send for the envelope's domain (RFC 7208) |
+//! | `spf.rs`, `senders.rs` | who may send for the envelope's domain (RFC 7208), and whether our mail servers may |
 //! | `keys.rs` | whether our public keys are where receivers look (RFC 6376) |
 //! | `dmarc.rs` | the policy of the From domain, and alignment (RFC 7489) |
 //! | `mx.rs` | whether bounces find their way back (RFC 5321) |
@@ -16,6 +16,7 @@ mod dmarc;
 mod keys;
 mod mx;
 mod resolver;
+mod senders;
 mod spf;
 
 pub use resolver::{Dns, Kind, Record, Resolver, Unanswered};
@@ -113,13 +114,15 @@ pub struct Names {
     pub from: String,
     /// The domain of the return path: what SPF is asked of, and where bounces go.
     pub envelope: String,
+    /// The hosts of the mail servers that mail is handed to.
+    pub servers: Vec<String>,
     /// Who signs, and with what.
     pub keys: Vec<(Identity, PublicKey)>,
 }
 
 /// What the DNS says of these names. All is asked side by side, so that a name server that is silent costs its timeout once.
 pub async fn dns(resolver: &dyn Resolver, names: &Names) -> Vec<Finding> {
-    let mut checks = vec![spf::look(resolver, &names.envelope).boxed()];
+    let mut checks = vec![spf::look(resolver, names).boxed()];
     checks.extend(names.keys.iter().map(|(identity, key)| keys::look(resolver, identity, key).boxed()));
     if names.keys.is_empty() {
         checks.push(ready(Ok(vec![keys::none()])).boxed());

@@ -1,18 +1,20 @@
 //! SPF (RFC 7208): whether the record of a domain can be evaluated, and what it ends in.
 //!
-//! Which address mail leaves from is known to the mail server, not here, so nothing is evaluated: every term is walked through as for a
-//! sender that matches none. That is the most lookups a receiver may need.
+//! Every term is walked through as for a sender that matches none: that is the most lookups a receiver may need. Whether it lets our mail servers
+//! send is asked in `senders.rs`.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::resolver::{Kind, Resolver, Unanswered, txt};
-use super::{Area, Finding};
+use super::{Area, Finding, Names, senders};
 
 /// §4.6.4: terms that ask the DNS, over all records together.
 const LOOKUPS_MAX: usize = 10;
 /// §4.6.4: questions that come back with nothing.
 const VOIDS_MAX: usize = 2;
+/// §4.6.4: exchangers of one `mx`.
+const EXCHANGERS_MAX: usize = 10;
 /// Where this walk ends, so that records that include each other do not keep it for ever.
 const LOOKUPS_WALKED_MAX: usize = 40;
 
@@ -31,6 +33,84 @@ struct Waiting {
     decides: bool,
 }
 
+/// One term of a record (§4.6.1): `-ip4:192.0.2.0/24`, `redirect=example.net`.
+#[derive(Debug)]
+pub(super) struct Term<'r> {
+    text: &'r str,
+    pub qualifier: char,
+    /// In small letters.
+    pub name: String,
+    /// What follows the name, with the character that separates them.
+    pub argument: &'r str,
+}
+
+impl<'r> Term<'r> {
+    fn read(text: &'r str) -> Term<'r> {
+        let (qualifier, rest) = match text.chars().next() {
+            Some(q @ ('+' | '-' | '~' | '?')) => (q, &text[1..]),
+            _ => ('+', text),
+        };
+        let (name, argument) = rest.split_at(rest.find([':', '/', '=']).unwrap_or(rest.len()));
+        Term { text, qualifier, name: name.to_ascii_lowercase(), argument }
+    }
+
+    pub fn is_modifier(&self) -> bool {
+        self.argument.starts_with('=')
+    }
+
+    /// The domain or address it names, without the length of a prefix.
+    pub fn target(&self) -> &'r str {
+        let target = self.argument.strip_prefix([':', '=']).unwrap_or_default();
+        // A macro may hold a `/`; it is not looked into.
+        if target.contains('%') { target } else { target.split('/').next().unwrap_or_default() }
+    }
+
+    /// The lengths of prefixes behind it, of IPv4 and of IPv6 addresses: `/24//64`. `None` when they cannot be read.
+    pub fn prefixes(&self) -> Option<(Option<u32>, Option<u32>)> {
+        let number = |text: &str| text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+        let Some((_, lengths)) = self.argument.split_once('/') else { return Some((None, None)) };
+        let (of_four, of_six) = match lengths.split_once("/") {
+            None => (Some(lengths), None),
+            Some(("", of_six)) => (None, Some(of_six)),
+            Some((of_four, of_six)) => (Some(of_four), Some(of_six.strip_prefix('/')?)),
+        };
+        let read = |text: Option<&str>| text.map_or(Some(None), |t| number(t).map(Some));
+        Some((read(of_four)?, read(of_six)?))
+    }
+
+    /// Why it cannot be read; the end of a sentence.
+    pub fn fault(&self) -> Option<&'static str> {
+        if self.is_modifier() {
+            return None;
+        }
+        match self.name.as_str() {
+            "all" if self.argument.is_empty() => None,
+            "all" => Some("says more than `all`"),
+            "include" | "ptr" => None,
+            "exists" if self.target().is_empty() => Some("names no domain"),
+            "exists" => None,
+            "a" | "mx" if self.argument.contains('%') => None,
+            "a" | "mx" => {
+                let fits = |(four, six): (Option<u32>, Option<u32>)| four.unwrap_or(0) <= 32 && six.unwrap_or(0) <= 128;
+                (!self.prefixes().is_some_and(fits)).then_some(NO_PREFIX)
+            }
+            kind @ ("ip4" | "ip6") => {
+                let address: Option<IpAddr> = self.target().parse().ok();
+                if address.is_none_or(|a| a.is_ipv4() != (kind == "ip4")) {
+                    return Some("is not an address");
+                }
+                let longest = if kind == "ip4" { 32 } else { 128 };
+                let fits =
+                    |(length, more): (Option<u32>, Option<u32>)| length.unwrap_or(0) <= longest && more.is_none();
+                (!self.prefixes().is_some_and(fits)).then_some(NO_PREFIX)
+            }
+            _ => Some("is no mechanism that SPF knows"),
+        }
+    }
+}
+
+const NO_PREFIX: &str = "ends in no length of a prefix";
+
 /// What a walk through the records came to.
 #[derive(Debug, Default)]
 struct Walk {
@@ -43,8 +123,9 @@ struct Walk {
     deprecated: bool,
 }
 
-/// The record of a domain and all it leads to.
-pub(super) async fn look(resolver: &dyn Resolver, domain: &str) -> Result<Vec<Finding>, Unanswered> {
+/// The record of the envelope's domain and all it leads to.
+pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<Finding>, Unanswered> {
+    let domain = names.envelope.as_str();
     let records = records(resolver, domain).await?;
     let publish = format!(
         "publish one TXT record at {domain}: \"v=spf1 include:… -all\", with the name your mail provider gives for include"
@@ -73,7 +154,12 @@ pub(super) async fn look(resolver: &dyn Resolver, domain: &str) -> Result<Vec<Fi
             several => walk.faults.push(format!("{} has {} SPF records", next.domain, several.len())),
         }
     }
-    Ok(walk.findings(domain))
+    let mut findings = walk.findings(domain);
+    if findings.is_empty() {
+        let senders = senders::told(resolver, domain, &names.servers).await?;
+        findings.push(Finding::ok(Area::Dns, format!("SPF of {domain}: {}; {senders}", walk.told())));
+    }
+    Ok(findings)
 }
 
 impl Walk {
@@ -83,54 +169,54 @@ impl Walk {
         chain.push(domain.clone());
         let mut redirect = None;
         let mut has_all = false;
-        for term in record.split_ascii_whitespace().skip(1) {
-            let (qualifier, rest) = match term.chars().next() {
-                Some(q @ ('+' | '-' | '~' | '?')) => (q, &term[1..]),
-                _ => ('+', term),
-            };
-            let name_ends = rest.find([':', '/', '=']).unwrap_or(rest.len());
-            let (name, argument) = rest.split_at(name_ends);
-            let is_modifier = argument.starts_with('=');
-            let target = argument.strip_prefix([':', '=']).unwrap_or_default();
-            match (name.to_ascii_lowercase().as_str(), is_modifier) {
-                ("all", false) => {
+        for term in terms(record) {
+            // §4.6: a term that cannot be read spoils the record, wherever it stands.
+            if let Some(fault) = term.fault() {
+                self.faults.push(format!("`{}` of {domain} {fault}", term.text));
+                continue;
+            }
+            match term.name.as_str() {
+                "redirect" if redirect.is_some() => self.faults.push(format!("{domain} redirects twice")),
+                "redirect" => redirect = Some(term.target()),
+                _ if has_all || term.is_modifier() => {} // §5.1: never reached; §6: unknown modifiers are ignored
+                "all" => {
                     has_all = true;
                     if decides {
-                        self.all = Some(qualifier);
-                    }
-                    break; // §5.1: what follows is never reached
-                }
-                ("include", false) => self.follow(target, &chain, false),
-                ("redirect", true) => redirect = Some(target),
-                ("a" | "mx", false) => {
-                    self.lookups += 1;
-                    let host = target.split('/').next().filter(|h| !h.is_empty()).unwrap_or(&domain);
-                    let kind = if name.eq_ignore_ascii_case("a") { Kind::Address } else { Kind::Mx };
-                    if self.lookups <= LOOKUPS_WALKED_MAX
-                        && !host.contains('%')
-                        && resolver.ask(host, kind).await?.is_empty()
-                    {
-                        self.voids.push(format!("`{term}` of {domain}"));
+                        self.all = Some(term.qualifier);
                     }
                 }
-                ("exists", false) => self.lookups += 1,
-                ("ptr", false) => {
+                "include" => self.follow(term.target(), &chain, false),
+                "a" | "mx" => self.look_up(resolver, &term, &domain).await?,
+                "exists" => self.lookups += 1,
+                "ptr" => {
                     self.lookups += 1;
                     self.deprecated = true;
                 }
-                (kind @ ("ip4" | "ip6"), false) => {
-                    let address = target.split('/').next().and_then(|a| a.parse::<IpAddr>().ok());
-                    if address.is_none_or(|a| a.is_ipv4() != (kind == "ip4")) {
-                        self.faults.push(format!("`{term}` of {domain} is not an address"));
-                    }
-                }
-                (_, true) => {} // §6: unknown modifiers are ignored
-                _ => self.faults.push(format!("`{term}` of {domain} is no mechanism that SPF knows")),
+                _ => {} // ip4, ip6: ask nobody
             }
         }
         if let Some(target) = redirect.filter(|_| !has_all) {
             // §6.1: the record pointed to stands in for this one.
             self.follow(target, &chain, decides);
+        }
+        Ok(())
+    }
+
+    /// Ask for the addresses or exchangers that a term names.
+    async fn look_up(&mut self, resolver: &dyn Resolver, term: &Term<'_>, domain: &str) -> Result<(), Unanswered> {
+        self.lookups += 1;
+        let host = Some(term.target()).filter(|h| !h.is_empty()).unwrap_or(domain);
+        if self.lookups > LOOKUPS_WALKED_MAX || host.contains('%') {
+            return Ok(());
+        }
+        let kind = if term.name == "a" { Kind::Address } else { Kind::Mx };
+        match resolver.ask(host, kind).await?.len() {
+            0 => self.voids.push(format!("`{}` of {domain}", term.text)),
+            n if kind == Kind::Mx && n > EXCHANGERS_MAX => self.faults.push(format!(
+                "`{}` of {domain} leads to {n} mail exchangers; {EXCHANGERS_MAX} are allowed",
+                term.text
+            )),
+            _ => {}
         }
         Ok(())
     }
@@ -147,7 +233,8 @@ impl Walk {
         }
     }
 
-    fn findings(self, domain: &str) -> Vec<Finding> {
+    /// What is wrong with it.
+    fn findings(&self, domain: &str) -> Vec<Finding> {
         let mut findings = Vec::new();
         for fault in &self.faults {
             let finding = format!("SPF of {domain}: {fault}");
@@ -180,15 +267,13 @@ impl Walk {
             }
             _ => {}
         }
-        if findings.is_empty() {
-            let all = self.all.map_or_else(String::new, |q| format!("{q}all"));
-            let told = format!(
-                "SPF of {domain}: {} of {LOOKUPS_MAX} lookups, ends in {all}; that it names your mail server's addresses is not checked",
-                self.lookups
-            );
-            findings.push(Finding::ok(Area::Dns, told));
-        }
         findings
+    }
+
+    /// That nothing is, in words.
+    fn told(&self) -> String {
+        let all = self.all.map_or_else(String::new, |q| format!("{q}all"));
+        format!("{} of {LOOKUPS_MAX} lookups, ends in {all}", self.lookups)
     }
 }
 
@@ -197,8 +282,13 @@ fn told(chain: &[String]) -> String {
     chain.join(" → ")
 }
 
+/// The terms of a record, after its version.
+pub(super) fn terms(record: &str) -> impl Iterator<Item = Term<'_>> {
+    record.split_ascii_whitespace().skip(1).map(Term::read)
+}
+
 /// The SPF records of a domain (§4.5).
-async fn records(resolver: &dyn Resolver, domain: &str) -> Result<Vec<String>, Unanswered> {
+pub(super) async fn records(resolver: &dyn Resolver, domain: &str) -> Result<Vec<String>, Unanswered> {
     let is_spf = |text: &String| text.split(' ').next().is_some_and(|version| version.eq_ignore_ascii_case("v=spf1"));
     Ok(txt(resolver, domain).await?.into_iter().filter(is_spf).collect())
 }

@@ -51,7 +51,7 @@ fn lines(findings: &[Finding]) -> Vec<String> {
 }
 
 async fn spf(table: Table) -> Vec<String> {
-    lines(&spf::look(&table, "example.com").await.unwrap())
+    lines(&spf::look(&table, &names("example.com", "example.com", &[])).await.unwrap())
 }
 
 fn spf_record(text: &str) -> Table {
@@ -81,11 +81,50 @@ async fn spf_counts_every_lookup_of_every_record() {
 }
 
 #[tokio::test]
+async fn spf_is_asked_whether_our_mail_servers_may_send() {
+    // The address of every name in a table is 192.0.2.1.
+    let may = "it lets mail.example.com (192.0.2.1) send";
+    let may_not = "it does not let mail.example.com (192.0.2.1) send: well if your provider sends from other addresses";
+    let unclear = "that it names your mail server's addresses is not checked";
+    for (record, told) in [
+        ("v=spf1 ip4:192.0.2.0/24 -all", may),
+        ("v=spf1 ip4:192.0.2.2 -all", may_not),
+        ("v=spf1 -ip4:192.0.2.1 ip4:192.0.2.0/24 ~all", may_not),
+        ("v=spf1 ip6:2001:db8::/32 a -all", may),
+        ("v=spf1 mx -all", may),
+        ("v=spf1 include:a.example -all", may),
+        ("v=spf1 include:b.example ~all", may_not),
+        ("v=spf1 redirect=a.example", may),
+        ("v=spf1 exists:%{i}.example.com -all", unclear),
+        ("v=spf1 ip4:192.0.2.1 exists:%{i}.example.com -all", may),
+    ] {
+        let table = spf_record(record)
+            .txt("a.example", "v=spf1 ip4:192.0.2.1 -all")
+            .txt("b.example", "v=spf1 ?ip4:192.0.2.1 -all")
+            .address("example.com")
+            .mx("example.com", "mx.example.com")
+            .address("mx.example.com")
+            .address("mail.example.com");
+        let servers = vec!["mail.example.com".to_owned(), "127.0.0.1".to_owned()];
+        let names = Names { servers, ..names("example.com", "example.com", &[]) };
+        let found = lines(&spf::look(&table, &names).await.unwrap()).remove(0);
+        assert!(found.ends_with(told), "{record}: {found}");
+    }
+}
+
+#[tokio::test]
 async fn spf_redirects_stand_in_and_includes_do_not() {
     let table = spf_record("v=spf1 redirect=_spf.example.net").txt("_spf.example.net", "v=spf1 ip4:192.0.2.1 ~all");
     assert!(spf(table).await[0].contains("1 of 10 lookups, ends in ~all"));
     let table = spf_record("v=spf1 include:a.example").txt("a.example", "v=spf1 -all");
     assert_eq!(spf(table).await, ["Warn: SPF of example.com does not say what to do with other senders"]);
+    let table = spf_record("v=spf1 a/24//64 mx//64 ip4:192.0.2.0/24 x=y -all").address("example.com");
+    assert!(spf(table.mx("example.com", "mx.example.com")).await[0].contains("2 of 10 lookups"), "prefixes are read");
+    let many = (0..11).fold(spf_record("v=spf1 mx -all"), |t, n| t.mx("example.com", &format!("mx{n}.example.com")));
+    assert_eq!(
+        spf(many).await,
+        ["Problem: SPF of example.com: `mx` of example.com leads to 11 mail exchangers; 10 are allowed"]
+    );
     let table = spf_record("v=spf1 -all redirect=nowhere.example");
     assert!(spf(table).await[0].contains("0 of 10 lookups, ends in -all"), "redirect counts only without all");
 }
@@ -99,6 +138,14 @@ async fn spf_faults_are_named() {
         ("v=spf1 include: -all", "example.com names no domain to go on with"),
         ("v=spf1 ip4:mail.example.com -all", "`ip4:mail.example.com` of example.com is not an address"),
         ("v=spf1 ip6:192.0.2.1 -all", "`ip6:192.0.2.1` of example.com is not an address"),
+        ("v=spf1 ip4:192.0.2.0/33 -all", "`ip4:192.0.2.0/33` of example.com ends in no length of a prefix"),
+        ("v=spf1 ip6:2001:db8::/129 -all", "`ip6:2001:db8::/129` of example.com ends in no length of a prefix"),
+        ("v=spf1 a/x -all", "`a/x` of example.com ends in no length of a prefix"),
+        ("v=spf1 a/24/64 -all", "`a/24/64` of example.com ends in no length of a prefix"),
+        ("v=spf1 exists: -all", "`exists:` of example.com names no domain"),
+        ("v=spf1 all:x -all", "`all:x` of example.com says more than `all`"),
+        ("v=spf1 -all ip4:nowhere", "`ip4:nowhere` of example.com is not an address"),
+        ("v=spf1 -all redirect=a.example redirect=b.example", "example.com redirects twice"),
         ("v=spf1 includes:a.example -all", "`includes:a.example` of example.com is no mechanism that SPF knows"),
     ] {
         assert_eq!(spf(spf_record(record)).await, [format!("Problem: SPF of example.com: {told}")], "{record}");
@@ -159,7 +206,7 @@ async fn keys_are_compared_with_what_is_published() {
 
 fn names(from: &str, envelope: &str, keys: &[&str]) -> Names {
     let keys = keys.iter().map(|d| (Identity { domain: (*d).to_owned(), selector: "s1".into() }, key().1)).collect();
-    Names { from: from.into(), envelope: envelope.into(), keys }
+    Names { from: from.into(), envelope: envelope.into(), servers: vec![], keys }
 }
 
 async fn dmarc(table: Table, names: Names) -> Vec<String> {
@@ -184,6 +231,7 @@ async fn dmarc_policy_is_found_and_read() {
     for (text, told) in [
         ("v=DMARC1", "has no `p=`"),
         ("v=DMARC1; p=rejct", "has `p=rejct`; known: none, quarantine, reject"),
+        ("v=DMARC1; p=none; sp=rejct", "has `sp=rejct`; known: none, quarantine, reject"),
         ("v=DMARC1; p", "has `p`"),
     ] {
         let told = format!("Problem: the DMARC record at _dmarc.example.com {told}");
@@ -194,6 +242,11 @@ async fn dmarc_policy_is_found_and_read() {
         ["Problem: shop.example.com has no DMARC record"],
         "another kind of record does not count"
     );
+    // What is said of subdomains is their policy, unless they say something themselves.
+    let spared = at("example.com", "v=DMARC1; p=reject; sp=none; rua=mailto:d@example.com");
+    assert_eq!(dmarc(spared, ours()).await[0], "Ok: DMARC of example.com: policy none");
+    let itself = at("shop.example.com", "v=DMARC1; p=reject; sp=none; rua=mailto:d@example.com");
+    assert_eq!(dmarc(itself, ours()).await[0], "Ok: DMARC of shop.example.com: policy reject");
     let twice = at("example.com", reporting).txt("_dmarc.example.com", reporting);
     assert!(dmarc(twice, ours()).await[0].contains("2 DMARC records"));
 }

@@ -12,6 +12,7 @@ mod facts;
 pub mod fields;
 pub mod history;
 mod lifecycle;
+pub mod loyalty;
 pub mod quantile;
 mod refresh;
 mod refresh_sql;

@@ -16,6 +16,11 @@ pub enum About {
 }
 
 impl About {
+    /// What an attempt was kept with; one that this version does not know, or that was kept without, is about the message.
+    fn from_word(word: Option<&str>) -> About {
+        [About::NoSuchMailbox, About::Sender].into_iter().find(|a| Some(a.word()) == word).unwrap_or(About::Message)
+    }
+
     /// As attempts keep it.
     pub fn word(self) -> &'static str {
         match self {
@@ -105,13 +110,19 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// One more refusal.
-    pub fn refuse(&mut self, about: About) {
-        match about {
-            About::NoSuchMailbox => self.hard_bounce += 1,
-            About::Sender => self.policy += 1,
-            About::Message => self.other += 1,
-        }
+    /// So many more refusals: the only place that tells which kind counts as what.
+    pub fn refuse(&mut self, about: About, n: u64) {
+        let counter = match about {
+            About::NoSuchMailbox => &mut self.hard_bounce,
+            About::Sender => &mut self.policy,
+            About::Message => &mut self.other,
+        };
+        *counter += n;
+    }
+
+    /// So many more acceptances.
+    pub fn accept(&mut self, n: u64) {
+        self.accepted += n;
     }
 
     /// Refused for good.
@@ -134,15 +145,10 @@ pub async fn count(db: &Db, run_id: &str) -> DbResult<Answers> {
                JOIN attempt a ON a.bucket = d.bucket AND a.chunk_id = d.chunk_id AND a.seq = d.seq AND a.attempt_no = d.attempts \
                WHERE d.run_id = $1 AND d.state = 'failed' AND a.state = 'failed' AND d.changed_at >= r.watched_from_at GROUP BY a.about";
     let refused: Vec<(Option<String>, i64)> = db.fetch_all(sql, args![run_id]).await?;
-    let mut answers =
-        Answers { accepted: accepted.unsigned_abs(), complaints: complaints(db, run_id).await?, ..Answers::default() };
+    let mut answers = Answers { complaints: complaints(db, run_id).await?, ..Answers::default() };
+    answers.accept(accepted.unsigned_abs());
     for (about, n) in refused {
-        let counter = match about.as_deref() {
-            Some("mailbox") => &mut answers.hard_bounce,
-            Some("policy") => &mut answers.policy,
-            _ => &mut answers.other,
-        };
-        *counter += n.unsigned_abs();
+        answers.refuse(About::from_word(about.as_deref()), n.unsigned_abs());
     }
     Ok(answers)
 }

@@ -21,7 +21,7 @@ use super::{DeliveryState, lease::parts, status::Filter};
 pub enum By {
     /// Mailbox-provider family.
     Family,
-    /// The relay it goes through, or went through last.
+    /// The relay it went through, or goes through while it waits.
     Relay,
     State,
     /// The last reply's code.
@@ -56,9 +56,18 @@ struct Counted {
     chunk_id: i64,
     state: String,
     code: Option<i64>,
+    relay: Option<String>,
     messages: i64,
     /// bucket · [`CHUNK_SEQS`] + seq of the first of them.
     first: i64,
+}
+
+impl Counted {
+    /// The relay that took these messages, or refused them; `None` while they wait.
+    fn went_through(&self) -> Option<&str> {
+        let waits = ["pending", "deferred"].contains(&self.state.as_str());
+        self.relay.as_deref().filter(|_| !waits)
+    }
 }
 
 struct Gathered {
@@ -72,8 +81,8 @@ pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<V
     let mut args = args![];
     let of = filter.conditions("d", &mut args);
     let sql = format!(
-        "SELECT d.run_id, d.chunk_id, d.state, d.code, COUNT(*) AS messages, MIN(d.bucket * {CHUNK_SEQS} + d.seq) AS first \
-         FROM delivery d WHERE d.bucket >= 0{of} GROUP BY d.run_id, d.chunk_id, d.state, d.code"
+        "SELECT d.run_id, d.chunk_id, d.state, d.code, d.relay, COUNT(*) AS messages, MIN(d.bucket * {CHUNK_SEQS} + d.seq) AS first \
+         FROM delivery d WHERE d.bucket >= 0{of} GROUP BY d.run_id, d.chunk_id, d.state, d.code, d.relay"
     );
     let counted: Vec<Counted> = db.fetch_all(&sql, args).await?;
     let lanes = if matches!(by, By::Family | By::Relay) { lanes(db, &counted).await? } else { HashMap::new() };
@@ -81,7 +90,9 @@ pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<V
     for c in &counted {
         let key = match by {
             By::Family => (0, lanes.get(&c.chunk_id).map_or(NO_LANE, |l| parts(l).1).to_owned()),
-            By::Relay => (0, lanes.get(&c.chunk_id).map_or(NO_LANE, |l| parts(l).0).to_owned()),
+            By::Relay => {
+                (0, c.went_through().or(lanes.get(&c.chunk_id).map(|l| parts(l).0)).unwrap_or(NO_LANE).to_owned())
+            }
             By::State => (DeliveryState::from_word(&c.state).map_or(usize::MAX, |s| s as usize), c.state.clone()),
             By::Code => (0, c.code.map_or(NO_CODE.to_owned(), |code| code.to_string())),
             By::Age => {

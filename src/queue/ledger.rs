@@ -17,6 +17,7 @@ use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Conflict, Db, DbError, DbResult, Tx, Value};
 use crate::failpoint::{self, Step};
+use crate::offer::reward;
 use crate::suppression::{self, Kind, Reason, Scope};
 
 use super::answers::About;
@@ -209,40 +210,33 @@ async fn try_group(db: &Db, settlements: &[&Settlement], commits: &[&Commit]) ->
     Ok(answers)
 }
 
-/// Rows of a VALUES list, repeated at the end up to a power of two, so that few statement texts exist and all stay prepared.
-fn values(rows: usize, width: usize, first: usize) -> (String, usize) {
-    let padded = rows.next_power_of_two();
-    let row = |r: usize| {
-        let list: Vec<String> = (0..width).map(|c| format!("${}", first + r * width + c)).collect();
-        format!("({})", list.join(", "))
-    };
-    ((0..padded).map(row).collect::<Vec<_>>().join(", "), padded)
-}
-
-fn pad(mut args: Vec<Value>, rows: usize, padded: usize, width: usize) -> Vec<Value> {
-    let last = args[args.len() - width..].to_vec();
-    for _ in rows..padded {
-        args.extend(last.iter().cloned());
-    }
-    args
-}
-
 async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> {
-    const WIDTH: usize = 10;
-    let (rows, padded) = values(list.len(), WIDTH, 2);
-    let sql = format!(
-        "WITH got(bucket, chunk_id, seq, token, state, due_at, code, reply, tries, attempt_no) AS (VALUES {rows}) \
-         UPDATE delivery SET state = g.state, due_at = COALESCE(g.due_at, delivery.due_at), code = g.code, reply = g.reply, \
-                attempts = CASE WHEN delivery.attempts < g.attempt_no THEN g.attempt_no ELSE delivery.attempts END, changed_at = $1 \
-         FROM got g WHERE delivery.bucket = g.bucket AND delivery.chunk_id = g.chunk_id AND delivery.seq = g.seq \
-           AND ((g.tries = 0 AND delivery.commit_token = g.token \
-                 AND (delivery.state IN ('committed', 'unknown') OR (delivery.state = 'pending' AND g.state = 'accepted'))) \
-             OR (g.tries = 1 AND delivery.state IN ('pending', 'deferred')))"
-    );
-    let mut args = Vec::with_capacity(padded * WIDTH);
+    const COLUMNS: [&str; 12] = [
+        "bucket",
+        "chunk_id",
+        "seq",
+        "token",
+        "state",
+        "due_at",
+        "code",
+        "reply",
+        "relay",
+        "tries",
+        "attempt_no",
+        "at",
+    ];
+    // The order is: the outcomes, then each delivery by its key.
+    let sql = "UPDATE delivery SET state = k.state, due_at = COALESCE(k.due_at, delivery.due_at), code = k.code, reply = k.reply, \
+                relay = k.relay, attempts = CASE WHEN delivery.attempts < k.attempt_no THEN k.attempt_no ELSE delivery.attempts END, \
+                changed_at = k.at \
+         FROM k WHERE delivery.bucket = k.bucket AND delivery.chunk_id = k.chunk_id AND delivery.seq = k.seq \
+           AND ((k.tries = 0 AND delivery.commit_token = k.token \
+                 AND (delivery.state IN ('committed', 'unknown') OR (delivery.state = 'pending' AND k.state = 'accepted'))) \
+             OR (k.tries = 1 AND delivery.state IN ('pending', 'deferred')))";
+    let mut rows = Vec::with_capacity(list.len().next_power_of_two() * COLUMNS.len());
     for s in list {
         let o = &s.outcome;
-        args.extend(args![
+        rows.extend(args![
             s.key.bucket,
             s.key.chunk_id,
             s.key.seq,
@@ -251,19 +245,22 @@ async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> 
             o.due_at,
             o.code,
             &o.reply,
+            s.lease.relay(),
             i64::from(s.token.is_none()),
             s.attempt_no,
+            now,
         ]);
     }
-    let mut all = args![now];
-    all.extend(pad(args, list.len(), padded, WIDTH));
-    tx.execute(&sql, all).await?;
+    tx.execute_few(&COLUMNS, rows, sql).await?;
     record_attempts(tx, list, now).await?;
     reopen(tx, list, now).await?;
     for s in list {
         if let Some(address_key) = &s.hard_bounced {
             let source = format!("smtp: {}", s.outcome.reply);
             suppression::suppress(tx, address_key, &Scope::All, Reason::HardBounce, now, &source).await?;
+        }
+        if s.outcome.state == DeliveryState::Expired {
+            reward::give_back(tx, &[s.key.bucket], s.key.chunk_id, Some(s.key.seq), now).await?;
         }
     }
     Ok(())
@@ -333,26 +330,35 @@ async fn record_attempts(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbRe
 }
 
 async fn commit(tx: &mut Tx, list: &[&Commit], now: Millis) -> DbResult<HashMap<Key, Answer>> {
-    const WIDTH: usize = 11;
-    let (rows, padded) = values(list.len(), WIDTH, 2);
+    const COLUMNS: [&str; 12] = [
+        "bucket",
+        "chunk_id",
+        "seq",
+        "chunk_bucket",
+        "lease",
+        "token",
+        "address_key",
+        "scope_a",
+        "scope_b",
+        "date_at",
+        "content_hash",
+        "at",
+    ];
     // The order is: the wanted rows, then each delivery by its key; chunk, run and suppression are looked up by key per row.
-    let sql = format!(
-        "WITH want(bucket, chunk_id, seq, chunk_bucket, lease, token, address_key, scope_a, scope_b, date_at, content_hash) AS (VALUES {rows}) \
-         UPDATE delivery SET state = 'committed', commit_token = w.token, date_at = COALESCE(delivery.date_at, w.date_at), \
-                content_hash = w.content_hash, attempts = delivery.attempts + 1, changed_at = $1 \
-         FROM want w WHERE delivery.bucket = w.bucket AND delivery.chunk_id = w.chunk_id AND delivery.seq = w.seq \
+    let sql = "UPDATE delivery SET state = 'committed', commit_token = k.token, date_at = COALESCE(delivery.date_at, k.date_at), \
+                content_hash = k.content_hash, attempts = delivery.attempts + 1, changed_at = k.at \
+         FROM k WHERE delivery.bucket = k.bucket AND delivery.chunk_id = k.chunk_id AND delivery.seq = k.seq \
            AND delivery.state IN ('pending', 'deferred') \
-           AND EXISTS (SELECT 1 FROM chunk k JOIN run r ON r.run_id = k.run_id \
-                       WHERE k.bucket = w.chunk_bucket AND k.chunk_id = w.chunk_id AND k.lease_token = w.lease \
-                         AND k.lease_until_at > $1 AND r.state IN ('ready', 'sending')) \
-           AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.address_key = w.address_key \
-                           AND s.scope IN ('all', w.scope_a, w.scope_b)) \
-         RETURNING delivery.bucket, delivery.chunk_id, delivery.seq"
-    );
-    let mut args = Vec::with_capacity(padded * WIDTH);
+           AND EXISTS (SELECT 1 FROM chunk c JOIN run r ON r.run_id = c.run_id \
+                       WHERE c.bucket = k.chunk_bucket AND c.chunk_id = k.chunk_id AND c.lease_token = k.lease \
+                         AND c.lease_until_at > k.at AND r.state IN ('ready', 'sending')) \
+           AND NOT EXISTS (SELECT 1 FROM suppression s WHERE s.address_key = k.address_key \
+                           AND s.scope IN ('all', k.scope_a, k.scope_b)) \
+         RETURNING delivery.bucket, delivery.chunk_id, delivery.seq";
+    let mut rows = Vec::with_capacity(list.len().next_power_of_two() * COLUMNS.len());
     for c in list {
         let (scope_a, scope_b) = scopes(c);
-        args.extend(args![
+        rows.extend(args![
             c.key.bucket,
             c.key.chunk_id,
             c.key.seq,
@@ -364,11 +370,10 @@ async fn commit(tx: &mut Tx, list: &[&Commit], now: Millis) -> DbResult<HashMap<
             scope_b,
             c.date_at,
             c.content_hash,
+            now,
         ]);
     }
-    let mut all = args![now];
-    all.extend(pad(args, list.len(), padded, WIDTH));
-    let committed: Vec<(i64, i64, i64)> = tx.fetch_all(&sql, all).await?;
+    let committed: Vec<(i64, i64, i64)> = tx.fetch_few(&COLUMNS, rows, sql).await?;
     let committed: HashSet<Key> =
         committed.into_iter().map(|(bucket, chunk_id, seq)| Key { bucket, chunk_id, seq }).collect();
     let mut answers = HashMap::with_capacity(list.len());
@@ -397,6 +402,7 @@ async fn hold_chunks(tx: &mut Tx, list: &[&Commit]) -> DbResult<()> {
     let mut chunks: Vec<_> = chunks.into_iter().collect();
     chunks.sort_unstable(); // one order for all, so that two processes never wait for each other
     for (bucket, chunk_id) in chunks {
+        // One bucket a statement: rows of several shards cannot be held by one.
         let sql = format!("SELECT k.chunk_id FROM chunk k WHERE k.bucket = $1 AND k.chunk_id = $2 {clause}");
         tx.fetch_all::<(i64,)>(&sql, args![bucket, chunk_id]).await?;
     }
@@ -425,7 +431,11 @@ async fn refusal(tx: &mut Tx, c: &Commit, now: Millis) -> DbResult<Answer> {
             args![now, c.key.bucket, c.key.chunk_id, c.key.seq, &c.address_key, scope_a, scope_b],
         )
         .await?;
-    Ok(if suppressed > 0 { Answer::Suppressed } else { Answer::NotOurs })
+    if suppressed == 0 {
+        return Ok(Answer::NotOurs);
+    }
+    reward::give_back(tx, &[c.key.bucket], c.key.chunk_id, Some(c.key.seq), now).await?;
+    Ok(Answer::Suppressed)
 }
 
 /// After a COMMIT without an answer: what does the database say?

@@ -45,6 +45,8 @@ pub struct Message {
     /// The last reply.
     pub code: Option<i64>,
     pub reply: Option<String>,
+    /// The relay that gave it: that took the message, if one did.
+    pub relay: Option<String>,
     pub run_id: String,
     run_state: String,
     pub run_reason: Option<String>,
@@ -87,7 +89,7 @@ impl Message {
 /// Columns of [`Message`], of message `m`, its delivery `d` and its run `r`.
 pub const COLUMNS: &str = "m.message_id, m.customer_id, m.address, m.campaign, m.step, m.slot, m.topic, m.kind, m.arm, m.locale, \
      d.state, m.due_at AS planned_at, d.due_at, COALESCE(d.expires_at, r.expires_at) AS expires_at, d.date_at, d.changed_at, d.attempts, \
-     d.content_hash, d.code, d.reply, m.run_id, r.state AS run_state, r.reason AS run_reason, m.address_key, m.bucket, m.chunk_id, m.seq";
+     d.content_hash, d.code, d.reply, d.relay, m.run_id, r.state AS run_state, r.reason AS run_reason, m.address_key, m.bucket, m.chunk_id, m.seq";
 /// Where they come from.
 pub const TABLES: &str = "message m JOIN delivery d ON d.bucket = m.bucket AND d.customer_id = m.customer_id \
      AND d.chunk_id = m.chunk_id AND d.seq = m.seq JOIN run r ON r.run_id = m.run_id";
@@ -262,6 +264,7 @@ mod tests {
             content_hash: None,
             code: None,
             reply: None,
+            relay: None,
             run_id: "hello-1".into(),
             run_state: run_state.word().into(),
             run_reason: Some("login".into()),

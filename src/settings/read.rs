@@ -5,18 +5,20 @@ use jiff::tz::TimeZone;
 
 use super::contract;
 use super::dkim::dkim;
+use super::language::by_language;
+use super::lint;
 use super::people::{check_caps, guards, holdout, lifecycle, loyalty, models};
 use super::relays::smtp;
-use super::{Brand, Contract, EnvText, Links, Sender, Settings, Source, Topic};
+use super::rewards::rewards;
+use super::{Contract, EnvText, Links, Sender, Settings, Source, Topic};
 use crate::address::Address;
 use crate::problem::{Place, Problems};
 use crate::token::SECRET_CHARS_MIN;
 use crate::yaml::{MapReader, Node, Shape};
 
-/// Whose law mail can be written for.
-const COMPLIANCE: [&str; 4] = ["eu", "us", "ca", "jp"];
 /// The kinds of data a source can bring.
-const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
+pub(super) const SOURCE_KINDS: [&str; 7] =
+    ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
 
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -36,16 +38,18 @@ pub(super) fn settings(
         .map(|(t, _)| t)
         .unwrap_or_else(|| EnvText::literal("sqlite:.okaeri/okaeri.db"));
     let sender = sender(&mut m, problems);
-    let brand = brand(&mut m, problems);
+    let brand = super::brand::brand(&mut m, problems);
     let smtp = smtp(&mut m, lookup, problems);
     let dkim = dkim(&mut m, sender.as_ref().map(|s| s.from.as_str()), lookup, problems);
     let links = links(&mut m, lookup, problems);
-    compliance(&mut m, problems);
+    let compliance = lint::compliance(&mut m, problems);
+    let lint = lint::weights(&mut m, problems);
     let guards = guards(&mut m, problems);
     let holdout_global = holdout(&mut m, problems);
     let lifecycle = lifecycle(&mut m, problems);
     let models = models(&mut m, problems);
     let loyalty = m.node("loyalty").and_then(|n| loyalty(n, currency.as_deref().unwrap_or("EUR"), problems));
+    let rewards = rewards(&mut m, currency.as_deref().unwrap_or("EUR"), problems);
     let topics = topics(&mut m, problems);
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
@@ -63,11 +67,14 @@ pub(super) fn settings(
         smtp,
         dkim,
         links,
+        compliance,
+        lint,
         guards,
         holdout_global,
         lifecycle,
         models,
         loyalty,
+        rewards,
         topics,
         sources,
         contract: None,
@@ -115,7 +122,7 @@ fn currency(m: &mut MapReader, problems: &mut Problems) -> Option<String> {
     None
 }
 
-fn address(node: &Node, key: &str, problems: &mut Problems) -> Option<String> {
+pub(super) fn address(node: &Node, key: &str, problems: &mut Problems) -> Option<String> {
     let text = node.read::<String>(&format!("`{key}`"), problems)?;
     match Address::parse(&text) {
         Ok(a) => Some(a.to_string()),
@@ -135,8 +142,12 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
         }
         return None;
     };
+    let mut from_place = None;
     let from = match s.node("from") {
-        Some(node) => address(node, "from", problems),
+        Some(node) => {
+            from_place = Some(node.place.clone());
+            address(node, "from", problems)
+        }
         None => {
             problems.error("missing-key", &s.place, "the sender needs `from`: an address");
             None
@@ -145,6 +156,7 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
     let sender = Sender {
         name: s.get("name", problems),
         from: from.unwrap_or_default(),
+        from_place,
         reply_to: s.node("reply_to").and_then(|n| address(n, "reply_to", problems)),
         bounce_domain: s.get("bounce_domain", problems),
         organisation: s.require("organisation", problems).unwrap_or_default(),
@@ -152,36 +164,6 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
     };
     s.finish(problems);
     Some(sender)
-}
-
-/// Where the shop's readers live. What every one of these laws asks of a mail (who writes, from where, how to stop it) is asked of all
-/// mail, so the list changes nothing yet; a word that is not known is still a problem.
-fn compliance(m: &mut MapReader, problems: &mut Problems) {
-    let Some(node) = m.node("compliance") else { return };
-    for word in node.read_list::<String>("`compliance`", problems).unwrap_or_default() {
-        if !COMPLIANCE.contains(&word.as_str()) {
-            problems
-                .error("unknown-word", &node.place, format!("`compliance` does not know `{word}`"))
-                .hint(format!("known: {}", COMPLIANCE.join(", ")));
-        }
-    }
-}
-
-fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {
-    let Some(mut b) = m.map("brand", "the brand", problems) else { return Brand::default() };
-    let colour = b.node("colour").and_then(|n| {
-        let c = n.read::<String>("`colour`", problems)?;
-        let hex = c.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
-        if !hex {
-            problems
-                .error("bad-colour", &n.place, format!("`{c}` is not a colour"))
-                .hint("write it as \"#aa3344\", in quotes");
-        }
-        hex.then_some(c)
-    });
-    let brand = Brand { name: b.get("name", problems), url: b.get("url", problems), colour };
-    b.finish(problems);
-    brand
 }
 
 fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
@@ -240,7 +222,7 @@ fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
 }
 
 /// The parameters that web statistics read, without their `utm_`.
-const UTM: [&str; 6] = ["source", "medium", "campaign", "content", "term", "id"];
+pub(super) const UTM: [&str; 6] = ["source", "medium", "campaign", "content", "term", "id"];
 
 /// `{campaign}` and `{step}` in a value are filled in for each mail.
 fn utm(mut u: MapReader, problems: &mut Problems) -> Vec<(String, String)> {
@@ -265,18 +247,7 @@ fn topics(m: &mut MapReader, problems: &mut Problems) -> Vec<Topic> {
     let Some(mut t) = m.map("topics", "topics", problems) else { return Vec::new() };
     let mut topics = Vec::new();
     for pair in t.all() {
-        let titles = match &pair.value.shape {
-            Shape::Map(pairs) => pairs
-                .iter()
-                .filter_map(|p| Some((p.key.clone(), p.value.read::<String>("a topic's title", problems)?)))
-                .collect(),
-            Shape::Null => Vec::new(),
-            _ => pair
-                .value
-                .read::<String>("a topic's title", problems)
-                .map(|t| vec![("default".to_owned(), t)])
-                .unwrap_or_default(),
-        };
+        let titles = by_language(&pair.value, "a topic's title", problems);
         topics.push(Topic { name: pair.key.clone(), titles, place: pair.key_place.clone() });
     }
     topics
@@ -318,10 +289,10 @@ fn sources(m: &mut MapReader, problems: &mut Problems) -> Vec<Source> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn load(text: &str, env: &[(&str, &str)]) -> (Option<Settings>, String) {
+    pub(in super::super) fn load(text: &str, env: &[(&str, &str)]) -> (Option<Settings>, String) {
         let mut problems = Problems::new();
         let lookup = |n: &str| env.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).to_owned());
         let settings = crate::yaml::parse("okaeri.yaml", text, &mut problems)
@@ -331,7 +302,7 @@ mod tests {
         (settings, anstream::adapter::strip_str(&problems.to_text()).to_string())
     }
 
-    const SMALL: &str =
+    pub(in super::super) const SMALL: &str =
         "project: shop\nsender: { from: hello@example.com, organisation: Shop, postal_address: 1 Road }\n";
 
     #[test]

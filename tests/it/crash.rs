@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use okaeri::args;
-use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Extensions, Keep, Moment, Stage};
+use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Keep, Moment, Stage};
 use okaeri::clock;
 use okaeri::db::Db;
 use okaeri::failpoint::STEPS;
 use sqlx::Connection as _;
 
 use crate::ground::each_database;
+use crate::ground::mail::conversations;
 use crate::ground::promise::{holds, judge, nothing_is_left};
 use crate::ground::scenario::{CONNECTIONS, Running, Scenario};
 
@@ -106,15 +107,19 @@ async fn twenty_kills_of_a_process_that_sends_from_sqlite() {
     nothing_is_left(&shop).await;
 }
 
-/// One send dies at each step by its name; another at the first step of all, then at the second, … until a process comes to the end.
+/// One send dies at each step by its name; another at the first step of all, then at the second, … until a process comes to the end. So in each
+/// conversation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_send_that_dies_at_every_step_in_turn_comes_to_its_end() {
     const PEOPLE: usize = 60;
-    for (pipelining, by_name) in [(true, true), (true, false), (false, true), (false, false)] {
+    let ways =
+        conversations().into_iter().flat_map(|(name, offers)| [true, false].map(|by| (name, offers.clone(), by)));
+    for (conversation, extensions, by_name) in ways {
+        let extensions = &extensions;
         each_database(|url| async move {
             let folder = tempfile::tempdir().unwrap();
             let log = folder.path().join("log");
-            let extensions = Extensions { pipelining, ..Extensions::default() };
+            let extensions = extensions.clone();
             let options = CatcherOptions { log: Some(log.clone()), extensions, ..CatcherOptions::default() };
             let catcher = Catcher::start(options).await.unwrap();
             let mut shop = Scenario::new(&url).smtp(&catcher.url()).campaign("hello", "").with_people(PEOPLE).await;
@@ -136,7 +141,7 @@ async fn a_send_that_dies_at_every_step_in_turn_comes_to_its_end() {
                 shop.json("queue verify", 0).await;
                 age_leases(&db).await;
             }
-            println!("{kills} kills");
+            println!("{conversation}: {kills} kills");
             assert!(if by_name { kills == STEPS.len() } else { kills > STEPS.len() }, "it died too rarely");
             judge(&db, &log, PEOPLE, kills * CONNECTIONS).await;
             nothing_is_left(&shop).await;

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use okaeri::content::{IGNORED, RULES, Sign};
 use okaeri::data::Kind;
 use okaeri::plan::Reason;
+use okaeri::problem::Severity;
 use okaeri::profile::Rfm;
 use okaeri::profile::fields::FIELDS;
 use okaeri::queue::{DeliveryState, RunState};
@@ -97,6 +99,31 @@ fn every_reason_stands_in_the_order_of_the_guards() {
 }
 
 #[test]
+fn every_rule_of_the_lint_stands_in_its_page_with_its_severity() {
+    let text = document("docs/lint.md");
+    let table = text.split("## What programs ignore").next().unwrap();
+    let told: Vec<(&str, &str)> =
+        rows(table).into_iter().filter(|r| r.len() >= 5).map(|r| (quoted(r[0])[0], r[1])).collect();
+    let known: Vec<(&str, &str)> =
+        RULES.iter().map(|r| (r.code, if r.severity == Severity::Error { "error" } else { "warning" })).collect();
+    assert_eq!(told, known);
+    let table = rows(section(&text, "## What programs ignore"));
+    let told: BTreeSet<(String, String)> =
+        table.iter().flat_map(|r| quoted(r[1]).into_iter().map(|what| (what.to_owned(), r[0].to_owned()))).collect();
+    let known = IGNORED.iter().map(|ignored| {
+        let by: Vec<&str> = ignored.by.iter().map(|client| client.name()).collect();
+        let what = match ignored.sign {
+            Sign::Property(name) | Sign::Unit(name) | Sign::Selector(name) | Sign::AtRule(name) => name.to_owned(),
+            Sign::Value(name, value) => format!("{name}: {value}"),
+            Sign::Function(name) => format!("{name}()"),
+            Sign::Element(name) => format!("<{name}>"),
+        };
+        (what, if by.len() == 4 { "all four".to_owned() } else { by.join(", ") })
+    });
+    assert_eq!(told, known.collect());
+}
+
+#[test]
 fn every_column_of_the_data_is_documented() {
     for name in ["docs/data.md", "README.md"] {
         let text = document(name);
@@ -148,7 +175,7 @@ fn the_examples_have_no_problems() {
     std::fs::remove_file(dir.path().join("contract.yaml")).unwrap();
     let (segments, campaigns) = (dir.path().join("campaigns/segments"), dir.path().join("campaigns"));
     let mut examples = 0;
-    for page in ["README.md", "docs/segments.md", "docs/campaigns.md", "docs/recommendations.md"] {
+    for page in ["README.md", "docs/segments.md", "docs/campaigns.md", "docs/recommendations.md", "docs/rewards.md"] {
         let text = document(page);
         for block in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
             examples += 1;

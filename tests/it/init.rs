@@ -90,7 +90,7 @@ fn the_first_campaign_of_the_readme_works_as_written() {
     assert!(out.contains(&format!("{mails} accepted by the mail server")), "{out}");
     assert!(out.contains("1 withheld") && out.contains("nothing to do"), "{out}");
     assert!(out.contains("c-14 is in gone_quiet") && !out.contains('✗'), "{out}");
-    assert!(shop.join("previews/win-back.letter.ja.html").is_file());
+    assert!(shop.join(".okaeri/preview/win-back.html").is_file());
     assert!(err.contains("catching mail on smtp://127.0.0.1"), "{err}");
 
     let mut json = okaeri(&shop);

@@ -179,7 +179,7 @@ async fn a_commit_in_doubt_is_read_back_even_when_the_next_try_fails_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_busy_is_waited_for() {
-    const PEOPLE: usize = 200;
+    const PEOPLE: usize = 1_000;
     each_database(|url| async move {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");

@@ -60,6 +60,11 @@ async fn mail_goes_to_the_other_relay_while_one_takes_none_and_comes_back() {
         (at(Stage::Ehlo, Answer::reply(550, "", "Not you")), true, "550 Not you"),
         (banner(421, "Too busy"), true, "421 Too busy"),
         (no_login(), true, "refused our login: 535 5.7.8 Bad credentials"),
+        (
+            at(Stage::Mail, Answer::reply(530, "5.7.0", "Authentication required")),
+            true,
+            "refused our login: 530 5.7.0 Authentication required",
+        ),
         (banner(220, "never said"), false, "refused"),
     ];
     for (behaviour, is_there, told) in troubles {
@@ -149,6 +154,13 @@ async fn what_one_relay_may_have_taken_the_other_never_gets() {
         let tried: Vec<(Option<String>,)> =
             db.fetch_all("SELECT DISTINCT relay FROM attempt", args![]).await.unwrap();
         assert_eq!(tried, [(Some(RELAY.to_owned()),)], "each try says where it was");
+        let sql = "SELECT m.address, d.relay FROM delivery d JOIN message m ON m.bucket = d.bucket AND m.customer_id = d.customer_id \
+                   AND m.chunk_id = d.chunk_id AND m.seq = d.seq WHERE d.state = 'accepted'";
+        let accepted: Vec<(String, Option<String>)> = db.fetch_all(sql, args![]).await.unwrap();
+        for (address, relay) in accepted {
+            let where_it_is = if at_spare.contains(&address) { SPARE } else { RELAY };
+            assert_eq!(relay.as_deref(), Some(where_it_is), "{address}: the ledger knows who took it");
+        }
         adds_up(&db).await;
         db.close().await;
     })

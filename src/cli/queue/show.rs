@@ -60,15 +60,18 @@ fn text(m: &Message, history: &[Happened], next: &str, zone: &TimeZone) -> Strin
         line("content", format!("SHA-256 {}…", digits(hash)));
     }
     line("tries", m.attempts.to_string());
+    let through = |relay: &Option<String>| {
+        let relay = relay.as_deref().filter(|r| *r != settings::relays::ONLY);
+        relay.map(|r| format!(" through {r}")).unwrap_or_default()
+    };
     if m.reply.is_some() || m.code.is_some() {
-        line("last answer", answer(m.code, m.reply.as_deref()));
+        line("last answer", format!("{}{}", answer(m.code, m.reply.as_deref()), through(&m.relay)));
     }
     line("next", next.to_owned());
     for happened in history {
         let told = match happened {
             Happened::Attempt { attempt_no, stage, state, code, reply, relay, .. } => {
-                let relay = relay.as_deref().filter(|r| *r != settings::relays::ONLY);
-                let through = relay.map(|r| format!(" through {r}")).unwrap_or_default();
+                let through = through(relay);
                 format!("try {attempt_no}{through}, at {stage}: {} → {state}", answer(*code, Some(reply)))
             }
             Happened::Decision { decided, by, evidence, .. } => {

@@ -6,6 +6,8 @@ mod pick;
 mod tests;
 mod window;
 
+pub(super) use history::{ORDERS, source_of, tests_of};
+
 use super::case::Tests;
 use super::rule::{Leaf, Pick, Reference, Rule};
 use crate::problem::{Place, Problems, Severity};

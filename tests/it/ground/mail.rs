@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use okaeri::catcher::{Answer, Behaviour, ByRecipient, Catcher, CatcherOptions, Moment, Stage};
+use okaeri::catcher::{Answer, Behaviour, ByRecipient, Catcher, CatcherOptions, Extensions, Moment, Stage};
 
 /// A server that answers so.
 pub async fn catcher(behaviour: Arc<dyn Behaviour>) -> Catcher {
@@ -32,4 +32,10 @@ impl<F: Fn(&Moment<'_>) -> Answer + Send + Sync + 'static> Behaviour for Acting<
 /// One answer at one stage.
 pub fn at(stage: Stage, answer: Answer) -> Arc<dyn Behaviour> {
     Arc::new(Acting(move |m: &Moment<'_>| if m.stage == stage { answer.clone() } else { Answer::agree() }))
+}
+
+/// What a server offers, for each of the conversations that it leads to.
+pub fn conversations() -> [(&'static str, Extensions); 3] {
+    let offers = |pipelining, chunking| Extensions { pipelining, chunking, ..Extensions::default() };
+    [("chunked", offers(true, true)), ("pipelined", offers(true, false)), ("stepwise", offers(false, false))]
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use okaeri::args;
-use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Extensions, Keep, Moment};
+use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Keep, Moment};
 use okaeri::clock::{self, DAY, HOUR, MINUTE, Millis};
 use okaeri::db::Db;
 use okaeri::delivery::{Compose, Ended, Limits, Mail, Options, Server, Totals, drain, pacing};
@@ -26,6 +26,7 @@ use super::world::Moody;
 use crate::crash::Chance;
 use crate::delivery::enqueued;
 use crate::delivery::relay;
+use crate::ground::mail::conversations;
 use crate::ground::postgres::{self, FreshDatabase};
 use crate::ground::promise::Promise;
 
@@ -168,7 +169,7 @@ impl Week {
             keep: Keep::Count,
             log: Some(log.clone()),
             behaviour: watched.clone(),
-            extensions: Extensions { pipelining: chance.below(3) > 0, ..Extensions::default() },
+            extensions: conversations()[chance.below(3) as usize].1.clone(),
             ..CatcherOptions::default()
         };
         let catcher = Catcher::start(options).await.unwrap();

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use okaeri::args;
-use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Extensions, Keep, Moment, Stage};
+use okaeri::catcher::{Answer, Behaviour, Catcher, CatcherOptions, Keep, Moment, Stage};
 use okaeri::clock;
 use okaeri::db::{Db, stable_hash};
 use okaeri::failpoint::STEPS;
 use okaeri::suppression::{self, Reason, Scope};
 
 use crate::crash::{Chance, age_leases, enlisted, until};
+use crate::ground::mail::conversations;
 use crate::ground::postgres::{self, FreshDatabase};
 use crate::ground::promise::{Promise, nothing_is_left};
 use crate::ground::proxy::Proxy;
@@ -34,8 +35,8 @@ const FULL: u64 = 30;
 /// The rate of a ledger that keeps one, in messages a second, over all processes, and its people.
 const RATE: usize = 60;
 const PEOPLE_PACED: usize = 300;
-/// What may come beyond the rate in two seconds: what every process may make up for, and what is in flight when the server stalls.
-const BEYOND_RATE: usize = (RATE / 4 + CONNECTIONS) * PROCESSES_MAX as usize;
+/// What may come beyond the rate in two seconds: what every process may make up for, and what is in flight or ahead when the server stalls.
+const BEYOND_RATE: usize = (RATE / 4 + 2 * CONNECTIONS) * PROCESSES_MAX as usize;
 
 /// A server whose answer depends on the seed, the recipient and how often it was asked, and on nothing else.
 pub struct Moody {
@@ -132,7 +133,7 @@ impl World {
         let people = if paced { PEOPLE_PACED } else { 120 + chance.below(120) as usize };
         let pause = Duration::from_micros([0, 300, 2_000][chance.below(3) as usize]);
         let moody = Arc::new(Moody::new(seed, FULL, pause));
-        let extensions = Extensions { pipelining: chance.below(3) > 0, ..Extensions::default() };
+        let extensions = conversations()[chance.below(3) as usize].1.clone();
         let options = CatcherOptions {
             keep: Keep::Memory,
             log: Some(log.clone()),
