@@ -5,7 +5,10 @@
 //! * The keys of orders and lines, and an index of events, carry what is asked of their rows: a pass over everybody then reads them in the order of
 //!   customers and never goes to the table, where rows lie as they came.
 //!
-//! Found by the catalogue and not by a number, so that a table of a later migration is seen as well. `docs/decisions` says what it is worth.
+//! Found by the catalogue and not by a number, so that a table of a later migration is seen as well. What is small is laid out when the database is
+//! opened, what is large when somebody says so: its tables are shut meanwhile.
+
+use std::collections::BTreeMap;
 
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
@@ -14,6 +17,12 @@ use super::BUCKETS;
 
 /// A key in an advisory lock: two processes that open a database at once do not both rebuild its indexes.
 const LOCK: i64 = 0x6f6b_6165_7269_6c79;
+/// A table of so many bytes, with its indexes, is laid out in about a second.
+const SMALL: i64 = 64 << 20;
+/// How long opening a database waits for others who use its tables. Meanwhile whoever comes later waits behind it.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '2s'; ";
+/// A role that may not, a wait that was too long, two who wait for each other.
+const NOT_NOW: [&str; 3] = ["42501", "55P03", "40P01"];
 /// Bytes of properties that an index carries. An index takes rows of 2,700 bytes; ids and categories are limited where they are imported.
 const PROPERTIES_BYTES: usize = 1_000;
 /// A table, its key, and what the key carries.
@@ -22,48 +31,78 @@ const CARRIED: [(&str, &str, &str); 2] = [
     ("order_line", "bucket, customer_id, ordered_at, order_id, line_no", "sku, category, quantity, amount"),
 ];
 
-/// Bring the tables into this layout. Costs one look into the catalogue when they are.
+/// Bring the small tables into this layout. Costs one look into the catalogue when they are.
+pub(super) async fn lay_out_small(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let is_small = |change: &Change| change.bytes <= SMALL;
+    if changes(&mut *pool.acquire().await?).await?.iter().any(is_small) {
+        make(pool, PATIENCE, is_small).await?;
+    }
+    Ok(())
+}
+
+/// Bring all tables into this layout, however long it takes.
 pub(super) async fn lay_out(pool: &PgPool) -> Result<(), sqlx::Error> {
-    if changes(&mut *pool.acquire().await?).await?.is_empty() {
-        return Ok(());
-    }
-    let mut tx = pool.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
-    let changes = changes(&mut tx).await?;
-    for change in &changes {
-        sqlx::query(AssertSqlSafe(change.sql.as_str())).execute(&mut *tx).await?;
-    }
-    tx.commit().await?;
+    make(pool, "", |_| true).await
+}
+
+/// Bytes of the tables that are not in this layout.
+pub(super) async fn waiting(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    let changes = changes(&mut *pool.acquire().await?).await?;
+    let tables: BTreeMap<&str, i64> = changes.iter().map(|c| (c.table.as_str(), c.bytes)).collect();
+    Ok(tables.values().sum())
+}
+
+/// Make the changes that are chosen, all or none: where it cannot be done, tables stay as they are.
+async fn make(pool: &PgPool, first: &str, chosen: impl Fn(&Change) -> bool) -> Result<(), sqlx::Error> {
+    let changed = match change(pool, first, chosen).await {
+        Err(sqlx::Error::Database(e)) if e.code().is_some_and(|code| NOT_NOW.contains(&code.as_ref())) => return Ok(()),
+        ended => ended?,
+    };
     // With its type a column loses what Postgres knew of its values. A table that was never looked at stays so: an empty one that was is taken for
     // empty ever after.
-    for change in changes.iter().filter(|c| c.analyzed) {
+    for change in changed.iter().filter(|c| c.analyzed) {
         sqlx::query(AssertSqlSafe(format!("ANALYZE {}", change.table))).execute(pool).await?;
     }
     Ok(())
+}
+
+async fn change(pool: &PgPool, first: &str, chosen: impl Fn(&Change) -> bool) -> Result<Vec<Change>, sqlx::Error> {
+    let mut tx = pool.begin().await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("{first}SELECT pg_advisory_xact_lock({LOCK})"))).execute(&mut *tx).await?;
+    let mut changes = changes(&mut tx).await?;
+    changes.retain(chosen);
+    // All in one: a new database is some forty statements away.
+    let all: Vec<&str> = changes.iter().map(|c| c.sql.as_str()).collect();
+    sqlx::raw_sql(AssertSqlSafe(all.join(";\n"))).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(changes)
 }
 
 /// A statement that is missing.
 struct Change {
     table: String,
     sql: String,
+    /// Of the table with its indexes.
+    bytes: i64,
     /// Postgres has seen rows of the table when it was last analysed.
     analyzed: bool,
 }
 
 /// What is missing.
 async fn changes(connection: &mut PgConnection) -> Result<Vec<Change>, sqlx::Error> {
-    // Each table with both columns of a customer's key: whether it compares by bytes, and the key's columns with what they carry.
+    // Each table of ours with both columns of a customer's key: whether it compares by bytes, and the key's columns with what they carry.
     let sql = "SELECT c.relname, a.attcollation = '\"C\"'::regcollation AS by_bytes, COALESCE(i.indnatts > i.indnkeyatts, FALSE) AS carries,
-                      c.reltuples > 0 AS analyzed, to_regclass('event_by_customer') IS NOT NULL AND to_regclass('event_long') IS NOT NULL AS indexed
+                      c.reltuples > 0 AS analyzed, pg_total_relation_size(c.oid) AS bytes,
+                      to_regclass('event_by_customer') IS NOT NULL AND to_regclass('event_long') IS NOT NULL AS indexed
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_attribute b ON b.attrelid = c.oid
                LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-               WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
+               WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND pg_has_role(c.relowner, 'USAGE')
                  AND a.attname = 'customer_id' AND b.attname = 'bucket' ORDER BY c.relname";
     let mut out = Vec::new();
     for row in sqlx::query(sql).fetch_all(connection).await? {
         let table: String = row.try_get("relname")?;
-        let analyzed = row.try_get("analyzed")?;
-        let mut add = |sql: String| out.push(Change { table: table.clone(), sql, analyzed });
+        let (bytes, analyzed) = (row.try_get("bytes")?, row.try_get("analyzed")?);
+        let mut add = |sql: String| out.push(Change { table: table.clone(), sql, bytes, analyzed });
         let mut actions = Vec::new();
         if !row.try_get::<bool, _>("by_bytes")? {
             actions.push("ALTER COLUMN customer_id TYPE TEXT COLLATE \"C\"".to_owned());

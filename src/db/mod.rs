@@ -176,7 +176,7 @@ impl Db {
         let db = Db::connect(url).await?;
         migrations::run(&db).await?;
         if let Db::Postgres(pool) = &db {
-            layout::lay_out(pool).await?;
+            layout::lay_out_small(pool).await?;
         }
         Ok(db)
     }
@@ -286,6 +286,22 @@ impl Db {
         match self {
             Db::Sqlite { write, .. } => value::fetch_sqlite(write, sql, args).await,
             Db::Postgres(pool) => value::fetch_postgres(pool, sql, args).await,
+        }
+    }
+
+    /// Bytes of tables that lie slower than they could: opening a database mends small ones alone. [`Db::lay_out`] mends them.
+    pub async fn lies_badly(&self) -> DbResult<i64> {
+        match self {
+            Db::Sqlite { .. } => Ok(0),
+            Db::Postgres(pool) => Ok(layout::waiting(pool).await?),
+        }
+    }
+
+    /// Lay the tables out as reading them wants it. Nobody can use a table meanwhile, a minute for some ten million rows.
+    pub async fn lay_out(&self) -> DbResult<()> {
+        match self {
+            Db::Sqlite { .. } => Ok(()),
+            Db::Postgres(pool) => Ok(layout::lay_out(pool).await?),
         }
     }
 

@@ -248,6 +248,30 @@ async fn postgres_lays_its_tables_out_whenever_it_is_opened() {
         let (distinct,): (f64,) = db.fetch_one(sql, vec![]).await.unwrap();
         assert_eq!(distinct, -1.0 / BUCKETS as f64);
         other.close().await;
+
+        // Somebody whose tables they are not opens them as they are; their owner is told, and may lay out what is large.
+        assert_eq!(db.lies_badly().await.unwrap(), 0);
+        let guest = format!("guest_of_{}", url.rsplit('/').next().unwrap());
+        for sql in [
+            "DROP INDEX event_by_customer".to_owned(),
+            format!("CREATE ROLE {guest}"),
+            format!("GRANT ALL ON SCHEMA public TO {guest}"),
+            format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {guest}"),
+        ] {
+            db.execute(&sql, vec![]).await.unwrap();
+        }
+        let theirs = Db::open(&format!("{url}?options=-c%20role%3D{guest}")).await.unwrap();
+        assert_eq!(theirs.lies_badly().await.unwrap(), 0);
+        theirs.close().await;
+        let indexes = "SELECT COUNT(*) FROM pg_class WHERE relname = 'event_by_customer'";
+        assert_eq!(db.fetch_one::<(i64,)>(indexes, vec![]).await.unwrap(), (0,));
+        assert!(db.lies_badly().await.unwrap() > 0);
+        db.lay_out().await.unwrap();
+        assert_eq!(db.fetch_one::<(i64,)>(indexes, vec![]).await.unwrap(), (1,));
+        assert_eq!(db.lies_badly().await.unwrap(), 0);
+        for sql in [format!("DROP OWNED BY {guest}"), format!("DROP ROLE {guest}")] {
+            db.execute(&sql, vec![]).await.unwrap();
+        }
         db.close().await;
     })
     .await;
