@@ -1,7 +1,7 @@
-//! Bulk inserts and keyed statements: many rows in one statement. SQLite takes multi-row VALUES (fifteen times faster than single
-//! inserts), Postgres takes one array per column through UNNEST.
+//! Bulk inserts and keyed statements. SQLite runs one prepared insert row after row ([`passing`]) and takes keys, and rows that return
+//! something, as VALUES of many rows; Postgres takes one array per column through UNNEST.
 
-use super::{Db, DbResult, Dialect, Row, Tx, Value};
+use super::{Db, DbResult, Dialect, Row, Tx, Value, passing};
 
 /// SQLite's limit on bound values in a statement is 32,766; half of it keeps statements of one shape in the cache.
 const SQLITE_BINDS_MAX: usize = 16_000;
@@ -35,9 +35,17 @@ impl Tx {
         rows: Vec<Value>,
         conflict: Conflict<'_>,
     ) -> DbResult<u64> {
-        let tail = conflict_clause(table, columns, conflict);
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let (width, tail) = (columns.len(), conflict_clause(table, columns, conflict));
+        if let Tx::Sqlite(tx) = self {
+            let places = vec!["?"; width].join(",");
+            let sql = format!("INSERT INTO {table} ({}) VALUES ({places}) {tail}", columns.join(", "));
+            return passing::insert_into_sqlite(tx, &sql, width, rows).await;
+        }
         let mut changed = 0;
-        for part in self.parts(columns.len(), rows) {
+        for part in self.parts(width, rows) {
             let (sql, args) = self.insert_statement(table, columns, part, &tail);
             changed += self.execute(&sql, args).await?;
         }

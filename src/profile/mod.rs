@@ -10,14 +10,16 @@ pub mod day;
 mod derive;
 mod facts;
 pub mod fields;
+mod gather;
 pub mod history;
 mod lifecycle;
 pub mod quantile;
 mod refresh;
 mod refresh_sql;
 mod rfm;
+mod roll;
 
-pub use derive::{OrderFact, facts_of_orders};
+pub use derive::{Deriver, OrderFact, Status, facts_of_orders};
 pub use facts::{EVERYONE, Facts, LastViewed, Moment, View, derived_sql, load};
 pub use lifecycle::{Stage, lifecycle_of};
 pub use refresh::{RefreshTotals, Scope, epoch, is_rating, refresh};

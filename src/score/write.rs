@@ -8,6 +8,7 @@ use super::scorer::{Buyer, COLUMNS, Scorer};
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{BUCKETS, Conflict, Db, DbResult, Lease, Tx, Value, bucket_ranges, retried};
+use crate::profile::day::LocalDays;
 use crate::profile::history::bought;
 
 /// Buckets in one transaction.
@@ -137,7 +138,8 @@ async fn lately(db: &Db, scorer: &Scorer, first: i64, last: i64) -> DbResult<Has
     debug_assert!((0..BUCKETS).contains(&last));
     let count = |days: Vec<i64>| days.into_iter().filter(|day| (from..=to).contains(day)).count() as i64;
     let all = bought(db, first, last).await?;
-    Ok(all.into_iter().map(|b| (b.customer_id.clone(), count(b.days(scorer.zone())))).collect())
+    let zone = LocalDays::new(scorer.zone());
+    Ok(all.into_iter().map(|b| (b.customer_id.clone(), count(b.days(&zone)))).collect())
 }
 
 /// Hold the right to fit a while longer. Real time: the lease must outlive a long run.
