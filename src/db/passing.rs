@@ -88,15 +88,19 @@ async fn each_of_sqlite(
     args: Vec<Value>,
     pass: &mut impl FnMut(Cells) -> DbResult<()>,
 ) -> DbResult<()> {
-    on_file(connection, |file| {
-        let mut statement = file.prepare(sql)?;
-        bind(&mut statement, args.into_iter())?;
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next()? {
-            pass(Cells::Sqlite(row))?;
-        }
-        Ok(())
-    }, sql)
+    on_file(
+        connection,
+        |file| {
+            let mut statement = file.prepare(sql)?;
+            bind(&mut statement, args.into_iter())?;
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next()? {
+                pass(Cells::Sqlite(row))?;
+            }
+            Ok(())
+        },
+        sql,
+    )
     .await
 }
 
@@ -121,18 +125,22 @@ pub(super) async fn insert_into_sqlite(
     width: usize,
     rows: Vec<Value>,
 ) -> DbResult<u64> {
-    on_file(connection, |file| {
-        let mut statement = file.prepare(sql)?;
-        let mut changed = 0;
-        let mut left = rows.len() / width;
-        let mut values = rows.into_iter();
-        while left > 0 {
-            bind(&mut statement, values.by_ref().take(width))?;
-            changed += statement.raw_execute()? as u64;
-            left -= 1;
-        }
-        Ok(changed)
-    }, sql)
+    on_file(
+        connection,
+        |file| {
+            let mut statement = file.prepare(sql)?;
+            let mut changed = 0;
+            let mut left = rows.len() / width;
+            let mut values = rows.into_iter();
+            while left > 0 {
+                bind(&mut statement, values.by_ref().take(width))?;
+                changed += statement.raw_execute()? as u64;
+                left -= 1;
+            }
+            Ok(changed)
+        },
+        sql,
+    )
     .await
 }
 

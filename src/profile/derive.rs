@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::Facts;
 use super::day::LocalDays;
+use super::rhythm::scatter;
 use crate::clock::Millis;
 
 /// How many categories an affinity keeps.
@@ -110,7 +111,9 @@ impl Deriver {
             first_order_day: days.first().map(|d| d.0),
             last_order_day: days.last().map(|d| d.0),
             last_gap_days,
-            // The earlier gaps first: a median moves them about.
+            gap_scatter: scatter(&self.gaps),
+            earlier_gap_scatter: scatter(&self.gaps[..earlier]),
+            // Last, and the earlier gaps first: a median moves them about.
             earlier_gap_days: if earlier >= 2 { median(&mut self.gaps[..earlier]) } else { None },
             usual_gap_days: median(&mut self.gaps),
             last_return_at,

@@ -131,8 +131,7 @@ impl<'n> Gathered<'n> {
             last_bought.append(&mut person.bought);
             let mut bought: Vec<(&str, i64)> =
                 last_bought.iter().map(|(category, amount)| (&*categories[*category as usize], *amount)).collect();
-            let (top_category, affinity) =
-                affinity(&mut bought).map(|(top, shares)| (top.to_owned(), shares)).unzip();
+            let (top_category, affinity) = affinity(&mut bought).map(|(top, shares)| (top.to_owned(), shares)).unzip();
             let (last_viewed_at, last_viewed_sku) = person.viewed.unzip();
             let (last_rating_at, last_rating) = person.rated.unzip();
             Facts {

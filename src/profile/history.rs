@@ -81,7 +81,8 @@ mod tests {
     #[test]
     fn what_came_back_is_taken_off_from_then_on() {
         let entry = |at, total, is_counted| Entry { at, total, is_counted };
-        let orders = vec![entry(-5, 0, true), entry(1_000, 1, true), entry(1_000, 1_999, true), entry(2_000, -500, false)];
+        let orders =
+            vec![entry(-5, 0, true), entry(1_000, 1, true), entry(1_000, 1_999, true), entry(2_000, -500, false)];
         let of = Bought { customer_id: "mia".into(), orders };
         assert_eq!(of.sums(i64::MAX), (3, 1_500));
         assert_eq!(of.sums(2_000), (3, 2_000));

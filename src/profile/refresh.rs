@@ -197,6 +197,8 @@ fn row(f: Facts, now: Millis) -> [Value; WIDTH] {
         f.last_gap_days.into(),
         f.usual_gap_days.into(),
         f.earlier_gap_days.into(),
+        f.gap_scatter.into(),
+        f.earlier_gap_scatter.into(),
         f.top_category.into(),
         f.affinity.into(),
         f.last_viewed_at.into(),

@@ -7,7 +7,7 @@ use super::Scope;
 use crate::db::Dialect;
 
 /// What is stored beside the key and `computed_at`.
-pub(super) const COLUMNS: [&str; 21] = [
+pub(super) const COLUMNS: [&str; 23] = [
     "orders",
     "purchase_days",
     "revenue",
@@ -20,6 +20,8 @@ pub(super) const COLUMNS: [&str; 21] = [
     "last_gap_days",
     "usual_gap_days",
     "earlier_gap_days",
+    "gap_scatter",
+    "earlier_gap_scatter",
     "top_category",
     "affinity",
     "last_viewed_at",

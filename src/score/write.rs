@@ -7,7 +7,7 @@ use super::ScoreError;
 use super::scorer::{Buyer, COLUMNS, Scorer};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{BUCKETS, Conflict, Db, DbResult, Lease, Tx, Value, bucket_ranges, retried};
+use crate::db::{BUCKETS, Conflict, Db, DbError, DbResult, Lease, Tx, Value, bucket_ranges, retried};
 use crate::profile::day::LocalDays;
 use crate::profile::history::bought;
 
@@ -37,7 +37,7 @@ pub(super) async fn all(
         let sql =
             "SELECT bucket, customer_id, purchase_days, first_order_day, last_order_day, orders, revenue FROM profile
                    WHERE bucket >= $1 AND bucket <= $2 AND purchase_days > 0 AND last_order_day <= $3";
-        let buyers: Vec<Buyer> = db.fetch_all(sql, args![first, last, scorer.end()]).await?;
+        let buyers = buyers(db, sql, args![first, last, scorer.end()]).await?;
         let lately = lately(db, scorer, first, last).await?;
         scored += retried(async || {
             let mut tx = db.begin().await?;
@@ -80,7 +80,7 @@ pub(super) async fn changed(
     let mut scored = 0;
     for (first, last) in bucket_ranges(FOLLOWED_BUCKETS) {
         keep(lease, db).await?;
-        let buyers: Vec<Buyer> = db.fetch_all(sql, args![first, last]).await?;
+        let buyers = buyers(db, sql, args![first, last]).await?;
         if buyers.is_empty() {
             continue;
         }
@@ -130,6 +130,18 @@ pub(super) async fn withdraw(db: &Db, lease: &Lease) -> Result<u64, ScoreError> 
         .await?;
     }
     Ok(withdrawn)
+}
+
+async fn buyers(db: &Db, sql: &str, values: Vec<Value>) -> DbResult<Vec<Buyer>> {
+    let mut buyers = Vec::new();
+    db.each_row(sql, values, |row| {
+        let whole = |n: usize| Ok::<_, DbError>(row.int(n)?.unwrap_or_default());
+        let customer_id = row.text(1)?.unwrap_or_default().to_owned();
+        buyers.push((whole(0)?, customer_id, whole(2)?, whole(3)?, whole(4)?, whole(5)?, whole(6)?));
+        Ok(())
+    })
+    .await?;
+    Ok(buyers)
 }
 
 /// Days with orders in the last period, where the scores go by them.
