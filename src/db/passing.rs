@@ -92,7 +92,7 @@ async fn each_of_sqlite(
         connection,
         |file| {
             let mut statement = file.prepare(sql)?;
-            bind(&mut statement, args.into_iter())?;
+            bind_numbered(&mut statement, args)?;
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next()? {
                 pass(Cells::Sqlite(row))?;
@@ -133,7 +133,9 @@ pub(super) async fn insert_into_sqlite(
             let mut left = rows.len() / width;
             let mut values = rows.into_iter();
             while left > 0 {
-                bind(&mut statement, values.by_ref().take(width))?;
+                for (place, value) in (1..).zip(values.by_ref().take(width)) {
+                    bind_one(&mut statement, place, value)?;
+                }
                 changed += statement.raw_execute()? as u64;
                 left -= 1;
             }
@@ -165,15 +167,81 @@ async fn on_file<T>(
     }
 }
 
-fn bind(statement: &mut rusqlite::Statement<'_>, values: impl Iterator<Item = Value>) -> DbResult<()> {
-    for (n, value) in (1_usize..).zip(values) {
-        match value {
-            Value::Int(v) => statement.raw_bind_parameter(n, v)?,
-            Value::Real(v) => statement.raw_bind_parameter(n, v)?,
-            Value::Text(v) => statement.raw_bind_parameter(n, v.map(without_nul))?,
-            Value::Bool(v) => statement.raw_bind_parameter(n, v)?,
-            Value::Array(_) => unreachable!("SQLite has no arrays"),
-        }
+/// Bind values to `$1 … $n`, wherever and how often they stand: the file counts names in the order in which it meets them.
+fn bind_numbered(statement: &mut rusqlite::Statement<'_>, args: Vec<Value>) -> DbResult<()> {
+    for place in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let value = args.get(number.unwrap_or(place).wrapping_sub(1));
+        let value = value.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), place))?;
+        bind_one(statement, place, value.clone())?;
     }
     Ok(())
+}
+
+fn bind_one(statement: &mut rusqlite::Statement<'_>, place: usize, value: Value) -> DbResult<()> {
+    match value {
+        Value::Int(v) => statement.raw_bind_parameter(place, v)?,
+        Value::Real(v) => statement.raw_bind_parameter(place, v)?,
+        Value::Text(v) => statement.raw_bind_parameter(place, v.map(without_nul))?,
+        Value::Bool(v) => statement.raw_bind_parameter(place, v)?,
+        Value::Array(_) => unreachable!("SQLite has no arrays"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args;
+    use crate::db::Conflict;
+
+    async fn file(dir: &tempfile::TempDir) -> Db {
+        Db::open(&format!("sqlite:{}", dir.path().join("a.db").display())).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn values_go_by_their_number_and_not_by_where_they_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = file(&dir).await;
+        let mut seen = Vec::new();
+        let sql = "SELECT $3, $1, CAST($2 AS DOUBLE PRECISION), $1, NULL";
+        db.each_row(sql, args!["美咲", 2.5, 7_i64], |row| {
+            seen.push((row.int(0)?, row.text(1)?.map(str::to_owned), row.real(2)?, row.text(3)?.is_some()));
+            assert_eq!((row.int(4)?, row.real(4)?, row.text(4)?), (None, None, None));
+            assert!(row.text(0).is_err() && row.int(1).is_err(), "a cell has one type");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(seen, [(Some(7), Some("美咲".to_owned()), Some(2.5), true)]);
+        assert!(db.each_row(sql, args!["too", 1.0], |_| Ok(())).await.is_err(), "a value is missing");
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_transaction_pass_before_it_ends_and_an_insert_counts_what_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = file(&dir).await;
+        let columns = ["name", "value"];
+        let rows = || args!["a", "1", "b", "x\0y", "c", "3"];
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(tx.insert_rows("meta", &columns, rows(), Conflict::Keep).await.unwrap(), 3);
+        assert_eq!(tx.insert_rows("meta", &columns, rows(), Conflict::Update { key: &["name"] }).await.unwrap(), 0);
+        let more = args!["c", "4", "d", "5"];
+        assert_eq!(tx.insert_rows("meta", &columns, more, Conflict::Update { key: &["name"] }).await.unwrap(), 2);
+        let mut values = Vec::new();
+        tx.each_row("SELECT value FROM meta WHERE name <= 'd' ORDER BY name", vec![], |row| {
+            values.extend(row.text(0)?.map(str::to_owned));
+            Ok(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(values, ["1", "x\u{FFFD}y", "4", "5"]);
+        // A row that is refused fails the statement, and the transaction goes on.
+        let twice = args!["e", "6", "a", "7"];
+        let refused = tx.insert_rows("meta", &columns, twice, Conflict::UpdateWhen { key: &["value"], when: "true" });
+        assert!(refused.await.is_err());
+        tx.rollback().await.unwrap();
+        let (left,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM meta WHERE name IN ('a', 'd')", vec![]).await.unwrap();
+        assert_eq!(left, 0);
+    }
 }
