@@ -15,7 +15,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## run every test, on SQLite and on a private PostgreSQL (installed when missing)
-	@.ci/install-missing compiler postgres dkim postfix spamassassin
+	@.ci/install-missing compiler postgres dkim postfix spamassassin jsonschema
 	.ci/with-postgres $(CARGO) test $(CARGO_FLAGS) $(TESTS)
 
 torture: ## a thousand crashes at random and a hundred simulated weeks: nightly, half an hour at most (docs/torture.md)

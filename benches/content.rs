@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let place = Place::file("benches/content.rs");
-    let wanted = Wanted { name: TEMPLATE.to_owned(), promotional: true, place, recommends: None };
+    let wanted = Wanted { name: TEMPLATE.to_owned(), promotional: true, place, recommends: None, rewards: None };
     let Some(set) = TemplateSet::load(dir, &[wanted], &project.settings, &mut problems) else {
         eprintln!("{}", problems.to_text());
         return ExitCode::FAILURE;

@@ -7,8 +7,12 @@
 //! `OKAERI_BENCH_CUSTOMERS` (default 1,000,000) changes the size, everything else grows with it. Postgres is measured when
 //! `OKAERI_TEST_POSTGRES` names a server on which databases may be created. Words on the command line choose engines.
 
+#[path = "segments/campaigns.rs"]
+mod campaigns;
 #[path = "segments/disk.rs"]
 mod disk;
+#[path = "measure/letter.rs"]
+mod letter;
 #[path = "segments/load.rs"]
 mod load;
 mod measure;
@@ -81,6 +85,7 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
     println!("again at once: {}", compared(&again));
     println!("after 1 %:     {}", compared(&after));
     println!("{sizes}");
+    campaigns::plan(&verbs);
     verbs.all_succeeded()
 }
 
@@ -117,13 +122,14 @@ fn project(dir: &Path, shop: &Shop) -> Result<(), String> {
          smtp: {{ url: \"${{SMTP_URL}}\" }}\n\
          sender: {{ name: Shop, from: shop@example.com, organisation: Shop, postal_address: 1 Road }}\n\
          links: {{ base_url: https://mail.example.com, secret: \"${{OKAERI_SECRET}}\" }}\n\
-         topics: {{ offers: Offers, news: News }}\n"
+         topics: {{ offers: Offers, news: News }}\nguards: {{ frequency_cap: {{ messages: 2, in_last: 7d }} }}\n"
     );
     measure::write(dir, "okaeri.yaml", &settings);
     let zone = jiff::tz::TimeZone::get(ZONE).expect("a zone of the bundled database");
     for (name, text) in rules::files(clock::date_in(shop.now, &zone)) {
         measure::write(dir, &format!("campaigns/segments/{name}.yaml"), &text);
     }
+    campaigns::write(dir);
     let mut problems = Problems::new();
     let project = Project::load_with(dir, |_| None, &mut problems);
     if let Some(project) = &project {

@@ -200,6 +200,18 @@ pub fn random() -> i64 {
     (u64::from_be_bytes(bytes) >> 2) as i64
 }
 
+/// A random number below `n`, each as likely as the others.
+pub fn random_below(n: u64) -> u64 {
+    const ALL: u64 = 1 << 62;
+    loop {
+        // What lies in the last, shorter stretch would come once too often.
+        let drawn = random().unsigned_abs();
+        if drawn < ALL - ALL % n {
+            return drawn % n;
+        }
+    }
+}
+
 /// A random token of 16 hexadecimal digits, for leases and commits.
 pub fn random_token() -> String {
     format!("{:016x}", random())

@@ -71,10 +71,15 @@ impl<'a> Verbs<'a> {
     /// Run a verb to its end and print a line about it.
     pub fn run(&self, label: &str, words: &[&str]) -> Cost {
         let cost = self.measure(words);
+        self.tell(label, &cost);
+        cost
+    }
+
+    /// A line about what something took.
+    pub fn tell(&self, label: &str, cost: &Cost) {
         let of_server = self.server.as_ref().map_or(String::new(), |_| format!(" {:>9.2}", cost.server_cpu));
         let mark = if cost.succeeded { "" } else { "  FAILED" };
         println!("{label:<36} {:>9.2} {:>9.2}{of_server} {:>9.1}{mark}", cost.wall, cost.cpu, cost.peak);
-        cost
     }
 
     /// Run a verb to its end. What it says goes into the file `said` of the project's folder.

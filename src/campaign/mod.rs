@@ -6,7 +6,9 @@
 pub mod case;
 mod read;
 mod recommend;
+mod reward;
 pub mod schedule;
+pub mod schema;
 mod step;
 mod stop;
 mod wave;
@@ -19,6 +21,7 @@ use crate::settings::{Project, Settings};
 pub use crate::suppression::Kind;
 use crate::yaml::Span;
 pub use recommend::Recommend;
+pub use reward::{ChooseBy, Reward, WhenNoneLeft};
 pub use schedule::{Journey, Schedule, Slot};
 pub use step::Step;
 pub use stop::StopAbove;
@@ -37,6 +40,8 @@ pub struct Library {
 #[derive(Debug, Clone)]
 pub struct Campaign {
     pub name: String,
+    /// What the ledger knows it by: the name it had first (`renamed_from`), so that a new name changes nothing of who had it or is held out.
+    pub key: String,
     /// Where its file begins.
     pub place: Place,
     pub title: String,
@@ -115,6 +120,9 @@ pub struct Goal {
     pub within_days: i64,
     /// The property summed up as money.
     pub value: Option<String>,
+    /// What the event is like, as written: `{ "category": "tea" }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<serde_json::Value>,
 }
 
 impl Library {
@@ -141,12 +149,13 @@ impl Library {
             let Some(node) = crate::yaml::parse(file, text, problems) else { continue };
             let known = read::Known { settings, segments };
             let Some(campaign) = read::campaign(&node, &known, problems) else { continue };
-            if let Some(first) = library.get(&campaign.name) {
+            let taken = |name| library.iter().find(|c| c.names().any(|n| n == name)).map(|first| (name, first));
+            if let Some((name, first)) = campaign.names().find_map(taken) {
                 problems
                     .error(
                         "duplicate-campaign",
                         &campaign.place,
-                        format!("a second campaign named `{}`", campaign.name),
+                        format!("a second campaign that is, or was, named `{name}`"),
                     )
                     .hint(format!("the first is {}", first.place.file));
                 continue;
@@ -160,6 +169,11 @@ impl Library {
     /// The campaign of this name.
     pub fn get(&self, name: &str) -> Option<&Campaign> {
         self.campaigns.iter().find(|c| c.name == name)
+    }
+
+    /// The campaign that the ledger knows by this name.
+    pub fn of_key(&self, key: &str) -> Option<&Campaign> {
+        self.campaigns.iter().find(|c| c.key == key)
     }
 
     /// All campaigns, by name.
@@ -177,11 +191,19 @@ impl Library {
 }
 
 impl Campaign {
+    /// Its name now, and the one it had first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain((self.key != self.name).then_some(self.key.as_str()))
+    }
+
     /// Every segment it names, conditions of steps included.
     pub fn segments_named(&self) -> Vec<&str> {
-        let steps = self.steps.iter().flat_map(Step::conditions);
-        let conditions = steps.chain(&self.exit_on).flat_map(Condition::segments);
-        self.segments().into_iter().chain(conditions).collect()
+        self.segments().into_iter().chain(self.conditions().flat_map(Condition::segments)).collect()
+    }
+
+    /// The conditions of its steps, and what ends it.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.steps.iter().flat_map(Step::conditions).chain(&self.exit_on)
     }
 
     /// From the entry to its last step, about.

@@ -8,11 +8,10 @@ use super::schedule::Scheduled;
 use super::{Audience, Campaign, Condition, Experiment, Goal, Kind, OncePer, Status, Step};
 use crate::clock::{self, Millis};
 use crate::problem::{Problems, Severity};
-use crate::settings::Settings;
+use crate::segment::goal::GoalEvent;
+use crate::settings::{NAME_CHARS_MAX, Settings, is_name};
 use crate::yaml::{MapReader, Node, Shape, Share, Span};
 
-/// The longest name of a campaign or step, in characters: names stand in keys, links and headers.
-const NAME_CHARS_MAX: usize = 64;
 /// The arm that is mailed nothing.
 const HOLDOUT: &str = "holdout";
 /// Words that verdicts use; an arm with such a name would be taken for one.
@@ -47,10 +46,10 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     };
     let once_per = m.node("once_per").and_then(|n| once_per(n, problems));
     let priority = m.get("priority", problems).unwrap_or(0);
-    let steps = super::step::steps(&mut m, known, problems);
+    let steps = super::step::steps(&mut m, kind, known, problems);
     let exit_on = m.node("exit_on").and_then(|n| Condition::read(n, known.settings, known.segments, problems));
     let ends_at = m.node("ends").and_then(|n| ends(n, known, problems));
-    let experiment = m.node("experiment").map(|n| experiment(n, kind, problems)).unwrap_or_default();
+    let experiment = m.node("experiment").map(|n| experiment(n, kind, known, problems)).unwrap_or_default();
     check_variants(&steps, &experiment, problems);
     let per_run = m.map("limits", "limits", problems).and_then(|mut l| {
         let per_run = l.get("per_run", problems);
@@ -60,7 +59,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let stop_above = super::stop::stop_above(&mut m, problems);
     let tests = m.node("tests").map(|n| super::case::cases(n, known, problems)).unwrap_or_default();
     check_tests(&steps, &tests, problems);
-    m.not_supported_yet(&["renamed_from"], problems);
+    let renamed_from = m.node("renamed_from").and_then(|_| self::name(&mut m, "renamed_from", problems));
     let track = m.get("track", problems).unwrap_or(true);
     let first_wave = super::wave::first_wave(&mut m, journey.is_some(), problems);
     let place = m.place.clone();
@@ -73,6 +72,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
     let once_per = once_per.or(journey.is_some().then_some(OncePer::Person));
     Some(Campaign {
         title: title.unwrap_or_else(|| name.clone()),
+        key: renamed_from.unwrap_or_else(|| name.clone()),
         name,
         place,
         status,
@@ -106,12 +106,6 @@ pub(super) fn name(m: &mut MapReader, key: &'static str, problems: &mut Problems
         return None;
     }
     Some(name)
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= NAME_CHARS_MAX
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 fn topic(m: &mut MapReader, known: &Known, problems: &mut Problems) -> Option<String> {
@@ -230,7 +224,7 @@ fn ends(node: &Node, known: &Known, problems: &mut Problems) -> Option<Millis> {
     at
 }
 
-fn experiment(node: &Node, kind: Kind, problems: &mut Problems) -> Experiment {
+fn experiment(node: &Node, kind: Kind, known: &Known, problems: &mut Problems) -> Experiment {
     let mut experiment = Experiment::default();
     let Some(mut m) = node.map("an experiment", problems) else { return experiment };
     if let Some(node) = m.node("split") {
@@ -238,13 +232,15 @@ fn experiment(node: &Node, kind: Kind, problems: &mut Problems) -> Experiment {
     }
     if let Some(mut g) = m.map("goal", "a goal", problems) {
         let did = g.require::<String>("did", problems);
+        let did_place = g.node("did").map_or_else(|| g.place.clone(), |n| n.place.clone());
         let within = g.require::<Span>("within", problems);
         let value = g.get::<String>("value", problems);
-        g.not_supported_yet(&["with"], problems);
+        let with = g.node("with");
         g.finish(problems);
         if let (Some(did), Some(within)) = (did, within) {
             let within_days = (within.millis() / crate::clock::DAY).max(1);
-            experiment.goal = Some(Goal { did, within_days, value });
+            GoalEvent::read((&did, &did_place), with, known.settings, problems);
+            experiment.goal = Some(Goal { did, within_days, value, with: with.map(Node::to_json) });
         }
     }
     m.finish(problems);

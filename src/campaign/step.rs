@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan as _};
 
 use super::read::{Known, name};
-use super::{Condition, Recommend};
+use super::{Condition, Kind, Recommend, Reward};
 use crate::clock::{self, Millis};
 use crate::problem::{Place, Problems};
 use crate::yaml::{MapReader, Node, Shape, Span};
@@ -28,6 +28,8 @@ pub struct Step {
     pub variants: Vec<Variant>,
     /// Products for each person.
     pub recommend: Option<Recommend>,
+    /// Something for each person.
+    pub reward: Option<Reward>,
     /// So long after the entry.
     pub after: Span,
     /// At this time of the person's day.
@@ -101,7 +103,7 @@ fn plus(date: Date, days: i64) -> Date {
 }
 
 /// Read `steps:`.
-pub(super) fn steps(m: &mut MapReader, known: &Known, problems: &mut Problems) -> Vec<Step> {
+pub(super) fn steps(m: &mut MapReader, kind: Kind, known: &Known, problems: &mut Problems) -> Vec<Step> {
     let Some(node) = m.node("steps") else {
         problems
             .error("missing-key", &m.place, "a campaign needs `steps`: what is sent")
@@ -117,7 +119,7 @@ pub(super) fn steps(m: &mut MapReader, known: &Known, problems: &mut Problems) -
     }
     let mut steps: Vec<Step> = Vec::new();
     for node in list {
-        let Some(step) = step(node, known, problems) else { continue };
+        let Some(step) = step(node, kind, known, problems) else { continue };
         if let Some(twice) = step.names().find(|name| steps.iter().any(|s| s.names().any(|n| n == *name))) {
             problems
                 .error("duplicate-step", &node.place, format!("a second step is, or was, called `{twice}`"))
@@ -128,12 +130,12 @@ pub(super) fn steps(m: &mut MapReader, known: &Known, problems: &mut Problems) -
     steps
 }
 
-fn step(node: &Node, known: &Known, problems: &mut Problems) -> Option<Step> {
+fn step(node: &Node, kind: Kind, known: &Known, problems: &mut Problems) -> Option<Step> {
     let mut s = node.map("a step", problems)?;
-    s.not_supported_yet(&["reward"], problems);
     let step = name(&mut s, "step", problems);
     let template = s.require::<String>("template", problems);
     let recommend = s.node("recommend").and_then(|n| super::recommend::recommend(n, problems));
+    let reward = s.node("reward").and_then(|n| super::reward::reward(n, kind, known, problems));
     let variants = s.node("variants").map(|n| variants(n, problems)).unwrap_or_default();
     let after = s.node("after").and_then(|n| after(n, problems)).unwrap_or(Span::Days(0));
     let at = s.node("at").and_then(|n| at(n, problems));
@@ -149,6 +151,7 @@ fn step(node: &Node, known: &Known, problems: &mut Problems) -> Option<Step> {
         template_place: s.node("template").expect("required above").place.clone(),
         variants,
         recommend,
+        reward,
         after,
         at,
         unless,
@@ -213,6 +216,7 @@ mod tests {
             template_place: Place::file("c.yaml"),
             variants: Vec::new(),
             recommend: None,
+            reward: None,
             after: Span::parse(after).unwrap(),
             at: at.map(|t| t.parse().unwrap()),
             unless: None,

@@ -74,7 +74,7 @@ fn days_of<'l>(campaign: &'l Campaign, from: Millis, to: Millis, zone: &TimeZone
 }
 
 async fn about_of(db: &Db, campaign: &Campaign) -> Result<About, Failure> {
-    if let Some(sent) = status::last_sent(db, &campaign.name).await? {
+    if let Some(sent) = status::last_sent(db, &campaign.key).await? {
         return Ok(About::LastRun(sent));
     }
     Ok(match &campaign.audience {

@@ -36,7 +36,7 @@ fn audience(c: &Campaign) -> &str {
 
 fn row(c: &Campaign) -> serde_json::Value {
     json!({
-        "campaign": c.name, "title": c.title, "status": c.status.word(), "kind": c.kind.word(), "topic": c.topic,
+        "campaign": c.name, "key": c.key, "title": c.title, "status": c.status.word(), "kind": c.kind.word(), "topic": c.topic,
         "audience": audience(c), "exclude": c.exclude, "priority": c.priority, "file": &*c.place.file,
         "steps": c.steps.iter().map(|s| json!({
             "step": s.name, "template": s.template,

@@ -29,7 +29,7 @@ pub async fn run(inv: &Invocation, args: CheckArgs) -> Result<Exit, Failure> {
     }
     // Who is used by nobody cannot be told while files are broken.
     if let Some(loaded) = loaded.as_ref().filter(|_| !problems.has_errors()) {
-        let campaigns: Vec<&str> = loaded.campaigns.iter().map(|c| c.name.as_str()).collect();
+        let campaigns: Vec<(&str, &str)> = loaded.campaigns.iter().map(|c| (c.name.as_str(), c.key.as_str())).collect();
         let used = loaded.campaigns.segments_used();
         loaded.segments.lint(&loaded.project.settings, &used, &campaigns, &mut problems);
     }

@@ -3,7 +3,7 @@
 
 use super::loaded::Loaded;
 use super::recommend;
-use super::send::{self, Enlisted, composer, not_rendered};
+use super::send::{self, Enlisted, composer};
 use super::sending;
 use super::{Failure, Invocation};
 use crate::campaign::{Campaign, Step};
@@ -56,7 +56,7 @@ pub async fn follow(
         tokens,
         fields: set.fields_used(),
         leave_at: clock.is_moved().then(|| clock.now()),
-        looked_until: due::looked_until(db, &campaign.name).await?.unwrap_or(as_of),
+        looked_until: due::looked_until(db, &campaign.key).await?.unwrap_or(as_of),
     };
     let stop = sending::stop_signal();
     let mut keep = async || !*stop.borrow() && lease.renew(db, clock::now()).await.unwrap_or(false);
@@ -67,10 +67,11 @@ pub async fn follow(
         ));
     };
     let nobody = run::get(db, &run.run_id).await?.is_none_or(|run| run.audience == 0);
-    if filled.failed > 0 || nobody {
+    let stopped = send::stopped(campaign, &filled);
+    if stopped.is_some() || nobody {
         run::discard(db, &run.run_id).await?;
         lease.release(db).await?;
-        return if filled.failed > 0 { Err(not_rendered(campaign, &filled)) } else { Ok(None) };
+        return stopped.map_or(Ok(None), Err);
     }
     run::advance(db, &run.run_id, Move::Ready, None, clock::now()).await?;
     lease.release(db).await?;
@@ -103,7 +104,7 @@ impl<'l> Look<'l> {
             all.append(entered);
         }
         for step in &self.campaign.steps {
-            if all.failed > 0 {
+            if all.stops() {
                 break;
             }
             let planning = self.planning(step).await?;

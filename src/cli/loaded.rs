@@ -3,13 +3,14 @@
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
 use crate::clock::Millis;
-use crate::content::{Reader, Recommends, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
+use crate::content::{Reader, Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
 use crate::db::Db;
 use crate::persona::{self, Persona};
 use crate::problem::{Problems, Severity, nearest};
 use crate::queue::recheck::Files;
 use crate::score;
 use crate::segment;
+use crate::segment::condition::Condition;
 use crate::settings::Project;
 
 /// Settings, segments and campaigns.
@@ -64,6 +65,9 @@ impl Loaded {
     pub fn campaign(&self, name: &str) -> Result<&Campaign, Failure> {
         self.campaigns.get(name).ok_or_else(|| {
             let names: Vec<&str> = self.campaigns.iter().map(|c| c.name.as_str()).collect();
+            if let Some(campaign) = self.campaigns.of_key(name) {
+                return Failure::Usage(format!("the campaign `{name}` is called `{}` now", campaign.name));
+            }
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => "there are no campaigns in campaigns/".to_owned(),
@@ -86,10 +90,11 @@ impl Loaded {
         }
     }
 
-    /// A campaign whose audience hangs on scores needs scores that hold: where the settings say how far off they may be, others end the
+    /// A campaign whose audience or steps hang on scores needs scores that hold: where the settings say how far off they may be, others end the
     /// verb. Without such a limit missing scores are only told.
     pub async fn scores_hold(&self, inv: &Invocation, db: &Db, campaign: &Campaign) -> Result<(), Failure> {
-        if !self.segments.use_scores(&campaign.segments()) {
+        let by_condition = campaign.conditions().any(Condition::uses_scores);
+        if !by_condition && !self.segments.use_scores(&campaign.segments_named()) {
             return Ok(());
         }
         let limit = self.project.settings.models.max_error;
@@ -100,14 +105,10 @@ impl Loaded {
         };
         match fault {
             Some(fault) if limit.is_some() => {
-                Err(Failure::Usage(format!("the audience of `{}` hangs on scores: {fault}", campaign.name)))
+                Err(Failure::Usage(format!("who gets `{}` hangs on scores: {fault}", campaign.name)))
             }
             Some(fault) => {
-                inv.say(format_args!(
-                    "the audience of `{}` hangs on scores: {}",
-                    campaign.name,
-                    fault.replace('\n', "; ")
-                ));
+                inv.say(format_args!("who gets `{}` hangs on scores: {}", campaign.name, fault.replace('\n', "; ")));
                 Ok(())
             }
             None => Ok(()),
@@ -132,6 +133,11 @@ impl Loaded {
                         // Service mail is owed: it goes out with an empty list too.
                         at_least: if c.kind == campaign::Kind::Service { 0 } else { r.asked.at_least },
                         at_most: r.asked.count,
+                        place: r.place.clone(),
+                    }),
+                    rewards: s.reward.as_ref().map(|r| Rewards {
+                        pools: r.pools.iter().filter_map(|name| self.project.settings.reward(name)).cloned().collect(),
+                        may_be_missing: r.when_none_left == campaign::WhenNoneLeft::Send,
                         place: r.place.clone(),
                     }),
                 })

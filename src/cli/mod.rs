@@ -18,6 +18,7 @@ mod junit;
 mod ledger;
 mod loaded;
 mod model;
+mod new_file;
 mod plan;
 mod preview;
 mod profile;
@@ -25,6 +26,7 @@ mod queue;
 mod recommend;
 mod report;
 mod revision;
+mod reward;
 mod run;
 mod schema;
 mod segment;
@@ -49,6 +51,7 @@ use crate::db::{Db, DbError};
 use crate::plan::PlanError;
 use crate::problem::Problems;
 use crate::settings::{NotSet, Project, env};
+use new_file::NewFile;
 
 /// Personal e-mail that brings customers back: segments, plans and a durable queue, kept in git.
 #[derive(Debug, Parser)]
@@ -110,6 +113,8 @@ enum Verb {
     Segment(segment::SegmentArgs),
     /// What each customer might like: learn it, look at it, prove it on the shop's past
     Recommend(recommend::RecommendArgs),
+    /// What pools of rewards have, codes that come in, and which went to whom
+    Reward(reward::RewardArgs),
     /// One customer: their numbers, scores, segments, and what happened
     Customer(customer::CustomerArgs),
     /// The project's campaigns
@@ -389,6 +394,7 @@ async fn invoke(cli: Cli) -> ExitCode {
         Verb::Schema(args) => schema::run(&inv, args).await,
         Verb::Segment(args) => segment::run(&inv, args).await,
         Verb::Recommend(args) => recommend::run(&inv, args).await,
+        Verb::Reward(args) => reward::run(&inv, args).await,
         Verb::Customer(args) => customer::run(&inv, args).await,
         Verb::Campaign(args) => campaign::run(&inv, args).await,
         Verb::Plan(args) => plan::run(&inv, args).await,

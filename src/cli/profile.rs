@@ -6,10 +6,14 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::{Exit, Failure, Invocation};
+use crate::clock::Clock;
+use crate::db::Db;
 use crate::money::grouped;
 use crate::problem::counted;
+use crate::profile::loyalty::{self, Crossings};
 use crate::profile::{self, Moment, RefreshTotals, Rfm, Scope, Stage};
 use crate::score;
+use crate::settings::Settings;
 
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
@@ -25,21 +29,31 @@ pub async fn run(inv: &Invocation, args: ProfileArgs) -> Result<Exit, Failure> {
     let scope = if args.full { Scope::Everyone } else { Scope::Dirty };
     let totals = profile::refresh(&db, &project.settings, clock.now(), scope).await?;
     let rescored = score::follow(&db, &project.settings, clock.now()).await?;
+    let crossings = notice_tiers(&db, &project.settings, clock).await?;
     let moment = Moment::at(&db, &project.settings, clock.as_of()).await?;
     let grid = profile::grid(&db, &moment).await?;
-    inv.print(|| as_json(&totals, rescored, &grid), || as_text(&totals, rescored, &grid));
+    inv.print(|| as_json(&totals, rescored, crossings, &grid), || as_text(&totals, rescored, crossings, &grid));
     Ok(Exit::Done)
+}
+
+/// Record who crossed a line between loyalty tiers; they are refreshed once more, so that segments know.
+pub async fn notice_tiers(db: &Db, settings: &Settings, clock: Clock) -> Result<Crossings, Failure> {
+    let crossings = loyalty::follow(db, settings, clock.now(), clock.as_of()).await?;
+    if crossings.any() {
+        profile::refresh(db, settings, clock.now(), Scope::Dirty).await?;
+    }
+    Ok(crossings)
 }
 
 type Grid = BTreeMap<(Option<Rfm>, Stage), i64>;
 
-fn as_json(totals: &RefreshTotals, rescored: u64, grid: &Grid) -> serde_json::Value {
+fn as_json(totals: &RefreshTotals, rescored: u64, crossings: Crossings, grid: &Grid) -> serde_json::Value {
     let cells: Vec<_> =
         grid.iter().map(|((rfm, stage), n)| json!({ "rfm": rfm, "lifecycle": stage, "people": n })).collect();
-    json!({ "refresh": totals, "rescored": rescored, "people": grid.values().sum::<i64>(), "grid": cells })
+    json!({ "refresh": totals, "rescored": rescored, "tiers": crossings, "people": grid.values().sum::<i64>(), "grid": cells })
 }
 
-fn as_text(totals: &RefreshTotals, rescored: u64, grid: &Grid) -> String {
+fn as_text(totals: &RefreshTotals, rescored: u64, crossings: Crossings, grid: &Grid) -> String {
     let what = if totals.everyone { "everyone" } else { "customers whose data changed" };
     let mut out = format!(
         "{} computed ({what}), {} changed",
@@ -51,6 +65,13 @@ fn as_text(totals: &RefreshTotals, rescored: u64, grid: &Grid) -> String {
     }
     if rescored > 0 {
         out.push_str(&format!("; {} rescored", grouped(rescored as i64)));
+    }
+    if crossings.any() {
+        out.push_str(&format!(
+            "; {} in a higher tier, {} about to lose theirs",
+            grouped(crossings.up as i64),
+            grouped(crossings.at_risk as i64)
+        ));
     }
     out.push('\n');
     if grid.is_empty() {

@@ -1,14 +1,16 @@
 //! `okaeri report CAMPAIGN`: what happened, what came back, and what it caused. `okaeri report cohorts` and `report flows`: the shop's
 //! customers over time.
 
-use super::{Exit, Failure, Invocation};
+use super::loaded::Loaded;
+use super::{Exit, Failure, Format, Invocation, table};
+use crate::campaign::Library;
 use crate::clock::{self, Clock};
 use crate::db::Db;
 use crate::problem::nearest;
 use crate::profile::{Stage, day};
 use crate::report::cohorts::{self, AGES_MAX, By};
 use crate::report::flows::{self, Between, Named};
-use crate::report::{self, ReportError};
+use crate::report::{self, ReportError, overview};
 use crate::settings::Settings;
 
 /// Customers that a flow names at most.
@@ -19,11 +21,10 @@ const MOVERS_MAX: u32 = 10_000;
 pub struct ReportArgs {
     #[command(subcommand)]
     of: Option<Of>,
-    /// The campaign's name
-    #[arg(required = true)]
+    /// The campaign's name; without one, all campaigns beside each other
     campaign: Option<String>,
     /// One occurrence only, such as 2026-11-24
-    #[arg(long, value_name = "SLOT")]
+    #[arg(long, value_name = "SLOT", requires = "campaign")]
     slot: Option<String>,
 }
 
@@ -59,13 +60,14 @@ enum Of {
 }
 
 pub async fn run(inv: &Invocation, args: ReportArgs) -> Result<Exit, Failure> {
-    let project = inv.project()?;
+    let Loaded { project, campaigns, .. } = Loaded::for_delivery(inv)?;
     let clock = inv.clock(&project.settings.time_zone)?;
     let db = inv.open_db(&project).await?;
     match (args.of, args.campaign) {
         (Some(of), _) => shop(inv, &project.settings, &db, clock, of).await?,
-        (None, name) => {
-            let name = name.unwrap_or_default();
+        (None, None) => overview(inv, &project.settings, &campaigns, &db, clock).await?,
+        (None, Some(name)) => {
+            let name = campaigns.get(&name).map_or(name, |campaign| campaign.key.clone());
             let slot = args.slot.as_deref();
             let report = report::campaign(&db, &project.settings, &name, slot, clock.as_of()).await?;
             inv.print(
@@ -75,6 +77,51 @@ pub async fn run(inv: &Invocation, args: ReportArgs) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Every campaign that had a run, in a row.
+async fn overview(
+    inv: &Invocation,
+    settings: &Settings,
+    campaigns: &Library,
+    db: &Db,
+    clock: Clock,
+) -> Result<(), Failure> {
+    let mut reports = Vec::new();
+    for campaign in campaigns.iter() {
+        match report::campaign(db, settings, &campaign.key, None, clock.as_of()).await {
+            Ok(report) => reports.push((campaign.name.as_str(), report)),
+            Err(ReportError::NoRun { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let rows = || reports.iter().map(|(name, report)| overview::row(name, report, &settings.time_zone));
+    let as_text = || match reports.is_empty() {
+        true => "no campaign had a run yet\n".to_owned(),
+        false => {
+            let mut t = table(overview::HEADINGS);
+            rows().for_each(|row| {
+                t.add_row(row);
+            });
+            format!("{t}\n")
+        }
+    };
+    match inv.format {
+        Format::Markdown if !reports.is_empty() => anstream::print!("{}", markdown(rows())),
+        _ => inv
+            .print(|| serde_json::json!({ "campaigns": reports.iter().map(|(_, r)| r).collect::<Vec<_>>() }), as_text),
+    }
+    Ok(())
+}
+
+fn markdown(rows: impl Iterator<Item = [String; 7]>) -> String {
+    let line = |cells: &[String]| {
+        format!("| {} |\n", cells.iter().map(|c| c.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
+    };
+    let mut out = line(&overview::HEADINGS.map(str::to_owned));
+    out.push_str("|---|---|--:|--:|--:|---|---|\n");
+    rows.for_each(|row| out.push_str(&line(&row)));
+    out
 }
 
 async fn shop(inv: &Invocation, settings: &Settings, db: &Db, clock: Clock, of: Of) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::follow;
 use super::ledger;
 use super::loaded::Loaded;
+use super::profile::notice_tiers;
 use super::send::{self, Enlisted};
 use super::sending::{self, Drained};
 use super::{Exit, Failure, Invocation};
@@ -59,6 +60,7 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let db = ledger::open(inv, &loaded.project).await?;
     profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
     score::follow(&db, settings, clock.now()).await?;
+    notice_tiers(&db, settings, clock).await?;
     let turns = take_turns(inv, &loaded, &db, clock).await?;
     let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0, until).await?;
     inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));
@@ -70,13 +72,13 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
     let now = clock.as_of();
     let mut live: Vec<&Campaign> = loaded.campaigns.iter().filter(|c| c.status == Status::Live).collect();
     live.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-    let names: Vec<&str> = live.iter().map(|c| c.name.as_str()).collect();
+    let names: Vec<&str> = live.iter().map(|c| c.key.as_str()).collect();
     due::forget_others(db, &names).await?;
     let unfinished = run::unfinished(db).await?;
     let mut turns = Vec::new();
     for campaign in live {
         let before = turns.len();
-        let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.name);
+        let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.key);
         let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;
         let mut slots = Vec::new();
         let mut interrupted = None;
@@ -122,7 +124,7 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         // Looked at up to now, unless something of it waits for another try.
         let all_taken = turns[before..].iter().all(|t| !matches!(t.became, Became::Stopped(_)));
         if (campaign.schedule.is_some() || campaign.is_followed()) && all_taken {
-            due::mark(db, &campaign.name, now).await?;
+            due::mark(db, &campaign.key, now).await?;
         }
     }
     Ok(turns)

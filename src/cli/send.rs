@@ -9,7 +9,7 @@ use super::ledger;
 use super::loaded::Loaded;
 use super::recommend;
 use super::sending::{self, Drained};
-use super::{Exit, Failure, Invocation};
+use super::{Exit, Failure, Invocation, shown};
 use crate::args;
 use crate::campaign::{Campaign, Definition, Slot};
 use crate::clock::{self, Clock, Millis};
@@ -18,7 +18,7 @@ use crate::db::{Db, Lease};
 use crate::message::Composer;
 use crate::money::grouped;
 use crate::plan::{Planning, Timing};
-use crate::problem::{Place, Problems};
+use crate::problem::{Place, Problems, counted};
 use crate::queue::due::{self, Opened};
 use crate::queue::fill::{Filled, Filling};
 use crate::queue::run::{self, Move, NewRun, Run};
@@ -116,7 +116,7 @@ pub async fn write_run(
     let tokens = sending::tokens(&loaded.project)?;
     let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
-    if run::find(db, &campaign.name, &slot).await?.is_none() {
+    if run::find(db, &campaign.key, &slot).await?.is_none() {
         loaded.scores_hold(inv, db, campaign).await?;
     }
     let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
@@ -150,10 +150,10 @@ pub async fn write_run(
             "{why} before every message was written; nothing has left\nrun again to go on"
         )));
     };
-    if filled.failed > 0 {
+    if let Some(failure) = stopped(campaign, &filled) {
         run::discard(db, &run.run_id).await?;
         lease.release(db).await?;
-        return Err(not_rendered(campaign, &filled));
+        return Err(failure);
     }
     run::advance(db, &run.run_id, end, None, clock::now()).await?;
     lease.release(db).await?;
@@ -206,7 +206,7 @@ async fn kept_members(
     clock: Clock,
     as_of: Millis,
 ) -> Result<Option<Kept>, Failure> {
-    if clock.is_moved() || campaign.segments().is_empty() || run::find(db, &campaign.name, slot).await?.is_some() {
+    if clock.is_moved() || campaign.segments().is_empty() || run::find(db, &campaign.key, slot).await?.is_some() {
         return Ok(None);
     }
     Ok(kept::refresh(db, &loaded.segments, &loaded.project.settings, as_of).await?)
@@ -218,19 +218,64 @@ pub fn composer(snapshot: &Snapshot, tokens: Tokens) -> Result<Composer, Failure
     Ok(Composer::new(Arc::new(compiled), Some(tokens)))
 }
 
-/// The problems that a run with unrenderable messages ends with.
+/// Why a run must not go on.
+pub fn stopped(campaign: &Campaign, filled: &Filled) -> Option<Failure> {
+    if filled.proof.failed > 0 {
+        return Some(not_rendered(campaign, filled));
+    }
+    let reward = campaign.steps.iter().find_map(|s| s.reward.as_ref()).filter(|_| filled.short > 0)?;
+    let mut problems = Problems::new();
+    let pools = reward.pools.join(", ");
+    problems
+        .error("no-reward-left", &reward.place, format!("nothing was sent: there are not enough rewards for everybody ({pools})"))
+        .hint(format!(
+            "`okaeri plan {}` says how many are missing; bring more in with `okaeri reward import`, or say what else holds: when_none_left: skip",
+            campaign.name
+        ));
+    Some(Failure::Problems(problems))
+}
+
+/// The problems that a run with unrenderable messages ends with: one for each line of a template that fails.
 pub fn not_rendered(campaign: &Campaign, filled: &Filled) -> Failure {
     let mut problems = Problems::new();
-    let place = Place::file(&campaign.place.file);
-    for failure in &filled.failures {
-        problems.error("not-rendered", &place, format!("customer {}: {}", failure.customer_id, failure.why));
+    let proof = &filled.proof;
+    for fault in &proof.faults {
+        let messages = counted(fault.messages as usize, "message");
+        let told = format!("{}: {messages}, for example to customer {}", fault.why, shown(&fault.customer_id));
+        let problem = problems.error("not-rendered", &fault.place, told);
+        if let Some(hint) = &fault.hint {
+            problem.hint(hint.as_str());
+        }
     }
-    let more = filled.failed.saturating_sub(filled.failures.len() as u64);
-    let all = if more > 0 { format!("and {more} more; ") } else { String::new() };
+    let looked_at = grouped((proof.rendered + proof.failed) as i64);
+    let all = match filled.ended_early {
+        true => format!("{} of {looked_at} messages looked at first", grouped(proof.failed as i64)),
+        false => format!("{} of {looked_at} messages", grouped(proof.failed as i64)),
+    };
     problems
-        .error("run-stopped", &place, format!("{all}nothing was sent, because not every message could be rendered"))
+        .error(
+            "run-stopped",
+            &Place::file(&campaign.place.file),
+            format!("nothing was sent: {all} could not be rendered"),
+        )
         .hint("mend the template (a `default(value=…)` for what may be missing), then run again");
     Failure::Problems(problems)
+}
+
+/// How fast messages were rendered, and how many ways through the templates that took; nothing where none was.
+pub fn proved(filled: &Filled) -> String {
+    let proof = &filled.proof;
+    let pace = proof.per_second().map(|n| format!(", {} a second", grouped(n as i64))).unwrap_or_default();
+    match proof.rendered {
+        0 => String::new(),
+        _ => format!("each rendered once without fault: {}{pace}", counted(proof.shapes(), "shape")),
+    }
+}
+
+/// The same for machines.
+pub fn proved_json(filled: &Filled) -> serde_json::Value {
+    let proof = &filled.proof;
+    serde_json::json!({ "rendered": proof.rendered, "shapes": proof.shapes(), "per_second": proof.per_second() })
 }
 
 pub(super) async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
@@ -265,7 +310,7 @@ pub(super) async fn open_run(
     )
     .await?;
     let new = NewRun {
-        campaign: &campaign.name,
+        campaign: &campaign.key,
         slot,
         as_of,
         due_at: as_of,
@@ -299,7 +344,9 @@ fn text(loaded: &Loaded, campaign: &Campaign, enlisted: &Enlisted, sent: Option<
     match (&enlisted.filled, run.state()) {
         (Some(filled), _) => {
             for (verdict, words) in [("send", "to be mailed"), ("withheld", "withheld"), ("skip", "skipped")] {
-                out.push_str(&format!("  {:>9} {words}\n", grouped(filled.tally.of(verdict))));
+                let proof = if verdict == "send" { proved(filled) } else { String::new() };
+                let proof = if proof.is_empty() { proof } else { format!(", {proof}") };
+                out.push_str(&format!("  {:>9} {words}{proof}\n", grouped(filled.tally.of(verdict))));
             }
         }
         (None, RunState::Ready | RunState::Sending) => {
@@ -323,6 +370,7 @@ fn json(enlisted: &Enlisted, sent: Option<&Drained>) -> serde_json::Value {
     serde_json::json!({
         "run": enlisted.run,
         "verdicts": enlisted.filled.as_ref().map(|f| super::plan::verdicts_json(&f.tally)),
+        "proof": enlisted.filled.as_ref().map(proved_json),
         "delivery": sent.map(Drained::json),
     })
 }

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::compiled::{Compiled, Facts, Rendered};
 use super::engine::{FOLDER, RenderError};
-use super::fields::{self, CATALOGUE, Field, NOT_SUPPORTED_YET};
+use super::fields::{self, CATALOGUE, Field};
 use super::flatten::Refusal;
 use super::lint::template;
 use super::load::{TemplateSet, Wanted};
-use super::sample::{add_offers, sample_few_recommended, sample_person, sample_stranger};
+use super::sample::{SAMPLE_DAY, add_offers, sample_few_recommended, sample_person, sample_stranger};
 use super::scan;
 use super::snapshot::{SenderValues, Snapshot};
 use crate::problem::{Place, Problems, Severity, nearest};
@@ -30,6 +30,9 @@ impl TemplateSet {
         let mut check = Names { set: self, attributes, fillers: BTreeSet::new(), problems };
         check.all(&BTreeSet::new());
         let fillers = check.fillers;
+        if settings.loyalty.is_none() {
+            self.tell_loyalty(problems);
+        }
         template::lint(&self.sources(), problems);
         if problems.count(Severity::Error) > before {
             return; // A name that is not known fails the trial too; once told is enough.
@@ -42,8 +45,19 @@ impl TemplateSet {
                 return;
             }
             for wanted in &self.wanted {
+                if let Some(rewards) = &wanted.rewards
+                    && !self.uses(&wanted.name, "reward")
+                {
+                    problems
+                        .warning(
+                            "unused-reward",
+                            &rewards.place,
+                            format!("the template `{}` does not say what it gives", wanted.name),
+                        )
+                        .hint("{{ reward.title }}, {{ reward.code }}; or remove `reward`");
+                }
                 if let Some(recommends) = &wanted.recommends
-                    && !self.uses_recommend(&wanted.name)
+                    && !self.uses(&wanted.name, "recommend")
                 {
                     problems
                         .warning(
@@ -54,14 +68,36 @@ impl TemplateSet {
                         .hint("show them: {% for item in recommend %} … {{ item.name }} … {% endfor %}, or remove `recommend`");
                 }
                 for locale in compiled.locales(&wanted.name).map(|l| l.unwrap_or(&settings.default_locale).to_owned()) {
-                    trial(&compiled, wanted, &locale, &fillers, problems);
+                    for reward in rewards(wanted, &locale) {
+                        trial(&compiled, wanted, &locale, &fillers, reward.as_ref(), problems);
+                    }
                 }
             }
         }
     }
 }
 
+/// What a mail may give, as a template is told; `None`: nothing.
+fn rewards(wanted: &Wanted, locale: &str) -> Vec<Option<Value>> {
+    let Some(rewards) = &wanted.rewards else { return vec![None] };
+    let given = rewards.pools.iter().map(|pool| Some(pool.sample(locale, SAMPLE_DAY)));
+    given.chain(rewards.may_be_missing.then_some(None)).collect()
+}
+
 impl TemplateSet {
+    /// Without tiers nobody is in one.
+    fn tell_loyalty(&self, problems: &mut Problems) {
+        for (file, text) in &self.files {
+            let used = scan::names(text).values.into_iter().find(|v| v.path[0] == "loyalty");
+            if let Some(value) = used {
+                let place = scan::place(&format!("{FOLDER}/{file}"), text, value.at);
+                problems
+                    .error("no-tiers", &place, "okaeri.yaml defines no loyalty tiers")
+                    .hint("loyalty: { by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }");
+            }
+        }
+    }
+
     /// Ready for trial renders, which need nothing of the environment.
     pub(super) fn trial(&self, settings: &Settings, problems: &mut Problems) -> Option<Compiled> {
         let links = Links { base_url: None, ..settings.links.clone() };
@@ -126,10 +162,6 @@ impl Names<'_> {
     }
 
     fn unknown(&mut self, place: &Place, of: &str, name: &str, known: &'static [Field]) {
-        if of.is_empty() && NOT_SUPPORTED_YET.contains(&name) {
-            self.problems.error("not-supported-yet", place, format!("`{name}` is not supported yet"));
-            return;
-        }
         let path = if of.is_empty() { name.to_owned() } else { format!("{of}.{name}") };
         self.problems
             .error("unknown-variable", place, format!("`{path}` is not known to templates"))
@@ -168,7 +200,14 @@ impl Names<'_> {
 const MISSING_MAX: usize = 40;
 
 /// Render one variant for both samples.
-fn trial(compiled: &Compiled, wanted: &Wanted, locale: &str, fillers: &BTreeSet<String>, problems: &mut Problems) {
+fn trial(
+    compiled: &Compiled,
+    wanted: &Wanted,
+    locale: &str,
+    fillers: &BTreeSet<String>,
+    reward: Option<&Value>,
+    problems: &mut Problems,
+) {
     let Wanted { name: template, promotional, recommends, .. } = wanted;
     let promotional = *promotional;
     // Attributes have a type only the data knows: a text, a number or a truth must do.
@@ -177,7 +216,11 @@ fn trial(compiled: &Compiled, wanted: &Wanted, locale: &str, fillers: &BTreeSet<
         for name in fillers {
             person["customer"][name] = filler.clone();
         }
-        add_offers(&mut person, recommends.as_ref(), locale);
+        add_offers(&mut person, wanted, locale);
+        match reward {
+            Some(reward) => person["reward"] = reward.clone(),
+            None => drop(person.as_object_mut().and_then(|fields| fields.remove("reward"))),
+        }
         person
     });
     let rendered = |person: &Value| render(compiled, template, locale, person);
@@ -185,12 +228,17 @@ fn trial(compiled: &Compiled, wanted: &Wanted, locale: &str, fillers: &BTreeSet<
     match rendered(person) {
         Ok(mail) => judge(&mail, &compiled.file(template, locale), promotional, problems),
         Err(e) if e.skipped.is_some() => {}
-        Err(e) if recommends.is_none() && names_recommend(&e) => return tell_undeclared(&e, problems),
-        Err(e) => return tell(&e, problems),
+        Err(e) => match undeclared(&e, wanted) {
+            Some((name, hint)) => return tell_undeclared(&e, name, hint, problems),
+            None => return tell(&e, problems),
+        },
     }
     let mut stranger = sample_stranger(locale);
     if let Some(recommends) = recommends {
         stranger["recommend"] = sample_few_recommended(recommends.at_least);
+    }
+    if let Some(reward) = reward {
+        stranger["reward"] = reward.clone();
     }
     for _ in 0..MISSING_MAX {
         match rendered(&stranger) {
@@ -226,22 +274,32 @@ fn render(compiled: &Compiled, template: &str, locale: &str, payload: &Value) ->
     compiled.render(template, &Facts { unsubscribe: TRIAL_UNSUBSCRIBE, ..Facts::invented(payload, locale) })
 }
 
-fn names_recommend(error: &RenderError) -> bool {
-    error.field.as_deref().is_some_and(|f| f == "recommend" || f.starts_with("recommend."))
+/// What a template shows and no step that uses it provides, with the remedy.
+fn undeclared(error: &RenderError, wanted: &Wanted) -> Option<(&'static str, &'static str)> {
+    let named = |name: &str| {
+        let field = error.field.as_deref();
+        field.is_some_and(|f| f.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    };
+    if wanted.recommends.is_none() && named("recommend") {
+        return Some(("recommend", "recommend: { strategy: [again, popular], count: 4 }"));
+    }
+    (wanted.rewards.is_none() && named("reward"))
+        .then_some(("reward", "reward: NAME, a pool under `rewards:` in okaeri.yaml"))
 }
 
-/// A template shows recommendations, and a step that uses it has none.
-fn tell_undeclared(error: &RenderError, problems: &mut Problems) {
-    if problems.sorted().iter().any(|p| p.place == error.place && p.code == "undeclared-recommend") {
+fn tell_undeclared(error: &RenderError, name: &str, hint: &str, problems: &mut Problems) {
+    let code = if name == "reward" { "undeclared-reward" } else { "undeclared-recommend" };
+    if problems.sorted().iter().any(|p| p.place == error.place && p.code == code) {
         return;
     }
+    let what = if name == "reward" { "give" } else { "recommend" };
     problems
         .error(
-            "undeclared-recommend",
+            code,
             &error.place,
-            "`recommend` is used here, and a step with this template does not say what to recommend",
+            format!("`{name}` is used here, and a step with this template does not say what to {what}"),
         )
-        .hint("in the campaign's step: recommend: { strategy: [again, popular], count: 4 }");
+        .hint(format!("in the campaign's step: {hint}"));
 }
 
 /// Codes of what no message could be rendered with.

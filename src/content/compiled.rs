@@ -62,7 +62,8 @@ impl Mail {
 #[derive(Debug)]
 pub struct Compiled {
     pub sender: SenderValues,
-    pub(super) brand: Value,
+    /// What templates see as `brand`, by the locales that mails are written in.
+    pub(super) brands: BTreeMap<String, Value>,
     pub(super) mails: BTreeMap<String, Vec<Mail>>,
     pub(super) sources: BTreeMap<String, Source>,
     /// One engine per style, built when the first mail needs it.
@@ -74,7 +75,7 @@ pub struct Compiled {
 /// What a template is told about one message.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// `customer`, `profile`, `order`, `recommend`, `today`.
+    /// `customer`, `profile`, `order`, `recommend`, `reward`, `loyalty`, `today`.
     pub payload: &'a serde_json::Value,
     pub customer_id: &'a str,
     pub email: &'a str,
@@ -141,7 +142,7 @@ impl Compiled {
             today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
         };
         current::with(current, || {
-            let mut context = self.context(facts);
+            let mut context = self.context(mail, facts);
             let subject = render(&mail.subject, &context)?;
             let preheader = mail.preheader.as_ref().map_or(Ok(String::new()), |name| render(name, &context))?;
             context.insert_value("preheader", Value::from(preheader.as_str()));
@@ -193,7 +194,7 @@ impl Compiled {
         for person in gate::people(locale, &self.sources) {
             let facts = Facts::invented(&person, locale);
             let current = Current { trail: None, locale: locale.to_owned(), today: facts.today.to_owned() };
-            let compared = current::with(current, || self.compared(mail, &self.context(&facts), locale));
+            let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));
             }
@@ -306,7 +307,7 @@ impl Compiled {
         })
     }
 
-    fn context(&self, facts: &Facts<'_>) -> Context {
+    fn context(&self, mail: &Mail, facts: &Facts<'_>) -> Context {
         let mut context = Context::new();
         context.insert_value("today", Value::from(facts.today));
         for (name, json) in facts.payload.as_object().into_iter().flatten().filter(|(name, _)| *name != "customer") {
@@ -327,7 +328,10 @@ impl Compiled {
         let links = [("unsubscribe", Some(facts.unsubscribe)), ("preferences", facts.preferences)];
         let links: Vec<_> = links.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
         context.insert_value("links", object(&links));
-        context.insert_value("brand", self.brand.clone());
+        let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
+        if let Some(brand) = self.brands.get(locale) {
+            context.insert_value("brand", brand.clone());
+        }
         context.insert_value("preheader", Value::from(""));
         context
     }

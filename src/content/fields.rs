@@ -18,7 +18,7 @@ const fn plain(name: &'static str) -> Field {
 }
 
 /// Everything a template may name, by its first word.
-pub(super) const CATALOGUE: [Field; 10] = [
+pub(super) const CATALOGUE: [Field; 13] = [
     Field {
         name: "customer",
         fields: &[
@@ -60,23 +60,56 @@ pub(super) const CATALOGUE: [Field; 10] = [
         name: "order",
         fields: &[plain("order_id"), plain("ordered_at"), plain("total"), plain("currency"), plain("lines")],
     },
+    Field { name: "cart", fields: &[plain("updated_at"), plain("items")] },
     plain("recommend"),
+    Field {
+        name: "reward",
+        fields: &[
+            plain("pool"),
+            plain("kind"),
+            plain("title"),
+            plain("value"),
+            plain("code"),
+            plain("expires_on"),
+            plain("terms"),
+        ],
+    },
+    Field {
+        name: "loyalty",
+        fields: &[
+            plain("reached"),
+            plain("tier"),
+            plain("next_tier"),
+            plain("to_next"),
+            plain("falls_on"),
+            plain("falls_to"),
+            plain("to_keep"),
+        ],
+    },
     Field { name: "campaign", fields: &[plain("name"), plain("title")] },
     Field { name: "step", fields: &[plain("name")] },
     Field { name: "links", fields: &[plain("unsubscribe"), plain("preferences")] },
     Field {
         name: "brand",
-        fields: &[plain("name"), plain("organisation"), plain("postal_address"), plain("colour"), plain("url")],
+        fields: &[
+            plain("name"),
+            plain("tagline"),
+            plain("organisation"),
+            plain("postal_address"),
+            plain("url"),
+            Field { name: "logo", fields: &[plain("url"), plain("width"), plain("height")] },
+            plain("colour"),
+            plain("light"),
+            plain("dark"),
+            Field { name: "fonts", fields: &[plain("heading"), plain("text")] },
+            Field { name: "contact", fields: &[plain("email"), plain("phone"), plain("hours")] },
+            plain("social"),
+            plain("pages"),
+        ],
     },
     plain("preheader"),
     plain("today"),
 ];
-
-/// Words the design gives templates and this version does not.
-pub(super) const NOT_SUPPORTED_YET: [&str; 2] = ["reward", "loyalty"];
-
-/// The accent colour of a shop that names none.
-pub(super) const COLOUR_DEFAULT: &str = "#3b5bdb";
 
 /// A field among others, by name.
 pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
@@ -121,6 +154,10 @@ pub struct FieldSet {
     pub profile: Used,
     /// The last order with its lines.
     pub order: bool,
+    /// The person's tier, and what is missing to the next.
+    pub loyalty: bool,
+    /// What was left in the basket.
+    pub cart: bool,
     /// A template may skip somebody, so whether it does is asked before the verdict.
     pub skips: bool,
 }
@@ -133,7 +170,14 @@ impl FieldSet {
 
     pub(super) fn new() -> FieldSet {
         let names = ["first_name", "last_name"].map(str::to_owned);
-        FieldSet { customer: Used::Only(names.into()), profile: Used::none(), order: false, skips: false }
+        FieldSet {
+            customer: Used::Only(names.into()),
+            profile: Used::none(),
+            order: false,
+            loyalty: false,
+            cart: false,
+            skips: false,
+        }
     }
 
     pub(super) fn add(&mut self, path: &[&str]) {
@@ -141,6 +185,8 @@ impl FieldSet {
             Some(&"customer") => self.customer.add(path.get(1)),
             Some(&"profile") => self.profile.add(path.get(1)),
             Some(&"order") => self.order = true,
+            Some(&"loyalty") => self.loyalty = true,
+            Some(&"cart") => self.cart = true,
             _ => {}
         }
     }

@@ -21,6 +21,8 @@ const FIELDS_MAX: usize = 16;
 pub(super) fn people(locale: &str, sources: &BTreeMap<String, Source>) -> Vec<Value> {
     let mut full = sample_person(locale);
     full["recommend"] = sample_recommended(locale, 3, &["again", "discover", "popular"]);
+    full["reward"] = json!({ "pool": "sample", "kind": "code", "title": "10 % off", "value": 1_000, "code": "SAMPLE-CODE",
+                             "expires_on": "2026-12-24", "terms": "Once." });
     for name in attributes(sources) {
         if full["customer"].get(&name).is_none() {
             full["customer"][name] = json!("12");
@@ -34,6 +36,8 @@ pub(super) fn people(locale: &str, sources: &BTreeMap<String, Source>) -> Vec<Va
         person["recommend"] = sample_recommended(locale, length, &["discover", "popular"]);
         let lines = person["order"]["lines"].as_array().cloned().unwrap_or_default();
         person["order"]["lines"] = lines.iter().cycle().take(length).cloned().collect();
+        let items = person["cart"]["items"].as_array().cloned().unwrap_or_default();
+        person["cart"]["items"] = items.iter().cycle().take(length.max(1)).cloned().collect();
         people.push(person);
     }
     for path in asked(sources).into_iter().take(FIELDS_MAX) {

@@ -1,5 +1,5 @@
 //! Finds the links of a mail and puts the filter around them that [`super::track`] gives: `href="…"` of `<a>` and `<area>`, and those
-//! inside comments for Outlook.
+//! inside comments for Outlook. The addresses of pictures that come from data are judged likewise (`<img src="…">`).
 //!
 //! `data-track="off"` on a link leaves it direct. The links of the mail itself (unsubscribe, preferences) are never redirected.
 
@@ -22,6 +22,13 @@ pub(super) fn edits(unit: &Unit<'_>, number: &mut u32) -> Vec<Edit> {
                     && let Some(href) = start.attribute("href")
                 {
                     wrap(unit, href, off, number, &mut out);
+                }
+                if start.name == "img"
+                    && let Some(value) = start.attribute("src").filter(|a| a.quoted).and_then(|a| a.value.clone())
+                    && !unit.within(&value).is_empty()
+                {
+                    out.push(Edit::insert(value.start, format!("{{% filter {} %}}", track::PICTURE_FILTER)));
+                    out.push(Edit::insert(value.end, "{% endfilter %}".to_owned()));
                 }
             }
             Kind::Comment => in_comment(unit, piece.range.clone(), number, &mut out),
@@ -101,6 +108,12 @@ pub(super) fn in_rendered(html: &str) -> String {
     for piece in &unit.pieces {
         let Kind::Start(start) = &piece.kind else { continue };
         let off = opted_out(&unit, start, &mut edits);
+        if start.name == "img"
+            && let Some(value) = start.attribute("src").filter(|a| a.quoted).and_then(|a| a.value.clone())
+        {
+            let text = track::picture(&html[value.clone()]).to_owned();
+            edits.push(Edit { range: value, text });
+        }
         if !matches!(start.name.as_str(), "a" | "area") {
             continue;
         }

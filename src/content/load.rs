@@ -13,7 +13,7 @@ use super::fields::FieldSet;
 use super::snapshot::{SenderValues, Snapshot};
 use super::{scan, skip};
 use crate::problem::{Place, Problems};
-use crate::settings::{Settings, read_file};
+use crate::settings::{RewardPool, Settings, read_file};
 
 /// Most files looked at below `templates/`, and how deep.
 const FILES_MAX: usize = 5_000;
@@ -30,6 +30,33 @@ pub struct Wanted {
     pub place: Place,
     /// Products in `recommend`, when every step that uses it recommends some.
     pub recommends: Option<Recommends>,
+    /// What `reward` can be, when any step that uses it gives something.
+    pub rewards: Option<Rewards>,
+}
+
+/// What a mail gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rewards {
+    /// Each is one of these.
+    pub pools: Vec<RewardPool>,
+    /// It also goes out without any.
+    pub may_be_missing: bool,
+    /// Where the campaign says so.
+    pub place: Place,
+}
+
+impl Rewards {
+    /// What holds for two steps with the same template.
+    fn of_both(one: Option<Rewards>, other: Option<Rewards>) -> Option<Rewards> {
+        match (one, other) {
+            (Some(mut one), Some(other)) => {
+                one.may_be_missing |= other.may_be_missing;
+                one.pools.extend(other.pools);
+                Some(one)
+            }
+            (one, other) => one.or(other).map(|only| Rewards { may_be_missing: true, ..only }),
+        }
+    }
 }
 
 /// How many products a mail can count on.
@@ -84,6 +111,7 @@ impl TemplateSet {
                     known.promotional |= template.promotional;
                     let both = known.recommends.take().zip(template.recommends.clone());
                     known.recommends = both.map(|(a, b)| a.of_both(b));
+                    known.rewards = Rewards::of_both(known.rewards.take(), template.rewards.clone());
                 }
                 None => {
                     if let Some(variants) = loader.variants(template) {
@@ -124,15 +152,15 @@ impl TemplateSet {
         engine::sources(&self.files, is_mail, problems)
     }
 
-    /// Whether a template, or a file it leads to, names `recommend`. A file with components leads everywhere.
-    pub(super) fn uses_recommend(&self, template: &str) -> bool {
+    /// Whether a template, or a file it leads to, names this value. A file with components leads everywhere.
+    pub(super) fn uses(&self, template: &str, name: &str) -> bool {
         let variants = self.mails.get(template).into_iter().flatten();
         let mut queue: Vec<&str> = variants.flat_map(|v| [Some(&*v.html), v.text.as_deref()]).flatten().collect();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         while let Some(file) = queue.pop() {
             let Some(text) = self.files.get(file).filter(|_| seen.insert(file)) else { continue };
             let names = scan::names(text);
-            if names.values.iter().any(|v| v.path.first() == Some(&"recommend")) {
+            if names.values.iter().any(|v| v.path.first() == Some(&name)) {
                 return true;
             }
             queue.extend(names.templates.iter().map(|(target, _)| *target));
@@ -309,6 +337,26 @@ fn is_locale(text: &str) -> bool {
             let fits = if i == 0 { (2..=3).contains(&part.len()) } else { (1..=8).contains(&part.len()) };
             fits && part.bytes().all(|b| b.is_ascii_alphanumeric())
         })
+}
+
+/// What campaigns may call the templates of a project: every page below the folder, without locale and ending, but not what pages are made of.
+pub fn template_names(dir: &Path) -> Vec<String> {
+    let mut files = BTreeSet::new();
+    let folder = dir.join(FOLDER);
+    if let Ok(root) = folder.canonicalize() {
+        list(&root, &folder, "", 0, &mut files);
+    }
+    let mut names: Vec<String> = files
+        .iter()
+        .filter(|file| !["components/", "layouts/", "parts/"].iter().any(|made_of| file.starts_with(made_of)))
+        .filter_map(|file| file.strip_suffix(".html").or_else(|| file.strip_suffix(".mjml")))
+        .map(|name| match name.rsplit_once('.') {
+            Some((name, locale)) if is_locale(locale) => name.to_owned(),
+            _ => name.to_owned(),
+        })
+        .collect();
+    names.dedup();
+    names
 }
 
 /// Collect the files below a folder. Symbolic links count when they stay inside `root`.

@@ -31,6 +31,7 @@ mod plain;
 mod prepare;
 mod sample;
 mod scan;
+mod settled;
 mod skip;
 mod snapshot;
 mod splice;
@@ -45,7 +46,7 @@ pub use compiled::{Compiled, Facts, Rendered};
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
 pub use lint::{Client, IGNORED, Ignored, RULES, Reader, Rule, Sign, weigh};
-pub use load::{Recommends, TemplateSet, Variant, Wanted};
+pub use load::{Recommends, Rewards, TemplateSet, Variant, Wanted, template_names};
 pub use sample::{sample_person, sample_recommended, sample_stranger};
 pub use snapshot::{SenderValues, Snapshot, SnapshotError};
 

@@ -1,7 +1,8 @@
 //! The text part of a mail that has no `.txt` of its own: one linear pass over the rendered HTML.
 //!
-//! Keeps what a reader needs: paragraphs, lists, alternative texts, and where links lead (numbered, at the end). Drops head, styles,
-//! comments (also those for Outlook) and whatever is not displayed. Never fails: broken HTML gives plain, perhaps odd, text.
+//! Keeps what a reader needs: paragraphs, lists, alternative texts, and where links lead (numbered, at the end). A link with `aria-label`
+//! says that; what has `role="contentinfo"` begins with `-- `, as signatures do. Drops head, styles, comments (also those for Outlook),
+//! ornaments (`aria-hidden`) and whatever is not displayed. Never fails: broken HTML gives plain, perhaps odd, text.
 
 /// The text of an HTML mail.
 pub(super) fn from_html(html: &str) -> String {
@@ -84,14 +85,26 @@ impl<'a> Tag<'a> {
         }
     }
 
+    /// Whether an attribute written in small letters has this value.
+    fn says(&self, name: &str, value: &str) -> bool {
+        self.attributes.contains(name) && self.attribute(name).is_some_and(|v| v == value)
+    }
+
+    /// Whether the style may say `display`; most tags are told apart by this alone.
+    fn may_say_display(&self) -> bool {
+        self.attributes.contains("isplay") || self.attributes.contains("ISPLAY")
+    }
+
     /// Whether this element and what it holds are never seen.
     fn is_hidden(&self) -> bool {
         matches!(self.name.as_str(), "head" | "style" | "script" | "title" | "template" | "noscript")
-            || self.attribute("style").is_some_and(|style| {
-                let style: String =
-                    style.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
-                style.split(';').any(|rule| matches!(rule, "display:none" | "display:none!important"))
-            })
+            || self.says("aria-hidden", "true")
+            || self.may_say_display()
+                && self.attribute("style").is_some_and(|style| {
+                    let style: String =
+                        style.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
+                    style.split(';').any(|rule| matches!(rule, "display:none" | "display:none!important"))
+                })
     }
 
     fn is_void(&self) -> bool {
@@ -121,12 +134,18 @@ impl Text {
         if !tag.closing && tag.is_hidden() && !tag.is_void() {
             return after_element(&tag.name, rest);
         }
+        if !tag.closing && tag.says("role", "contentinfo") {
+            self.owe(2);
+            self.break_line();
+            self.out.push_str("-- ");
+            self.owe(1);
+        }
         match tag.name.as_str() {
             "br" => {
                 self.breaks = (self.breaks + 1).min(2);
                 self.space = false;
             }
-            "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "blockquote" | "hr" => self.owe(2),
+            "p" | "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "blockquote" | "hr" => self.owe(2),
             "ul" | "ol" => {
                 self.owe(2);
                 match tag.closing {
@@ -140,7 +159,7 @@ impl Text {
                     self.item();
                 }
             }
-            "div" | "table" | "tr" | "section" | "article" | "header" | "footer" | "body" | "center" => self.owe(1),
+            "div" | "tr" | "section" | "article" | "header" | "footer" | "body" | "center" => self.owe(1),
             "td" | "th" => self.space = true,
             "img" if !tag.closing => {
                 if let Some(alt) = tag.attribute("alt") {
@@ -151,6 +170,13 @@ impl Text {
             "a" => {
                 self.link_ends();
                 self.link = tag.attribute("href").map(|href| (href.trim().to_owned(), self.out.len()));
+                if tag.attributes.contains("aria-label")
+                    && let Some(label) = tag.attribute("aria-label")
+                {
+                    self.plain(&label);
+                    self.link_ends();
+                    return after_element("a", rest);
+                }
             }
             _ => {}
         }
@@ -223,7 +249,8 @@ impl Text {
 
     fn break_line(&mut self) {
         if !self.out.is_empty() {
-            self.out.extend(std::iter::repeat_n('\n', self.breaks));
+            let breaks = if self.out.ends_with("\n-- ") { 1 } else { self.breaks };
+            self.out.extend(std::iter::repeat_n('\n', breaks));
         }
         self.breaks = 0;
     }
@@ -383,6 +410,17 @@ mod tests {
             from_html(html),
             "Hello, Mia & co\n\nWe missed you\u{a0}— really.\nLook:\n\n- a lamp\n- a record [1]\n\n1. one\n2. two\n\n\
              A quiet room\n\n5 < 6, AT&T\n\nAgain [1] https://example.com/u us@example.com\n\n[1] https://example.com/?a=1&b=2\n"
+        );
+    }
+
+    #[test]
+    fn ornaments_are_dropped_links_say_their_label_and_the_foot_is_a_signature() {
+        let html = r#"<table aria-hidden="true"><tr><td>灯</td></tr></table><p>How was it?</p>
+            <a href="https://example.com/?s=1" aria-label="1 star">&#9733;</a> <a href="https://example.com/?s=2" aria-label="2 stars"><b>&#9733;</b></a>
+            <div role="contentinfo"><p>Unsubscribe</p></div>"#;
+        assert_eq!(
+            from_html(html),
+            "How was it?\n\n1 star [1] 2 stars [2]\n\n-- \nUnsubscribe\n\n[1] https://example.com/?s=1\n[2] https://example.com/?s=2\n"
         );
     }
 

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+
 use super::engine::Source;
 use super::flatten::{self, Refusal};
 use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
 use super::unit::Unit;
-use super::{links, mjml, splice};
+use super::{links, mjml, settled, splice};
 
 /// The names of a prepared mail inside the engine; both are escaped.
 pub(super) fn body_of(html: &str) -> String {
@@ -35,14 +37,19 @@ pub(super) struct Prepared {
     pub components: Mapped,
 }
 
-/// Prepare the mail `html`. `shows_preheader` when it has one, which is put in where the mail does not show it itself.
+/// Prepare the mail `html`. `brand` is what the settings say in its language; `shows_preheader` when it has one, which is put in where the mail does not show it itself.
 pub(super) fn prepare(
     html: &str,
     number: usize,
     has_preheader: bool,
+    brand: &Json,
     sources: &BTreeMap<String, Source>,
 ) -> Result<Prepared, Refusal> {
-    let flat = flatten::flatten(html, number, sources)?;
+    let mut flat = flatten::flatten(html, number, sources)?;
+    flat.root = settled::settled(&flat.root, brand);
+    for component in &mut flat.components {
+        component.text = settled::settled(&component.text, brand);
+    }
     let root = if is_mjml(html) { mjml::to_html(&flat.root)? } else { flat.root };
     let mut units = vec![Unit::new("", &root)];
     units.extend(flat.components.iter().map(|c| Unit::new(&c.name, &c.text)));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::load::Recommends;
+use super::load::Wanted;
 
 /// The language of an invented person with everything known; others than Japanese get the English one, under their own locale.
 pub fn sample_person(locale: &str) -> Value {
@@ -35,6 +35,17 @@ pub fn sample_person(locale: &str) -> Value {
             "order_id": "o-1042", "ordered_at": "2026-07-02T21:05:00+02:00", "total": 9_200, "currency": "EUR",
             "lines": [line("rec-7", record, "music", 2, 3_800), line("lamp-2", lamp, "light", 1, 5_400)],
         },
+        "loyalty": { "reached": 42_000, "tier": "silver", "next_tier": "gold", "to_next": 8_000,
+                     "falls_on": "2026-12-20", "falls_to": "bronze", "to_keep": 3_000 },
+        "cart": {
+            "updated_at": "2026-11-23T18:40:00+01:00",
+            "items": [
+                { "sku": "lamp-2", "name": lamp, "category": "light", "price": 5_400, "quantity": 1,
+                  "url": "https://www.example.com/lamp-2", "image": "https://www.example.com/lamp-2.jpg" },
+                { "sku": "rec-7", "name": record, "category": "music", "price": 1_900, "quantity": 2,
+                  "url": "https://www.example.com/rec-7", "image": "https://www.example.com/rec-7.jpg" },
+            ],
+        },
         "today": TODAY,
     })
 }
@@ -44,6 +55,7 @@ pub fn sample_stranger(locale: &str) -> Value {
     json!({
         "customer": { "customer_id": "sample-2", "email": "someone@example.net", "locale": locale },
         "profile": { "orders": 0, "revenue": 0, "lifecycle": "lead", "open_tickets": 0 },
+        "loyalty": { "reached": 0 },
         "today": TODAY,
     })
 }
@@ -80,9 +92,12 @@ pub fn sample_recommended(locale: &str, count: usize, strategies: &[&str]) -> Va
     (0..count).map(recommended).collect()
 }
 
-/// Give somebody invented what a step offers: as many products as it can.
-pub(super) fn add_offers(person: &mut Value, recommends: Option<&Recommends>, locale: &str) {
-    if let Some(recommends) = recommends {
+/// Give somebody invented what a step offers: as many products as it can, and its first reward.
+pub(super) fn add_offers(person: &mut Value, wanted: &Wanted, locale: &str) {
+    if let Some(pool) = wanted.rewards.as_ref().and_then(|r| r.pools.first()) {
+        person["reward"] = pool.sample(locale, SAMPLE_DAY);
+    }
+    if let Some(recommends) = &wanted.recommends {
         person["recommend"] = sample_recommended(locale, recommends.at_most, &["again", "discover", "popular"]);
     }
 }
@@ -98,6 +113,7 @@ pub(super) fn sample_few_recommended(count: usize) -> Value {
 
 /// The day samples are rendered on.
 const TODAY: &str = "2026-11-24";
+pub(super) const SAMPLE_DAY: jiff::civil::Date = jiff::civil::date(2026, 11, 24);
 
 #[cfg(test)]
 mod tests {
@@ -117,14 +133,14 @@ mod tests {
     #[test]
     fn the_samples_hold_everything_and_as_little_as_there_can_be() {
         let mut out = Vec::new();
-        for root in ["customer", "profile", "order"] {
+        for root in ["customer", "profile", "order", "loyalty", "cart"] {
             let catalogue = fields::find(&CATALOGUE, root).unwrap();
             missing(catalogue.fields, &sample_person("ja")[root], root, &mut out);
         }
         assert_eq!(out, Vec::<String>::new());
         let names = |v: &Value| v.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ");
         let stranger = sample_stranger("en");
-        assert_eq!(names(&stranger), "customer profile today");
+        assert_eq!(names(&stranger), "customer profile loyalty today");
         assert_eq!(names(&stranger["customer"]), "customer_id email locale");
         assert_eq!(names(&stranger["profile"]), "orders revenue lifecycle open_tickets");
     }

@@ -3,26 +3,26 @@
 //!
 //! A [`Snapshot`] is plain data, stored as JSON under its SHA-256. [`Snapshot::compile`] makes it ready to render without the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
 
 use serde::{Deserialize, Serialize};
-use tera::{Tera, Value};
+use serde_json::Value as Json;
+use tera::Tera;
 
 use super::compiled::{Compiled, Mail};
 use super::context;
 use super::engine::{self, Source};
-use super::fields::COLOUR_DEFAULT;
 use super::flatten::Refusal;
 use super::format::{STYLES, Style};
 use super::load::{TemplateSet, Variant};
 use super::mapped::Origin;
 use super::prepare::{Prepared, body_of, components_of, prepare};
 use crate::problem::Problems;
-use crate::settings::{NotSet, Settings};
+use crate::settings::{Brand, NotSet, Settings};
 
 /// The shape of a stored snapshot; another number is a snapshot of another version of this program.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The sources and values of everything a run renders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +46,7 @@ pub struct SenderValues {
     pub bounce_domain: Option<String>,
     pub organisation: String,
     pub postal_address: String,
-    pub url: Option<String>,
-    /// `#rrggbb`.
-    pub colour: String,
+    pub brand: Brand,
     /// ISO 4217.
     pub currency: String,
     pub default_locale: String,
@@ -63,6 +61,11 @@ pub struct SenderValues {
 }
 
 impl SenderValues {
+    /// What templates see as `brand` in mails of a locale.
+    pub(super) fn brand_in(&self, locale: &str) -> Json {
+        self.brand.in_locale(locale, &self.name, &self.organisation, &self.postal_address)
+    }
+
     /// From the settings. Fails when the links' address comes from an environment variable that is not set.
     pub fn of(settings: &Settings) -> Result<SenderValues, NotSet> {
         let base_url = settings.links.base_url.as_ref().map(|u| u.require("links in mails")).transpose()?;
@@ -74,8 +77,7 @@ impl SenderValues {
             bounce_domain: settings.sender.bounce_domain.clone(),
             organisation: settings.sender.organisation.clone(),
             postal_address: settings.sender.postal_address.clone(),
-            url: settings.brand.url.clone(),
-            colour: settings.brand.colour.clone().unwrap_or_else(|| COLOUR_DEFAULT.to_owned()),
+            brand: settings.brand.clone(),
             currency: settings.currency.clone(),
             default_locale: settings.default_locale.clone(),
             time_zone: settings.time_zone.iana_name().unwrap_or("UTC").to_owned(),
@@ -153,15 +155,18 @@ impl Snapshot {
     fn prepared(&self, mut sources: BTreeMap<String, Source>, style: Style) -> Compiled {
         let id = self.id();
         let mut ready = BTreeMap::new();
-        for (number, html) in
-            self.mails.values().flatten().map(|v| v.html.as_str()).collect::<BTreeSet<_>>().into_iter().enumerate()
-        {
+        let locale_of = |v: &Variant| v.locale.clone().unwrap_or_else(|| self.sender.default_locale.clone());
+        let files: BTreeMap<&str, String> =
+            self.mails.values().flatten().map(|v| (v.html.as_str(), locale_of(v))).collect();
+        let brands: BTreeMap<&str, Json> = files.values().map(|l| (l.as_str(), self.sender.brand_in(l))).collect();
+        for (number, (html, locale)) in files.iter().enumerate() {
             let has_preheader = sources.contains_key(&engine::preheader_of(html));
             let key = format!("{id} {html}");
             let known = kept(&key);
             let judged = known.is_some();
-            let prepared = known.unwrap_or_else(|| prepare(html, number, has_preheader, &sources));
-            ready.insert(html.to_owned(), (key, prepared, judged));
+            let prepared =
+                known.unwrap_or_else(|| prepare(html, number, has_preheader, &brands[locale.as_str()], &sources));
+            ready.insert((*html).to_owned(), (key, prepared, judged));
         }
         for (html, (_, prepared, _)) in &mut ready {
             if let Ok(mail) = prepared {
@@ -181,7 +186,10 @@ impl Snapshot {
         let engines: [OnceLock<Tera>; STYLES] = Default::default();
         let mut compiled = Compiled {
             sender: self.sender.clone(),
-            brand: brand(&self.sender),
+            brands: brands
+                .iter()
+                .map(|(l, b)| ((*l).to_owned(), context::value(b).expect("an object is not null")))
+                .collect(),
             mails,
             sources,
             engines,
@@ -222,12 +230,4 @@ fn keep(key: String, verdict: Result<Prepared, Refusal>) {
         kept.clear();
     }
     kept.insert(key, verdict);
-}
-
-fn brand(sender: &SenderValues) -> Value {
-    context::value(&serde_json::json!({
-        "name": sender.name, "organisation": sender.organisation, "postal_address": sender.postal_address,
-        "url": sender.url, "colour": sender.colour,
-    }))
-    .expect("an object is not null")
 }

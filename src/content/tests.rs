@@ -32,6 +32,7 @@ fn wanted(name: &str) -> Wanted {
         promotional: true,
         place: Place { file: "campaigns/a.yaml".into(), line: 9, column: 15 },
         recommends: None,
+        rewards: None,
     }
 }
 
@@ -237,8 +238,7 @@ fn names_and_missing_values_are_told_without_any_data() {
         did you mean `first_name`? An attribute of your own is fine
     templates/a.html:4:6: error: `profile.last_viewed.nam` is not known to templates [unknown-variable]
         did you mean `name`?
-    templates/a.html:4:35: error: `reward` is not supported yet [not-supported-yet]
-    4 errors and 1 warning
+    3 errors and 1 warning
     "#);
     insta::assert_snapshot!(problems(&[("templates/a.html",
         "Subject: Hello {{ customer.first_name }}\n\n{{ customer.points | number }}\n{{ links.unsubscribe }}")], "a"), @r#"

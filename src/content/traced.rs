@@ -61,7 +61,7 @@ impl Compiled {
             .collect();
         let compiled = Compiled {
             sender: self.sender.clone(),
-            brand: self.brand.clone(),
+            brands: self.brands.clone(),
             mails: self.mails.clone(),
             sources,
             engines: Default::default(),

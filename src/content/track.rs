@@ -13,6 +13,8 @@ use crate::token::Clicks;
 
 /// The filter around an `href`, written by [`super::links`].
 pub(super) const FILTER: &str = "track";
+/// The filter around the `src` of a picture, when it comes from data.
+pub(super) const PICTURE_FILTER: &str = "picture";
 
 /// Longest destination that goes through the redirect, in bytes: the link is longer by half, and must fit where links do.
 const TRACKED_BYTES_MAX: usize = 1_500;
@@ -63,6 +65,17 @@ impl Trail {
         self.own_pages.as_ref().is_some_and(|own| {
             url.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with("/u/") || rest.starts_with("/p/"))
         })
+    }
+}
+
+/// What the `src` of a picture becomes: itself, or nothing when it is no address of a picture. Takes and gives the text inside the quotes.
+pub(super) fn picture(escaped: &str) -> &str {
+    let url = decoded(escaped);
+    let begins = |with: &str| url.trim_start().get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+    match scheme(&url) {
+        Leads::Nowhere if begins("cid:") || begins("data:image/") => escaped,
+        Leads::Nowhere => "#",
+        _ => escaped,
     }
 }
 
@@ -124,6 +137,9 @@ pub(super) fn register(tera: &mut Tera) {
         // The text stood in quotes already and was escaped for them; it is escaped again where it was changed.
         Ok(Value::safe_string(&link(text, number, !off)))
     });
+    tera.register_filter(PICTURE_FILTER, |value: &Value, _: Kwargs, _: &State| -> TeraResult<Value> {
+        Ok(Value::safe_string(picture(value.as_str().unwrap_or_default())))
+    });
 }
 
 #[cfg(test)]
@@ -175,6 +191,16 @@ mod tests {
                 assert_eq!(trail(redirect, "utm_source=x").link(url, 0, true), "#", "{url}");
                 assert_eq!(trail(redirect, "").link(url, 0, false), "#", "{url}");
             }
+        }
+    }
+
+    #[test]
+    fn pictures_come_from_the_web_or_the_mail_itself() {
+        for good in ["https://example.com/a.png?x=1&amp;y=2", "/a.png", "cid:logo", "data:image/png;base64,AA", ""] {
+            assert_eq!(picture(good), good);
+        }
+        for bad in ["javascript:alert(1)", "data:text/html,x", " java\tscript:x", "file:///etc/passwd"] {
+            assert_eq!(picture(bad), "#", "{bad}");
         }
     }
 

@@ -221,7 +221,7 @@ pub async fn products(db: &Db, skus: &[&str]) -> DbResult<HashMap<String, Produc
         .collect())
 }
 
-fn keys(bucket: i64, customer_ids: &[&str]) -> Vec<Value> {
+pub(super) fn keys(bucket: i64, customer_ids: &[&str]) -> Vec<Value> {
     let ids: BTreeSet<&str> = customer_ids.iter().copied().collect();
     ids.into_iter().flat_map(|id| args![bucket, id]).collect()
 }

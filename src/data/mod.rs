@@ -14,6 +14,7 @@
 //! The way of a row: [`input`] bytes → `records` raw records → `cells` named cells → [`kinds`] typed rows → a batch → one transaction.
 //! Read on: [`import`](fn@import), then `kinds/orders.rs` for the most instructive kind.
 
+pub mod cart;
 mod categories;
 mod cells;
 mod columns;
@@ -21,6 +22,7 @@ mod import;
 mod input;
 mod kinds;
 pub mod learn;
+mod list;
 pub mod load;
 pub mod money;
 mod people;
@@ -30,6 +32,8 @@ mod rejected;
 pub use columns::Kind;
 pub use import::{ImportError, ImportRequest, ImportTotals, Place, Progress, import};
 pub use input::From;
+pub use kinds::{Happened, record_events};
+pub use list::List;
 
 /// Limits of what is read, each with its unit.
 pub mod limits {

@@ -21,6 +21,8 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (12, "schedules", include_str!("migrations/0012_schedules.sql")),
     (13, "steps", include_str!("migrations/0013_steps.sql")),
     (14, "relay_of_messages", include_str!("migrations/0014_relay_of_messages.sql")),
+    (15, "rewards", include_str!("migrations/0015_rewards.sql")),
+    (16, "loyalty", include_str!("migrations/0016_loyalty.sql")),
     (20, "rhythm", include_str!("migrations/0020_rhythm.sql")),
 ];
 

@@ -121,6 +121,11 @@ impl Composer {
         self.assemble_with(m, &links, &rendered, date_at)
     }
 
+    /// The file a person's variant of a template is written in.
+    pub fn file(&self, template: &str, locale: &str) -> String {
+        self.compiled.file(template, locale)
+    }
+
     /// The content alone: what the proof of a whole audience and a preview need.
     pub fn render(&self, m: &MessageFacts<'_>, date_at: Millis) -> Result<Rendered, ComposeError> {
         self.render_with(m, &self.links(m), date_at)

@@ -1,5 +1,6 @@
-//! What is offered to one person beyond the words of a letter: products recommended to them.
+//! What is offered to one person beyond the words of a letter: products recommended to them, and rewards.
 //!
-//! Read on: [`recommend`].
+//! Read on: [`recommend`], [`reward`].
 
 pub mod recommend;
+pub mod reward;

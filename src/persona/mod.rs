@@ -61,12 +61,18 @@ pub fn load(project: &Project, now: Millis, problems: &mut Problems) -> Vec<Pers
     personas
 }
 
+/// The currency that amounts of ours are written in: their digits, in minor units, make sense in any other.
+const CURRENCY: &str = "EUR";
+
 /// Ours. A contract of the project's data says nothing about them.
 fn built_in(now: Millis, settings: &Settings) -> Vec<Persona> {
-    let settings = Settings { contract: None, ..settings.clone() };
+    let ours = Settings { contract: None, currency: CURRENCY.to_owned(), ..settings.clone() };
     let mut problems = Problems::new();
-    let people = read("people.yaml", PEOPLE, now, &settings, &mut problems);
+    let mut people = read("people.yaml", PEOPLE, now, &ours, &mut problems);
     debug_assert!(problems.is_empty(), "{}", problems.to_text());
+    for order in people.iter_mut().filter_map(|p| p.payload.get_mut("order")) {
+        order["currency"] = settings.currency.as_str().into();
+    }
     people
 }
 
@@ -123,7 +129,7 @@ fn persona(node: &Node, now: Millis, settings: &Settings, problems: &mut Problem
     }
     let moment = Moment::with_cuts(settings, now, None);
     let locale = given.text("locale", &moment);
-    let mut payload = given.for_templates(&moment);
+    let mut payload = given.for_templates(settings, &moment);
     payload["today"] = clock::date_in(now, &settings.time_zone).to_string().into();
     let stand_in = [("customer_id", format!("persona-{name}")), ("email", format!("{name}@example.com"))];
     for (field, value) in stand_in {

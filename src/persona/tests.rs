@@ -34,6 +34,17 @@ fn ours_are_seen_like_customers() {
 }
 
 #[test]
+fn ours_pay_in_the_projects_money() {
+    let (dir, now) = (tempfile::tempdir().unwrap(), 1_795_510_800_000);
+    let text =
+        "project: shop\ncurrency: JPY\nsender: { from: a@example.com, organisation: Shop, postal_address: 1 Road }\n";
+    std::fs::write(dir.path().join("okaeri.yaml"), text).unwrap();
+    let project = Project::load_with(dir.path(), |_| None, &mut Problems::new()).unwrap();
+    let order = load(&project, now, &mut Problems::new())[0].payload["order"].clone();
+    assert_eq!((&order["total"], &order["currency"]), (&9_200.into(), &"JPY".into()));
+}
+
+#[test]
 fn a_project_adds_its_own_and_replaces_ours() {
     let text = "- persona: loyal\n  title: Ours\n  customer: { first_name: Kim, points: 3, orders: 2, last_order: 3d ago }\n- persona: collector\n";
     let (personas, problems) = self::personas(Some(text));

@@ -49,6 +49,8 @@ pub struct Candidate {
     pub nothing_to_recommend: bool,
     /// The template has nothing to say to them.
     pub template_skips: bool,
+    /// The campaign gives something, and there is none left for them.
+    pub no_reward_left: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -196,6 +198,7 @@ fn candidate(row: Row) -> Candidate {
         recent_messages: Vec::new(),
         nothing_to_recommend: false,
         template_skips: false,
+        no_reward_left: false,
     }
 }
 

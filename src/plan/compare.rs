@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::guard::Verdict;
-use super::{Decided, Planning};
+use super::{Decided, Planning, Spent};
 use crate::db::{BUCKETS, Db, DbResult};
 use crate::segment::compare::{Group, Worth, high_value_from, worths};
 
@@ -55,10 +55,10 @@ pub async fn changes(db: &Db, before: Option<&Planning<'_>>, after: Option<&Plan
     let high_from = high_value_from(db).await?;
     let mut change = PlanChange { before: before.map(|_| 0), after: after.map(|_| 0), ..PlanChange::default() };
     let Some(steps) = after.or(before) else { return Ok(change) };
-    let (mut passed_then, mut passed_now) = (0, 0);
+    let (mut spent_then, mut spent_now) = (begun(db, before).await?, begun(db, after).await?);
     for range in steps.ranges(0) {
-        let then = verdicts(db, before, range, &mut passed_then).await?;
-        let now = verdicts(db, after, range, &mut passed_now).await?;
+        let then = verdicts(db, before, range, &mut spent_then).await?;
+        let now = verdicts(db, after, range, &mut spent_now).await?;
         let worths = worths(db, range).await?;
         let people: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
         for id in people {
@@ -92,14 +92,21 @@ fn said(verdict: Option<Verdict>) -> &'static str {
     verdict.and_then(Verdict::reason).map_or(NOT_IN_AUDIENCE, |reason| reason.word())
 }
 
+async fn begun(db: &Db, planning: Option<&Planning<'_>>) -> DbResult<Spent> {
+    match planning {
+        Some(planning) => planning.begin(db, 0).await,
+        None => Ok(Spent::default()),
+    }
+}
+
 async fn verdicts(
     db: &Db,
     planning: Option<&Planning<'_>>,
     range: (i64, i64),
-    passed: &mut u64,
+    spent: &mut Spent,
 ) -> DbResult<BTreeMap<String, Verdict>> {
     let Some(planning) = planning else { return Ok(BTreeMap::new()) };
     // Rules are compared; what templates say of a person is not rendered here, on either side.
-    let decided = planning.verdicts(db, range, "", passed, &|_, _| false).await?;
+    let decided = planning.verdicts(db, range, "", spent, &|_, _| false).await?;
     Ok(decided.into_iter().map(|Decided { candidate, verdict, .. }| (candidate.customer_id, verdict)).collect())
 }

@@ -38,6 +38,8 @@ pub enum Reason {
     FrequencyCap,
     /// Nothing to recommend.
     NoContent,
+    /// The pools of its reward are empty.
+    NoRewardLeft,
     Limit,
     HoldoutGlobal,
     Holdout,
@@ -45,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the guards.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Erased,
         Reason::Suppressed,
         Reason::InvalidAddress,
@@ -60,6 +62,7 @@ impl Reason {
         Reason::ServiceFreeze,
         Reason::FrequencyCap,
         Reason::NoContent,
+        Reason::NoRewardLeft,
         Reason::Limit,
         Reason::HoldoutGlobal,
         Reason::Holdout,
@@ -82,6 +85,7 @@ impl Reason {
             Reason::ServiceFreeze => "service_freeze",
             Reason::FrequencyCap => "frequency_cap",
             Reason::NoContent => "no_content",
+            Reason::NoRewardLeft => "no_reward_left",
             Reason::Limit => "limit",
             Reason::HoldoutGlobal => "holdout_global",
             Reason::Holdout => "holdout",
@@ -110,6 +114,7 @@ impl Reason {
             Reason::ServiceFreeze => "waits for help or was let down lately",
             Reason::FrequencyCap => "had enough mail lately",
             Reason::NoContent => "there is nothing to recommend to them, or the template skips them",
+            Reason::NoRewardLeft => "the reward it gives has run out",
             Reason::Limit => "the run's limit was reached",
             Reason::HoldoutGlobal => "held out of all campaigns, to measure what they cause",
             Reason::Holdout => "held out of this campaign, to measure what it causes",
@@ -179,7 +184,7 @@ impl Rules {
         let zone = &settings.time_zone;
         let guards = &settings.guards;
         Rules {
-            campaign: campaign.name.clone(),
+            campaign: campaign.key.clone(),
             project: settings.project.clone(),
             topic: campaign.topic.clone(),
             kind: campaign.kind,
@@ -232,6 +237,9 @@ fn window_start(span: Span, as_of: Millis, zone: &TimeZone) -> Millis {
 pub fn verdict(rules: &Rules, person: &Candidate, passed: &mut u64) -> Verdict {
     if let Some(reason) = barred(rules, person) {
         return Verdict::Skip(reason);
+    }
+    if person.no_reward_left {
+        return Verdict::Skip(Reason::NoRewardLeft);
     }
     let promotional = rules.kind == Kind::Promotional;
     if rules.per_run.is_some_and(|most| *passed >= u64::from(most)) {
@@ -319,7 +327,7 @@ mod tests {
 
     /// Each change makes one guard hit, in their order.
     type Change = fn(&mut Candidate);
-    const CHANGES: [(Reason, Change); 10] = [
+    const CHANGES: [(Reason, Change); 11] = [
         (Reason::Erased, |p| p.erased = true),
         (Reason::Suppressed, |p| p.suppressed = true),
         (Reason::InvalidAddress, |p| p.address_key = None),
@@ -330,6 +338,7 @@ mod tests {
         (Reason::ServiceFreeze, |p| p.open_tickets = 1),
         (Reason::FrequencyCap, |p| p.recent_messages = vec![2]),
         (Reason::NoContent, |p| p.nothing_to_recommend = true),
+        (Reason::NoRewardLeft, |p| p.no_reward_left = true),
     ];
 
     #[test]
@@ -351,7 +360,8 @@ mod tests {
     #[test]
     fn service_mail_meets_only_the_first_guards_and_is_never_withheld() {
         let rules = Rules { holdout: 1.0, holdout_global: 1.0, ..rules(Kind::Service) };
-        for (i, (reason, change)) in CHANGES.iter().enumerate() {
+        // Of a reward, whoever plans says whether it is needed.
+        for (i, (reason, change)) in CHANGES.iter().take(10).enumerate() {
             let mut p = person();
             change(&mut p);
             let expected = if i < 6 { Verdict::Skip(*reason) } else { Verdict::Send };

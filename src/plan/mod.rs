@@ -8,8 +8,11 @@
 mod candidates;
 pub mod compare;
 pub mod guard;
-mod payload;
+pub mod payload;
+pub mod person;
 mod recheck;
+mod reward;
+mod shapes;
 mod share;
 mod steps;
 mod timing;
@@ -30,6 +33,7 @@ use crate::settings::Settings;
 pub use candidates::Candidate;
 pub use guard::{Reason, Rules, Verdict};
 pub use recheck::lost;
+pub use reward::{Carried, Receiver, Rewarded, Spent};
 pub use steps::{DueStep, Look, StepDecided, Turn};
 pub use timing::Timing;
 
@@ -138,6 +142,8 @@ pub struct Decided {
     pub verdict: Verdict,
     /// Products for them, when the campaign recommends any.
     pub recommended: Vec<Recommended>,
+    /// The pool that they are given something from.
+    pub reward: Option<String>,
 }
 
 impl<'a> Planning<'a> {
@@ -213,13 +219,13 @@ impl<'a> Planning<'a> {
         (first..BUCKETS).step_by(step as usize).map(move |b| (b, (b + step - 1).min(BUCKETS - 1)))
     }
 
-    /// The verdicts of a range, by bucket and customer. `passed` counts those who came past the limit in ranges before.
+    /// The verdicts of a range, by bucket and customer. `spent` is what ranges before have used up.
     pub async fn verdicts(
         &self,
         db: &Db,
         (first, last): (i64, i64),
         this_run: &str,
-        passed: &mut u64,
+        spent: &mut Spent,
         skips: Skips<'_>,
     ) -> DbResult<Vec<Decided>> {
         let members = match &self.segments {
@@ -235,17 +241,36 @@ impl<'a> Planning<'a> {
         if let Some(members @ Inside::AllBut(_)) = &members {
             candidates.retain(|c| members.holds(c.bucket, &c.customer_id));
         }
+        self.decide(db, candidates, spent, skips).await
+    }
+
+    /// The verdict for each of these members of the audience.
+    async fn decide(
+        &self,
+        db: &Db,
+        mut candidates: Vec<Candidate>,
+        spent: &mut Spent,
+        skips: Skips<'_>,
+    ) -> DbResult<Vec<Decided>> {
         let mut recommended = self.recommend(db, &mut candidates).await?;
         self.ask_templates(db, &mut candidates, &recommended, skips).await?;
-        Ok(candidates
-            .into_iter()
-            .enumerate()
-            .map(|(at, candidate)| Decided {
-                verdict: guard::verdict(&self.rules, &candidate, passed),
-                recommended: recommended.remove(&at).unwrap_or_default(),
-                candidate,
-            })
-            .collect())
+        // Whoever only enters now is given something with the step, when it is due.
+        let gives = self.step.reward.is_some() && self.step.is_immediate();
+        let tastes = if gives { self.tastes(db, &candidates).await? } else { HashMap::new() };
+        let mut decided = Vec::with_capacity(candidates.len());
+        for (at, mut candidate) in candidates.into_iter().enumerate() {
+            let pool = if gives { self.suits(tastes.get(&at), spent) } else { None };
+            candidate.no_reward_left = gives && pool.is_none() && self.needs_reward();
+            let verdict = guard::verdict(&self.rules, &candidate, &mut spent.passed);
+            // Who is withheld takes nothing away from those who are mailed.
+            let pool = pool.filter(|_| verdict == Verdict::Send);
+            if let Some(pool) = pool {
+                spent.stock.take(&pool.name);
+            }
+            let recommended = recommended.remove(&at).unwrap_or_default();
+            decided.push(Decided { candidate, verdict, recommended, reward: pool.map(|p| p.name.clone()) });
+        }
+        Ok(decided)
     }
 
     /// Mark those whom no guard bars so far and whom the template skips. Costs a render each, and nothing where no template skips anybody.
@@ -263,7 +288,10 @@ impl<'a> Planning<'a> {
             (0..candidates.len()).filter(|at| guard::barred(&self.rules, &candidates[*at]).is_none()).collect();
         let people: Vec<(&Candidate, &[Recommended])> =
             open.iter().map(|at| (&candidates[*at], recommended.get(at).map_or(&[][..], Vec::as_slice))).collect();
-        let payloads = self.payloads(db, &people).await?;
+        let mut payloads = self.payloads(db, &people).await?;
+        for (payload, (candidate, _)) in payloads.iter_mut().zip(&people) {
+            self.add_sample(candidate, payload);
+        }
         let skipped: Vec<usize> = open
             .iter()
             .zip(&payloads)
@@ -293,7 +321,7 @@ impl<'a> Planning<'a> {
     /// What the messages of these people carry: JSON with the fields the templates use, in the order asked.
     pub async fn payloads(&self, db: &Db, people: &[(&Candidate, &[Recommended])]) -> DbResult<Vec<serde_json::Value>> {
         let candidates: Vec<&Candidate> = people.iter().map(|(candidate, _)| *candidate).collect();
-        let mut payloads = payload::build(db, &self.fields, &self.moment, &candidates).await?;
+        let mut payloads = payload::build(db, self.settings, &self.fields, &self.moment, &candidates).await?;
         if self.recommender.is_some() {
             for (payload, (_, recommended)) in payloads.iter_mut().zip(people) {
                 payload::add_recommended(payload, recommended);
@@ -316,7 +344,7 @@ pub async fn payload_of(
     let moment = Moment::at(db, settings, as_of).await?;
     let bucket = bucket_of(customer_id);
     let person = Candidate { bucket, customer_id: customer_id.to_owned(), ..Candidate::default() };
-    let mut payloads = payload::build(db, fields, &moment, &[&person]).await?;
+    let mut payloads = payload::build(db, settings, fields, &moment, &[&person]).await?;
     let mut payload = payloads.pop().expect("one payload for one person");
     if let Some(asked) = asked {
         let recommender = Recommender::prepare(db, asked.clone(), as_of).await?;

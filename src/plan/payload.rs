@@ -7,16 +7,23 @@ use serde_json::{Map, Value as Json};
 use super::candidates::Candidate;
 use crate::clock;
 use crate::content::{FieldSet, Used};
-use crate::data::load as data;
+use crate::data::{cart, load as data};
 use crate::db::{Db, DbResult};
 use crate::offer::recommend::Recommended;
-use crate::profile::{self, Moment};
+use crate::profile::{self, Moment, loyalty};
+use crate::settings::Settings;
 
 /// Fields the message row itself holds; a payload does not repeat them.
 const IN_THE_ROW: [&str; 3] = ["customer_id", "email", "locale"];
 
 /// One payload for each person, in the order given. People come in the order of their buckets.
-pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &[&Candidate]) -> DbResult<Vec<Json>> {
+pub(super) async fn build(
+    db: &Db,
+    settings: &Settings,
+    fields: &FieldSet,
+    moment: &Moment,
+    people: &[&Candidate],
+) -> DbResult<Vec<Json>> {
     let mut out = Vec::with_capacity(people.len());
     for in_bucket in people.chunk_by(|a, b| a.bucket == b.bucket) {
         let bucket = in_bucket[0].bucket;
@@ -38,6 +45,11 @@ pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &
         } else {
             HashMap::new()
         };
+        let mut standings = match fields.loyalty {
+            true => loyalty::standings(db, settings, moment.as_of, bucket, &ids).await?,
+            false => HashMap::new(),
+        };
+        let mut carts = if fields.cart { cart::carts(db, &moment.zone, bucket, &ids).await? } else { HashMap::new() };
         for person in in_bucket {
             let id = &person.customer_id;
             let mut payload = BTreeMap::new();
@@ -49,6 +61,14 @@ pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &
             if let Some(order) = orders.get(id) {
                 payload.insert("order", json_of(order));
             }
+            if fields.loyalty {
+                let nothing =
+                    || settings.loyalty.as_ref().map(|l| loyalty::standing(l, &[], &moment.zone)).unwrap_or_default();
+                payload.insert("loyalty", json_of(&standings.remove(id).unwrap_or_else(nothing)));
+            }
+            if let Some(cart) = carts.remove(id) {
+                payload.insert("cart", json_of(&cart));
+            }
             payload.insert("today", clock::date_in(moment.as_of, &moment.zone).to_string().into());
             out.push(json_of(&payload));
         }
@@ -59,6 +79,11 @@ pub(super) async fn build(db: &Db, fields: &FieldSet, moment: &Moment, people: &
 /// Products recommended to the person; an empty list where there are none.
 pub(super) fn add_recommended(payload: &mut Json, recommended: &[Recommended]) {
     payload["recommend"] = json_of(&recommended);
+}
+
+/// What the person is given.
+pub fn add_reward(payload: &mut Json, told: Json) {
+    payload["reward"] = told;
 }
 
 fn json_of(value: &impl serde::Serialize) -> Json {

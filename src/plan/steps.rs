@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::candidates::{self, Candidate};
 use super::guard::{self, Reason, Rules};
 use super::timing::Timing;
-use super::{PlanError, Planning, Skips};
+use super::{PlanError, Planning, Skips, Spent};
 use crate::args;
 use crate::campaign::{Campaign, Step};
 use crate::clock::{DAY, Millis};
@@ -68,6 +68,8 @@ pub struct StepDecided {
     pub candidate: Candidate,
     pub turn: Turn,
     pub recommended: Vec<Recommended>,
+    /// The pool that they are given something from.
+    pub reward: Option<String>,
 }
 
 impl DueStep {
@@ -97,7 +99,7 @@ impl Planning<'_> {
             args.push(value);
             format!("${}", args.len())
         };
-        let campaign = bind((&self.campaign.name).into());
+        let campaign = bind((&self.campaign.key).into());
         let after = self.step.after.millis();
         let newest = bind((self.as_of - after + if after >= DAY { SLACK } else { 0 }).into());
         let oldest = bind((look.looked_until.min(self.as_of) - after - self.campaign.catch_up() - SLACK).into());
@@ -116,7 +118,7 @@ impl Planning<'_> {
         )
     }
 
-    /// What is decided about the planned step of those in a range for whom it is due.
+    /// What is decided about the planned step of those in a range for whom it is due. `spent` is what was used up before.
     pub async fn step_turns(
         &self,
         db: &Db,
@@ -124,6 +126,7 @@ impl Planning<'_> {
         range: (i64, i64),
         look: Look<'_>,
         skips: Skips<'_>,
+        spent: &mut Spent,
     ) -> Result<Vec<StepDecided>, PlanError> {
         let mut args = args![range.0, range.1];
         let open = self.open_steps(look, &mut args);
@@ -146,6 +149,7 @@ impl Planning<'_> {
         let mut candidates = candidates::load(db, &rules, &timing, range, Some(&people), "").await?;
         let mut recommended = self.recommend(db, &mut candidates).await?;
         self.ask_templates(db, &mut candidates, &recommended, skips).await?;
+        let tastes = self.tastes(db, &candidates).await?;
         let by_person: BTreeMap<(i64, String), usize> =
             (0..).zip(&candidates).map(|(at, c)| ((c.bucket, c.customer_id.clone()), at)).collect();
         let mut turns = Vec::with_capacity(due.len());
@@ -155,9 +159,19 @@ impl Planning<'_> {
             let Some(&at) = at else { continue };
             let candidate = candidates[at].clone();
             let holds = held.get(&entered(&due)).copied().unwrap_or_default();
-            let turn = self.turn(&rules, &due, &candidate, missed, holds);
+            let mut turn = self.turn(&rules, &due, &candidate, missed, holds);
+            let pool = if self.step.reward.is_some() { self.suits(tastes.get(&at), spent) } else { None };
+            // Asked of those held out too: they differ from the mailed by chance alone.
+            if matches!(turn, Turn::Send | Turn::Withheld) && pool.is_none() && self.needs_reward() {
+                turn = Turn::Pass(Reason::NoRewardLeft);
+            }
+            let pool = pool.filter(|_| turn == Turn::Send);
+            if let Some(pool) = pool {
+                spent.stock.take(&pool.name);
+            }
             let recommended = recommended.remove(&at).unwrap_or_default();
-            turns.push(StepDecided { due, candidate, turn, recommended });
+            let reward = pool.map(|p| p.name.clone());
+            turns.push(StepDecided { due, candidate, turn, recommended, reward });
         }
         Ok(turns)
     }

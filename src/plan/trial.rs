@@ -104,7 +104,10 @@ impl Question<'_> {
         let (given, now) = (&self.case.given, self.case.now);
         let moment = Moment::with_cuts(self.settings, now, None);
         let rules = Rules::of(self.campaign, self.settings, now);
-        let bars = |since: Option<Millis>| given.received(&self.campaign.name).any(|at| since.is_none_or(|s| at >= s));
+        let bars = |since: Option<Millis>| {
+            let mut received = self.campaign.names().flat_map(|name| given.received(name));
+            received.any(|at| since.is_none_or(|s| at >= s))
+        };
         let entering = self.case.entered_at.is_none();
         let candidate = Candidate {
             customer_id: "given".to_owned(),

@@ -13,6 +13,7 @@ pub mod fields;
 mod gather;
 pub mod history;
 mod lifecycle;
+pub mod loyalty;
 pub mod quantile;
 mod refresh;
 mod refresh_sql;

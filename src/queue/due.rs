@@ -25,7 +25,7 @@ pub enum Opened {
 /// The slots of a campaign that opened since the last look, oldest first; none without a schedule.
 pub async fn look(db: &Db, campaign: &Campaign, zone: &TimeZone, now: Millis) -> DbResult<Vec<Opened>> {
     let Some(schedule) = &campaign.schedule else { return Ok(Vec::new()) };
-    let since = looked_until(db, &campaign.name).await?;
+    let since = looked_until(db, &campaign.key).await?;
     let mut opened = sorted(schedule, since, zone, now);
     opened.retain(|o| {
         let (Opened::Due(slot) | Opened::Missed(slot, _)) = o;
@@ -72,7 +72,7 @@ pub async fn miss(db: &Db, campaign: &Campaign, settings: &Settings, slot: Slot,
     let opened = campaign.schedule.as_ref().map_or(now, |s| s.opens_at(slot, &settings.time_zone));
     let definition = serde_json::to_string(&Definition::of(campaign, settings)).expect("a definition serialises");
     let new = NewRun {
-        campaign: &campaign.name,
+        campaign: &campaign.key,
         slot: &slot.to_string(),
         as_of: opened,
         due_at: opened,

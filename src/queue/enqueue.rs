@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::Millis;
 use crate::db::{BUCKETS, Conflict, DbResult, Tx, Value};
+use crate::offer::reward::{self, Issue, Sent};
 use crate::suppression::Kind;
 
 use super::{CHUNK_MESSAGES_MAX, CHUNK_STRETCH};
@@ -34,6 +35,8 @@ pub struct Draft {
     pub withheld: bool,
     /// Waits until the first wave of its run is through.
     pub after_wave: bool,
+    /// What it gives; nothing to those held out.
+    pub reward: Option<Issue>,
 }
 
 /// What all messages of one call have in common.
@@ -95,8 +98,17 @@ struct Placed<'d> {
     seq: i64,
 }
 
-/// Write messages, deliveries and chunks. Drafts come in the order of (bucket, customer_id).
-pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis) -> DbResult<()> {
+impl<'d> Placed<'d> {
+    /// Where what it gives is to be found.
+    fn gives(&self) -> Option<Sent<'d>> {
+        let issue = self.draft.reward.as_ref()?;
+        Some(Sent { bucket: self.draft.bucket, chunk_id: self.chunk_id, seq: self.seq, issue })
+    }
+}
+
+/// Write messages, deliveries and chunks, and give the rewards they carry. Drafts come in the order of (bucket, customer_id). False when rewards
+/// cannot be given, because a code or a message was written by other hands meanwhile: then the transaction must not be committed.
+pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis) -> DbResult<bool> {
     let mut lanes: BTreeMap<(bool, bool, &str, &str, Millis), Vec<&Draft>> = BTreeMap::new();
     for draft in drafts {
         lanes
@@ -135,13 +147,14 @@ pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis
         }
     }
     placed.sort_by(|a, b| (a.draft.bucket, &a.draft.customer_id).cmp(&(b.draft.bucket, &b.draft.customer_id)));
-    tx.insert_rows(
-        "message",
-        &MESSAGE,
-        placed.iter().flat_map(|p| message_row(batch, p, now)).collect(),
-        Conflict::Keep,
-    )
-    .await?;
+    let messages = tx
+        .insert_rows(
+            "message",
+            &MESSAGE,
+            placed.iter().flat_map(|p| message_row(batch, p, now)).collect(),
+            Conflict::Keep,
+        )
+        .await?;
     placed.sort_by_key(|p| (p.draft.bucket, p.chunk_id, p.seq));
     tx.insert_rows(
         "delivery",
@@ -151,7 +164,11 @@ pub async fn write(tx: &mut Tx, batch: &Batch<'_>, drafts: &[Draft], now: Millis
     )
     .await?;
     tx.insert_rows("chunk", &CHUNK, chunks, Conflict::Keep).await?;
-    Ok(())
+    let sent: Vec<Sent<'_>> = placed.iter().filter_map(Placed::gives).collect();
+    if sent.is_empty() {
+        return Ok(true);
+    }
+    Ok(messages == placed.len() as u64 && reward::issue(tx, batch.run_id, &sent, now).await?)
 }
 
 fn message_row(batch: &Batch, p: &Placed, now: Millis) -> [Value; 18] {

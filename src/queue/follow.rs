@@ -6,11 +6,11 @@
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Conflict, Db, DbResult, Tx, Value};
-use crate::plan::{Look, PlanError, Reason, StepDecided, Turn, Verdict};
+use crate::plan::{Candidate, Look, PlanError, Reason, StepDecided, Turn, Verdict};
 use crate::segment;
 
 use super::enqueue::{self, Draft};
-use super::fill::{Filled, Filling, Recipient, Tally};
+use super::fill::{Codes, Filled, Filling, Recipient, Tally};
 use super::run::{self, Run};
 
 const PASS: [&str; 8] = ["bucket", "customer_id", "campaign", "slot", "step", "run_id", "reason", "at"];
@@ -27,13 +27,14 @@ impl Filling<'_> {
         mut keep: impl AsyncFnMut() -> bool,
     ) -> Result<Option<Filled>, PlanError> {
         let mut filled = Filled::default();
+        let mut spent = self.planning.begin(db, 0).await?;
         let look = Look { run_id: &run.run_id, looked_until };
         for range in self.planning.step_ranges(db, look).await? {
             if !keep().await {
                 return Ok(None);
             }
-            let turns =
-                self.planning.step_turns(db, library, range, look, &|c, payload| self.skips(c, payload)).await?;
+            let skips = |c: &Candidate, payload: &serde_json::Value| self.skips(c, payload);
+            let turns = self.planning.step_turns(db, library, range, look, &skips, &mut spent).await?;
             let mut of_range = Filled::default();
             let going: Vec<Recipient> = turns
                 .iter()
@@ -44,11 +45,13 @@ impl Filling<'_> {
                     slot: t.due.slot.clone(),
                     arm: t.due.arm.clone(),
                     withheld: t.turn == Turn::Withheld,
+                    reward: t.reward.as_deref(),
                 })
                 .collect();
-            let drafts = self.drafts(db, &going, &mut of_range).await?;
+            let Some(drafts) = self.drafts(db, &going, Codes::SetApart, &mut of_range).await? else { return Ok(None) };
             let tally = counted(&turns);
-            let stop = of_range.failed > 0;
+            of_range.short = self.short(&tally);
+            let stop = of_range.stops();
             filled.take(of_range, &tally);
             if stop {
                 break;
@@ -62,6 +65,7 @@ impl Filling<'_> {
                 tx.commit().await?;
             }
         }
+        filled.rewards = self.planning.rewarded(&spent);
         Ok(Some(filled))
     }
 
@@ -94,7 +98,7 @@ impl Filling<'_> {
                 passes.extend(args![
                     due.bucket,
                     &due.customer_id,
-                    &campaign.name,
+                    &campaign.key,
                     &due.slot,
                     step,
                     &run.run_id,
@@ -106,15 +110,14 @@ impl Filling<'_> {
                 tx.execute(
                     "UPDATE entry SET exited_at = $1 WHERE bucket = $2 AND customer_id = $3 AND campaign = $4 AND slot = $5 \
                      AND exited_at IS NULL",
-                    args![self.planning.as_of, due.bucket, &due.customer_id, &campaign.name, &due.slot],
+                    args![self.planning.as_of, due.bucket, &due.customer_id, &campaign.key, &due.slot],
                 )
                 .await?;
             }
         }
         tx.insert_rows("step_pass", &PASS, passes, Conflict::Keep).await?;
-        enqueue::write(tx, &self.batch(run), drafts, now).await?;
         tally.add_to(tx, &run.run_id).await?;
-        Ok(true)
+        enqueue::write(tx, &self.batch(run), drafts, now).await
     }
 }
 

@@ -6,6 +6,7 @@ use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Tx, Value, padded};
 use crate::failpoint::{self, Step};
+use crate::offer::reward;
 
 use super::{LEASE, run};
 
@@ -254,5 +255,10 @@ pub(super) async fn cancel_rest(
          WHERE bucket IN ({buckets}) AND chunk_id = $2 AND state IN ('pending', 'deferred') \
            AND EXISTS (SELECT 1 FROM run r WHERE r.run_id = delivery.run_id AND r.state = 'cancelled')"
     );
-    tx.execute(&sql, args).await
+    let cancelled = tx.execute(&sql, args).await?;
+    if cancelled > 0 {
+        let buckets: Vec<i64> = (bucket..=bucket_to).collect();
+        reward::give_back(tx, &buckets, chunk_id, None, now).await?;
+    }
+    Ok(cancelled)
 }

@@ -17,6 +17,7 @@ use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Conflict, Db, DbError, DbResult, Tx, Value};
 use crate::failpoint::{self, Step};
+use crate::offer::reward;
 use crate::suppression::{self, Kind, Reason, Scope};
 
 use super::answers::About;
@@ -258,6 +259,9 @@ async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> 
             let source = format!("smtp: {}", s.outcome.reply);
             suppression::suppress(tx, address_key, &Scope::All, Reason::HardBounce, now, &source).await?;
         }
+        if s.outcome.state == DeliveryState::Expired {
+            reward::give_back(tx, &[s.key.bucket], s.key.chunk_id, Some(s.key.seq), now).await?;
+        }
     }
     Ok(())
 }
@@ -427,7 +431,11 @@ async fn refusal(tx: &mut Tx, c: &Commit, now: Millis) -> DbResult<Answer> {
             args![now, c.key.bucket, c.key.chunk_id, c.key.seq, &c.address_key, scope_a, scope_b],
         )
         .await?;
-    Ok(if suppressed > 0 { Answer::Suppressed } else { Answer::NotOurs })
+    if suppressed == 0 {
+        return Ok(Answer::NotOurs);
+    }
+    reward::give_back(tx, &[c.key.bucket], c.key.chunk_id, Some(c.key.seq), now).await?;
+    Ok(Answer::Suppressed)
 }
 
 /// After a COMMIT without an answer: what does the database say?

@@ -17,6 +17,7 @@ pub mod groups;
 pub mod lease;
 pub mod ledger;
 pub mod planner;
+pub mod proof;
 pub mod recheck;
 pub mod rescue;
 pub mod run;

@@ -6,6 +6,7 @@ use crate::args;
 use crate::campaign;
 use crate::clock::{HOUR, Millis};
 use crate::db::{Db, DbResult, bucket_ranges};
+use crate::offer::reward;
 use crate::plan::{self, PlanError};
 use crate::segment;
 use crate::segment::condition::Entered;
@@ -68,7 +69,7 @@ pub async fn recheck_plan(db: &Db, files: &Files, run: &Run, now: Millis) -> Res
 }
 
 async fn look(db: &Db, files: &Files, run: &Run, held: Held<'_>, now: Millis) -> Result<u64, PlanError> {
-    let Some(campaign) = files.campaigns.get(&run.campaign) else { return Ok(0) };
+    let Some(campaign) = files.campaigns.of_key(&run.campaign) else { return Ok(0) };
     let waiting = held.waiting(db).await?;
     let mut lost = 0;
     for step in &campaign.steps {
@@ -130,6 +131,12 @@ impl Held<'_> {
             "UPDATE delivery SET state = 'suppressed', reply = $1, changed_at = $2 \
              WHERE bucket = $3 AND chunk_id = $4 AND seq = $5 AND state IN ('pending', 'deferred') AND {still}"
         );
-        db.execute(&sql, args).await
+        let mut tx = db.begin().await?;
+        let suppressed = tx.execute(&sql, args).await?;
+        if suppressed > 0 {
+            reward::give_back(&mut tx, &[message.bucket], message.chunk_id, Some(message.seq), now).await?;
+        }
+        tx.commit().await?;
+        Ok(suppressed)
     }
 }

@@ -3,6 +3,7 @@
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, Tx};
+use crate::offer::reward;
 
 use super::RunState;
 
@@ -238,6 +239,7 @@ pub async fn discard(db: &Db, run_id: &str) -> DbResult<()> {
     let sql = "UPDATE run SET state = 'cancelled' WHERE run_id = $1 AND state IN ('enqueuing', 'planned')";
     let held = tx.execute(sql, args![run_id]).await?;
     if held > 0 {
+        reward::take_back_run(&mut tx, run_id).await?;
         for table in ["chunk", "delivery", "message", "entry", "skip", "step_pass", "run_verdict", "run"] {
             tx.execute(&format!("DELETE FROM {table} WHERE run_id = $1"), args![run_id]).await?;
         }

@@ -172,7 +172,7 @@ pub struct Finding {
 }
 
 /// The rules `verify` checks: name, and a statement whose rows (one text each) are the violations.
-const RULES: [(&str, &str); 10] = [
+const RULES: [(&str, &str); 12] = [
     (
         "verdicts add up to the audience",
         "SELECT r.run_id || ': audience ' || CAST(r.audience AS TEXT) || ', verdicts ' || CAST(COALESCE(SUM(v.people), 0) AS TEXT) \
@@ -180,12 +180,14 @@ const RULES: [(&str, &str); 10] = [
          GROUP BY r.run_id, r.audience HAVING r.audience <> COALESCE(SUM(v.people), 0)",
     ),
     (
-        "every send or withheld verdict has its message, and every message its verdict",
+        "every send or withheld verdict has its message, or its entry into a journey whose first step comes later",
         "SELECT r.run_id || ': ' || CAST(COALESCE(v.people, 0) AS TEXT) || ' verdicts, ' || CAST(COUNT(d.run_id) AS TEXT) || ' messages' \
          FROM run r \
+         LEFT JOIN (SELECT run_id, CAST(COUNT(*) AS BIGINT) AS people FROM entry GROUP BY run_id) e ON e.run_id = r.run_id \
          LEFT JOIN (SELECT run_id, CAST(SUM(people) AS BIGINT) AS people FROM run_verdict WHERE verdict <> 'skip' GROUP BY run_id) v ON v.run_id = r.run_id \
          LEFT JOIN delivery d ON d.run_id = r.run_id \
-         WHERE r.state <> 'enqueuing' GROUP BY r.run_id, v.people HAVING COALESCE(v.people, 0) <> COUNT(d.run_id)",
+         WHERE r.state <> 'enqueuing' GROUP BY r.run_id, v.people, e.people \
+         HAVING COALESCE(v.people, 0) <> COUNT(d.run_id) AND COALESCE(v.people, 0) <> COUNT(d.run_id) + COALESCE(e.people, 0)",
     ),
     (
         "every message has one delivery and every delivery one message",
@@ -233,6 +235,20 @@ const RULES: [(&str, &str); 10] = [
                   AND x.chunk_id = d.chunk_id AND x.seq = d.seq AND x.decided = 'closed')) \
             OR (d.expires_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM decision x WHERE x.bucket = d.bucket \
                   AND x.chunk_id = d.chunk_id AND x.seq = d.seq AND x.decided IN ('retry', 'resend')))",
+    ),
+    (
+        "a reward is with its message, unless nothing of it left and nothing will",
+        "SELECT i.run_id || ', pool ' || i.pool || ': ' || d.state FROM reward_issue i \
+         JOIN delivery d ON d.bucket = i.bucket AND d.chunk_id = i.chunk_id AND d.seq = i.seq \
+         WHERE (i.returned_at IS NULL) = (d.state IN ('suppressed', 'expired', 'cancelled') AND d.date_at IS NULL) \
+         UNION ALL \
+         SELECT i.run_id || ', pool ' || i.pool || ': no message' FROM reward_issue i \
+         WHERE NOT EXISTS (SELECT 1 FROM delivery d WHERE d.bucket = i.bucket AND d.chunk_id = i.chunk_id AND d.seq = i.seq)",
+    ),
+    (
+        "no code is with two messages",
+        "SELECT i.code_key || ': ' || CAST(COUNT(*) AS TEXT) || ' messages' FROM reward_issue i \
+         WHERE i.returned_at IS NULL AND i.code_key IS NOT NULL GROUP BY i.code_bucket, i.code_key HAVING COUNT(*) > 1",
     ),
 ];
 

@@ -191,6 +191,7 @@ mod tests {
             due_at: 0,
             withheld: n.is_multiple_of(11),
             after_wave: false,
+            reward: None,
             customer_id,
         }
     }

@@ -13,10 +13,13 @@ pub mod cohorts;
 pub mod customer;
 pub mod flows;
 mod outcome;
+pub mod overview;
+mod rewards;
 mod text;
 pub mod why;
 
 pub use outcome::{Arm, Effect, Group, Outcome};
+pub use rewards::{Given, Rewards};
 pub use text::text;
 
 use serde::Serialize;
@@ -54,6 +57,8 @@ pub struct CampaignReport {
     pub came_back: CameBack,
     /// What the goal says; `None` when the campaign names none.
     pub outcome: Option<Outcome>,
+    /// What was given; `None`: nothing.
+    pub rewards: Option<Rewards>,
     /// What a reader must know to read the numbers right.
     pub notes: Vec<String>,
 }
@@ -138,7 +143,8 @@ pub async fn campaign(
     if runs.len() as i64 == RUNS_MAX {
         notes.push(format!("only the newest {RUNS_MAX} runs are listed and compared"));
     }
-    let outcome = outcome::of(db, campaign, &runs, as_of, &mut notes).await?;
+    let outcome = outcome::of(db, settings, campaign, &runs, as_of, &mut notes).await?;
+    let rewards = rewards::of(db, scope, settings.models.margin, outcome.as_ref()).await?;
     Ok(CampaignReport {
         campaign: campaign.to_owned(),
         slot: slot.map(str::to_owned),
@@ -149,6 +155,7 @@ pub async fn campaign(
         states,
         came_back,
         outcome,
+        rewards,
         notes,
         runs,
     })

@@ -16,6 +16,9 @@ use crate::model::interval::{
     smallest_rate_difference,
 };
 
+use crate::segment::goal::GoalEvent;
+use crate::settings::Settings;
+
 use super::{BUCKETS_PER_STATEMENT, NOT_CARRIED_OUT, RunLine};
 
 /// The sides of the comparison, as the statement numbers them.
@@ -75,6 +78,7 @@ pub struct Effect {
 /// The outcome of those runs that share the newest run's goal.
 pub(super) async fn of(
     db: &Db,
+    settings: &Settings,
     campaign: &str,
     runs: &[RunLine],
     as_of: Millis,
@@ -91,7 +95,7 @@ pub(super) async fn of(
     if same.len() < carried_out.len() {
         notes.push(format!("runs with another goal are not compared: {}", carried_out.len() - same.len()));
     }
-    let sides = sides(db, campaign, &goal, &same, as_of).await?;
+    let sides = sides(db, settings, campaign, &goal, &same, as_of).await?;
     if sides.both > 0 {
         notes.push(format!("people who were mailed once and withheld once are not compared: {}", sides.both));
     }
@@ -209,7 +213,14 @@ const PEOPLE: &str = "
       ON d.bucket = p.bucket AND d.customer_id = p.customer_id
     GROUP BY p.side, p.open, p.arm";
 
-async fn sides(db: &Db, campaign: &str, goal: &Goal, runs: &[&str], as_of: Millis) -> DbResult<Sides> {
+async fn sides(
+    db: &Db,
+    settings: &Settings,
+    campaign: &str,
+    goal: &Goal,
+    runs: &[&str],
+    as_of: Millis,
+) -> DbResult<Sides> {
     let window = goal.within_days.saturating_mul(DAY);
     let mut args =
         vec![Value::from(campaign), Value::from(window), Value::from(as_of), Value::Int(None), Value::Int(None)];
@@ -222,13 +233,15 @@ async fn sides(db: &Db, campaign: &str, goal: &Goal, runs: &[&str], as_of: Milli
         .collect();
     let entry = format!("e.campaign = $1 AND e.run_id IN ({})", names.join(", "));
     // What counts is what counts in a profile: placed orders of zero or more; money is net of returns.
+    let like = GoalEvent::stored(&goal.did, goal.with.as_ref(), settings)
+        .map_or(String::new(), |event| event.and_sql(db.dialect(), "o", settings, &mut args));
     let (done, at, reached, worth, value, which) = if goal.did == "order.placed" {
         let placed = "o.status = 'placed' AND o.total >= 0";
         let worth = "o.status = 'placed' OR (o.status = 'returned' AND o.total < 0)";
-        ("customer_order", "ordered_at", placed, worth, "o.total", String::new())
+        ("customer_order", "ordered_at", placed, worth, "o.total", like)
     } else {
         args.push(Value::from(goal.did.as_str()));
-        let which = format!("AND o.name_id = (SELECT name_id FROM event_name WHERE name = ${})", args.len());
+        let which = format!("AND o.name_id = (SELECT name_id FROM event_name WHERE name = ${}){like}", args.len());
         ("event", "at", "1 = 1", "1 = 1", "COALESCE(o.amount, 0)", which)
     };
     let sql = PEOPLE

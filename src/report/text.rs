@@ -22,6 +22,9 @@ pub fn text(report: &CampaignReport, zone: &TimeZone) -> String {
     if let Some(outcome) = &report.outcome {
         goal(&mut out, outcome, &report.currency);
     }
+    if let Some(rewards) = &report.rewards {
+        out.push_str(&rewards.text(&report.currency));
+    }
     for note in &report.notes {
         put(&mut out, format_args!("Note: {note}."));
     }
@@ -109,7 +112,8 @@ fn messages(out: &mut String, report: &CampaignReport) {
 fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
     let Outcome { goal, treated, withheld, arms, effect } = outcome;
     let days = if goal.within_days == 1 { "1 day".to_owned() } else { format!("{} days", goal.within_days) };
-    put(out, format_args!("Goal: {} within {days}", goal.did));
+    let with = goal.with.as_ref().map(|with| format!(" with {with}")).unwrap_or_default();
+    put(out, format_args!("Goal: {}{with} within {days}", goal.did));
     let value = if goal.value.is_some() { "  money a person" } else { "" };
     put(out, format_args!("{:<14}{:>9}{:>10}{:>9}  {:<17}{value}", "", "people", "reached", "rate", "95 % interval"));
     for (name, group) in [("treated", treated), ("withheld", withheld)] {
@@ -225,11 +229,11 @@ fn row(name: &str, n: i64, rest: &str) -> String {
     format!("{name:<16}{:>9}   {rest}", grouped(n)).trim_end().to_owned()
 }
 
-fn share(n: i64, of: i64) -> String {
+pub(super) fn share(n: i64, of: i64) -> String {
     if of == 0 { String::new() } else { format!("{:>5.1} %", 100.0 * n as f64 / of as f64) }
 }
 
-fn signed(v: f64) -> String {
+pub(super) fn signed(v: f64) -> String {
     // −0.0 would print as "-0.0".
     format!("{:+.1}", if v.abs() < 0.05 { 0.0 } else { v })
 }

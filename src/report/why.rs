@@ -42,6 +42,14 @@ pub struct Person {
     pub runs: Vec<Decided>,
 }
 
+impl Person {
+    /// Keep what is about one campaign.
+    pub fn only(&mut self, campaign: &str) {
+        self.messages.retain(|m| m.campaign == campaign);
+        self.runs.retain(|r| r.campaign == campaign);
+    }
+}
+
 /// What they said about a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Consent {

@@ -49,6 +49,11 @@ impl Condition {
         words::sentence(&self.rule, settings)
     }
 
+    /// Whether it hangs on what models predict, by itself.
+    pub fn uses_scores(&self) -> bool {
+        self.rule.uses_scores()
+    }
+
     /// The segments it names.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.rule.references().map(|r| r.name.as_str())

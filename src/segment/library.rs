@@ -155,8 +155,8 @@ impl Library {
     }
 
     /// Warn of rules that work and rarely mean what they say, and of segments that nobody uses. `used` are those that campaigns use;
-    /// `received` and `clicked` may name `campaigns`.
-    pub fn lint(&self, settings: &Settings, used: &[&str], campaigns: &[&str], problems: &mut Problems) {
+    /// `received` and `clicked` may name `campaigns`: their names now, each with the one it had first.
+    pub fn lint(&self, settings: &Settings, used: &[&str], campaigns: &[(&str, &str)], problems: &mut Problems) {
         for segment in self.segments.values() {
             lint::segment(segment, self, settings, problems);
         }
@@ -244,8 +244,7 @@ impl Library {
         let (mut seen, mut open) = (BTreeSet::new(), names.to_vec());
         while let Some(name) = open.pop() {
             let Some(segment) = self.get(name).filter(|_| seen.insert(name)) else { continue };
-            let by_rule = segment.rule.leaves().iter().any(|leaf| leaf.fields().iter().any(|f| f.is_score()));
-            if by_rule || segment.pick.top.as_ref().is_some_and(|top| top.by.is_score()) {
+            if segment.rule.uses_scores() || segment.pick.top.as_ref().is_some_and(|top| top.by.is_score()) {
                 return true;
             }
             open.extend(segment.rule.references().map(|r| r.name.as_str()));

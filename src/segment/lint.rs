@@ -262,7 +262,8 @@ pub(super) fn alike(library: &Library, problems: &mut Problems) {
 }
 
 /// How segments are used, and which campaigns they speak of.
-pub(super) fn uses(library: &Library, used: &[&str], campaigns: &[&str], problems: &mut Problems) {
+/// `campaigns` are their names now, each with the name that the ledger knows it by.
+pub(super) fn uses(library: &Library, used: &[&str], campaigns: &[(&str, &str)], problems: &mut Problems) {
     for segment in library.iter() {
         let is_named = library.iter().any(|s| {
             let tested = s.tests.sets.iter().flat_map(|t| t.expectation.references());
@@ -282,7 +283,17 @@ pub(super) fn uses(library: &Library, used: &[&str], campaigns: &[&str], problem
                 let Some(Source::Messages { campaign, .. } | Source::Clicks { campaign, .. }) = source else {
                     continue;
                 };
-                if campaigns.contains(&campaign.as_str()) {
+                if campaigns.iter().any(|(_, key)| key == campaign) {
+                    continue;
+                }
+                if let Some((_, key)) = campaigns.iter().find(|(name, _)| name == campaign) {
+                    problems
+                        .warning(
+                            "renamed-campaign",
+                            &segment.rule_place,
+                            format!("`{}` asks about mail of `{campaign}`, which was sent as `{key}`", segment.name),
+                        )
+                        .hint(format!("mail is kept under the campaign's first name: write `{key}`"));
                     continue;
                 }
                 let problem = problems.warning(
@@ -290,7 +301,7 @@ pub(super) fn uses(library: &Library, used: &[&str], campaigns: &[&str], problem
                     &segment.rule_place,
                     format!("`{}` asks about the campaign `{campaign}`, which is not in campaigns/", segment.name),
                 );
-                match nearest(campaign, campaigns.iter().copied()) {
+                match nearest(campaign, campaigns.iter().map(|(_, key)| *key)) {
                     Some(near) => problem.hint(format!("did you mean `{near}`?")),
                     None => problem.hint("a campaign of the past may stay named here as long as its messages matter"),
                 };

@@ -63,6 +63,11 @@ pub(super) struct Found {
 }
 
 impl Person {
+    /// The id they were imported with; empty without a profile.
+    pub fn customer_id(&self) -> &str {
+        &self.facts.customer_id
+    }
+
     /// Whether a profile was computed; segments hold nobody without one.
     pub fn has_profile(&self) -> bool {
         !self.facts.customer_id.is_empty()

@@ -299,6 +299,11 @@ pub struct Sample {
 }
 
 impl Rule {
+    /// Whether it asks for what models predict; segments it refers to apart.
+    pub fn uses_scores(&self) -> bool {
+        self.leaves().iter().any(|leaf| leaf.fields().iter().any(|f| f.is_score()))
+    }
+
     /// The rule as text, whatever the order of its parts and the places of its words: equal texts mean equal rules.
     pub fn canonical(&self) -> String {
         let group = |word: &str, rules: &[Rule]| {

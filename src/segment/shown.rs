@@ -6,10 +6,12 @@ use crate::clock;
 use crate::data::load::{Line, Order};
 use crate::profile::Moment;
 use crate::profile::fields::{FIELDS, Kind};
+use crate::profile::loyalty::{Standing, standing};
+use crate::settings::Settings;
 
 impl Given {
-    /// What templates see: `customer` with its own columns, `profile`, and `order`, the last one that counts, where there is one.
-    pub fn for_templates(&self, moment: &Moment) -> serde_json::Value {
+    /// What templates see: `customer` with its own columns, `profile`, `loyalty` where there are tiers, and `order`, the last one that counts, where there is one.
+    pub fn for_templates(&self, settings: &Settings, moment: &Moment) -> serde_json::Value {
         let mut customer: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&self.person.customer.attributes).unwrap_or_default();
         let mut profile = serde_json::to_value(self.person.facts.view(moment)).unwrap_or_default();
@@ -30,10 +32,27 @@ impl Given {
             }
         }
         let mut shown = serde_json::json!({ "customer": customer, "profile": profile });
+        if let Some(standing) = self.standing(settings, moment) {
+            shown["loyalty"] = serde_json::to_value(standing).unwrap_or_default();
+        }
         if let Some(order) = self.last_order(moment) {
             shown["order"] = serde_json::to_value(order).unwrap_or_default();
         }
         shown
+    }
+
+    /// Where they stand among the tiers; a tier that is stated holds, whatever the orders say.
+    fn standing(&self, settings: &Settings, moment: &Moment) -> Option<Standing> {
+        let loyalty = settings.loyalty.as_ref()?;
+        let from = loyalty.counts_from(moment.as_of, &moment.zone);
+        let counts = |at| at >= from && at <= moment.as_of;
+        let orders = self.person.rows.orders.iter().filter(|o| o.status == "placed" && o.total >= 0 && counts(o.at));
+        let orders: Vec<_> = orders.map(|o| (o.at, o.total)).collect();
+        let mut standing = standing(loyalty, &orders, &moment.zone);
+        if let Some(tier) = &self.person.given.tier {
+            standing.tier = Some(tier.clone());
+        }
+        Some(standing)
     }
 
     /// What is known of the product viewed last stands in the event.

@@ -150,7 +150,7 @@ fn lints_of(rules: &[(&str, &str)], used: &[&str]) -> String {
     let mut problems = Problems::new();
     let library = Library::from_texts(&borrowed, &settings, &mut problems);
     assert!(problems.is_empty(), "{}", problems.to_text());
-    library.lint(&settings, used, &["win-back"], &mut problems);
+    library.lint(&settings, used, &[("win-back", "win-back")], &mut problems);
     anstream::adapter::strip_str(&problems.to_text()).to_string()
 }
 

@@ -47,7 +47,6 @@ pub enum PropertyType {
     List,
 }
 
-/// The types with a name of their own.
 const NAMED: [(&str, PropertyType); 6] = [
     ("text", PropertyType::Text),
     ("number", PropertyType::Number),
@@ -73,6 +72,11 @@ const FOREIGN: [(&str, &str); 14] = [
     ("day", "date"),
     ("array", "list"),
 ];
+
+/// The types with a name of their own.
+pub fn type_names() -> impl Iterator<Item = &'static str> {
+    NAMED.iter().map(|(name, _)| *name)
+}
 
 impl PropertyType {
     /// What a value is, for messages: `a number`.

@@ -3,22 +3,30 @@
 //! What needs a variable that is not set (the database, the mail server, the secret) is kept as [`EnvText`] and asked for when it is
 //! used, so that `okaeri check` works where no secret is at hand.
 
+mod brand;
+pub mod colour;
 pub mod contract;
 mod dkim;
 pub mod env;
+mod language;
 pub mod lint;
 mod pacing;
 mod people;
 mod quiet;
 mod read;
 pub mod relays;
+pub mod rewards;
+pub mod schema;
 mod smtp;
 
+pub use brand::{Brand, Palette};
 pub use contract::{Contract, PropertyType};
 pub use dkim::{Dkim, DkimKey};
 pub use env::{EnvText, NotSet};
+pub use language::{ByLanguage, in_language};
 pub use pacing::{Pacing, Rate};
 pub use relays::{Relay, Smtp};
+pub use rewards::RewardPool;
 pub use smtp::{SmtpUrl, Tls};
 
 use std::path::{Path, PathBuf};
@@ -69,6 +77,8 @@ pub struct Settings {
     pub models: Models,
     /// Loyalty tiers; `None` when there are none.
     pub loyalty: Option<Loyalty>,
+    /// What mails may give.
+    pub rewards: Vec<RewardPool>,
     pub topics: Vec<Topic>,
     pub sources: Vec<Source>,
     /// What the shop's own data looks like; `None` when nothing is declared and every name is open.
@@ -90,15 +100,6 @@ pub struct Sender {
     /// The organisation and its postal address, shown in every mail.
     pub organisation: String,
     pub postal_address: String,
-}
-
-/// How the mails look and where they point.
-#[derive(Debug, Clone, Default)]
-pub struct Brand {
-    pub name: Option<String>,
-    pub url: Option<String>,
-    /// Accent colour, `#rrggbb`.
-    pub colour: Option<String>,
 }
 
 /// Links in mails.
@@ -199,6 +200,8 @@ pub struct Loyalty {
     pub in_last: Option<Span>,
     /// Name and threshold (minor units, or orders), ascending.
     pub tiers: Vec<(String, i64)>,
+    /// At risk is who would fall within so many days without another order.
+    pub at_risk_days: i64,
 }
 
 /// What tiers go by.
@@ -215,17 +218,25 @@ pub enum LoyaltyBy {
 pub struct Topic {
     pub name: String,
     /// What the preference page calls it; by locale, `default` first.
-    pub titles: Vec<(String, String)>,
+    pub titles: ByLanguage,
     pub place: Place,
 }
 
 impl Topic {
     /// The title in a locale (`ja-JP` → `ja` → default).
     pub fn title(&self, locale: &str) -> &str {
-        let language = locale.split(['-', '_']).next().unwrap_or(locale);
-        let find = |l: &str| self.titles.iter().find(|(k, _)| k == l).map(|(_, t)| t.as_str());
-        find(locale).or_else(|| find(language)).or_else(|| find("default")).unwrap_or(&self.name)
+        in_language(&self.titles, locale).unwrap_or(&self.name)
     }
+}
+
+/// The longest name, in characters: names stand in keys, links and headers.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// Whether a text can be the name of a campaign, step, arm or pool.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_CHARS_MAX
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 /// A file `okaeri import` reads when nothing is named.
@@ -263,6 +274,7 @@ impl Project {
         let node = crate::yaml::parse(FILE, &text, problems)?;
         let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
         settings.contract = contract::load(dir, inline, problems);
+        settings.know_own_events();
         Some(Project { dir: dir.to_owned(), settings })
     }
 
@@ -301,7 +313,21 @@ impl Settings {
         let (mut settings, inline) = read::settings(&node, &lookup, problems)?;
         let beside = contract.map(|(file, text)| contract::parse(file, text, problems));
         settings.contract = contract::the_only(inline, beside, problems);
+        settings.know_own_events();
         Some(settings)
+    }
+
+    /// Events that we record ourselves stand in no contract of the shop's, and may be asked for all the same.
+    fn know_own_events(&mut self) {
+        let (Some(contract), Some(loyalty)) = (&mut self.contract, &self.loyalty) else { return };
+        let tier = || PropertyType::Words(loyalty.tiers.iter().map(|(name, _)| name.clone()).collect());
+        let own = [("tier.up", &["from", "to"][..]), ("tier.at_risk", &["tier"])];
+        for (name, properties) in own {
+            let of_event = contract.events.entry(name.to_owned()).or_default();
+            for property in properties {
+                of_event.entry((*property).to_owned()).or_insert_with(tier);
+            }
+        }
     }
 
     /// The display name of the sender, or the project's name.
@@ -319,6 +345,11 @@ impl Settings {
     pub fn envelope_domain(&self) -> String {
         let domain = self.sender.bounce_domain.as_deref();
         domain.and_then(|d| idna::domain_to_ascii(d).ok()).unwrap_or_else(|| self.from_domain())
+    }
+
+    /// The reward pool of this name.
+    pub fn reward(&self, name: &str) -> Option<&RewardPool> {
+        self.rewards.iter().find(|pool| pool.name == name)
     }
 
     /// Whether a topic of this name exists.

@@ -5,6 +5,9 @@ use super::{FrequencyCap, Guards, Lifecycle, Loyalty, LoyaltyBy, Models, Service
 use crate::problem::Problems;
 use crate::yaml::{MapReader, Node, Shape, Share, Span};
 
+/// Days in which a tier would be lost, when settings say nothing else: a person is told while it can be kept.
+const AT_RISK_DAYS: i64 = 30;
+
 pub(super) fn guards(m: &mut MapReader, problems: &mut Problems) -> Guards {
     let mut guards = Guards {
         frequency_caps: Vec::new(),
@@ -129,6 +132,13 @@ pub(super) fn loyalty(node: &Node, currency: &str, problems: &mut Problems) -> O
     let by = l.choice("by", &[("spend", LoyaltyBy::Spend), ("orders", LoyaltyBy::Orders)], problems);
     let by = by.unwrap_or(LoyaltyBy::Spend);
     let in_last = l.get::<Span>("in_last", problems);
+    let at_risk = l.get::<Span>("at_risk_within", problems);
+    let at_risk_days = at_risk.map_or(AT_RISK_DAYS, |s| s.millis() / crate::clock::DAY);
+    if at_risk.is_some() && (in_last.is_none() || at_risk_days < 1) {
+        problems
+            .error("out-of-range", &l.place, "`at_risk_within` needs `in_last`, and a day or more")
+            .hint("loyalty: { by: spend, in_last: 1y, at_risk_within: 30d, tiers: { silver: 200, gold: 500 } }");
+    }
     let mut tiers: Vec<(String, i64)> = Vec::new();
     if let Some(mut t) = l.map("tiers", "loyalty tiers", problems) {
         for pair in t.all() {
@@ -167,5 +177,5 @@ pub(super) fn loyalty(node: &Node, currency: &str, problems: &mut Problems) -> O
             .hint("loyalty: { by: spend, in_last: 1y, tiers: { silver: 200, gold: 500 } }");
         return None;
     }
-    Some(Loyalty { by, in_last, tiers })
+    Some(Loyalty { by, in_last, tiers, at_risk_days })
 }

@@ -5,17 +5,20 @@ use jiff::tz::TimeZone;
 
 use super::contract;
 use super::dkim::dkim;
+use super::language::by_language;
 use super::lint;
 use super::people::{check_caps, guards, holdout, lifecycle, loyalty, models};
 use super::relays::smtp;
-use super::{Brand, Contract, EnvText, Links, Sender, Settings, Source, Topic};
+use super::rewards::rewards;
+use super::{Contract, EnvText, Links, Sender, Settings, Source, Topic};
 use crate::address::Address;
 use crate::problem::{Place, Problems};
 use crate::token::SECRET_CHARS_MIN;
 use crate::yaml::{MapReader, Node, Shape};
 
 /// The kinds of data a source can bring.
-const SOURCE_KINDS: [&str; 7] = ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
+pub(super) const SOURCE_KINDS: [&str; 7] =
+    ["customers", "consents", "products", "orders", "lines", "events", "suppressions"];
 
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -35,7 +38,7 @@ pub(super) fn settings(
         .map(|(t, _)| t)
         .unwrap_or_else(|| EnvText::literal("sqlite:.okaeri/okaeri.db"));
     let sender = sender(&mut m, problems);
-    let brand = brand(&mut m, problems);
+    let brand = super::brand::brand(&mut m, problems);
     let smtp = smtp(&mut m, lookup, problems);
     let dkim = dkim(&mut m, sender.as_ref().map(|s| s.from.as_str()), lookup, problems);
     let links = links(&mut m, lookup, problems);
@@ -46,6 +49,7 @@ pub(super) fn settings(
     let lifecycle = lifecycle(&mut m, problems);
     let models = models(&mut m, problems);
     let loyalty = m.node("loyalty").and_then(|n| loyalty(n, currency.as_deref().unwrap_or("EUR"), problems));
+    let rewards = rewards(&mut m, currency.as_deref().unwrap_or("EUR"), problems);
     let topics = topics(&mut m, problems);
     let sources = sources(&mut m, problems);
     check_caps(&guards, &topics, node, problems);
@@ -70,6 +74,7 @@ pub(super) fn settings(
         lifecycle,
         models,
         loyalty,
+        rewards,
         topics,
         sources,
         contract: None,
@@ -117,7 +122,7 @@ fn currency(m: &mut MapReader, problems: &mut Problems) -> Option<String> {
     None
 }
 
-fn address(node: &Node, key: &str, problems: &mut Problems) -> Option<String> {
+pub(super) fn address(node: &Node, key: &str, problems: &mut Problems) -> Option<String> {
     let text = node.read::<String>(&format!("`{key}`"), problems)?;
     match Address::parse(&text) {
         Ok(a) => Some(a.to_string()),
@@ -159,23 +164,6 @@ fn sender(m: &mut MapReader, problems: &mut Problems) -> Option<Sender> {
     };
     s.finish(problems);
     Some(sender)
-}
-
-fn brand(m: &mut MapReader, problems: &mut Problems) -> Brand {
-    let Some(mut b) = m.map("brand", "the brand", problems) else { return Brand::default() };
-    let colour = b.node("colour").and_then(|n| {
-        let c = n.read::<String>("`colour`", problems)?;
-        let hex = c.strip_prefix('#').is_some_and(|h| h.len() == 6 && h.bytes().all(|b| b.is_ascii_hexdigit()));
-        if !hex {
-            problems
-                .error("bad-colour", &n.place, format!("`{c}` is not a colour"))
-                .hint("write it as \"#aa3344\", in quotes");
-        }
-        hex.then_some(c)
-    });
-    let brand = Brand { name: b.get("name", problems), url: b.get("url", problems), colour };
-    b.finish(problems);
-    brand
 }
 
 fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
@@ -234,7 +222,7 @@ fn links(m: &mut MapReader, lookup: Lookup, problems: &mut Problems) -> Links {
 }
 
 /// The parameters that web statistics read, without their `utm_`.
-const UTM: [&str; 6] = ["source", "medium", "campaign", "content", "term", "id"];
+pub(super) const UTM: [&str; 6] = ["source", "medium", "campaign", "content", "term", "id"];
 
 /// `{campaign}` and `{step}` in a value are filled in for each mail.
 fn utm(mut u: MapReader, problems: &mut Problems) -> Vec<(String, String)> {
@@ -259,18 +247,7 @@ fn topics(m: &mut MapReader, problems: &mut Problems) -> Vec<Topic> {
     let Some(mut t) = m.map("topics", "topics", problems) else { return Vec::new() };
     let mut topics = Vec::new();
     for pair in t.all() {
-        let titles = match &pair.value.shape {
-            Shape::Map(pairs) => pairs
-                .iter()
-                .filter_map(|p| Some((p.key.clone(), p.value.read::<String>("a topic's title", problems)?)))
-                .collect(),
-            Shape::Null => Vec::new(),
-            _ => pair
-                .value
-                .read::<String>("a topic's title", problems)
-                .map(|t| vec![("default".to_owned(), t)])
-                .unwrap_or_default(),
-        };
+        let titles = by_language(&pair.value, "a topic's title", problems);
         topics.push(Topic { name: pair.key.clone(), titles, place: pair.key_place.clone() });
     }
     topics
@@ -312,10 +289,10 @@ fn sources(m: &mut MapReader, problems: &mut Problems) -> Vec<Source> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn load(text: &str, env: &[(&str, &str)]) -> (Option<Settings>, String) {
+    pub(in super::super) fn load(text: &str, env: &[(&str, &str)]) -> (Option<Settings>, String) {
         let mut problems = Problems::new();
         let lookup = |n: &str| env.iter().find(|(k, _)| *k == n).map(|(_, v)| (*v).to_owned());
         let settings = crate::yaml::parse("okaeri.yaml", text, &mut problems)
@@ -325,7 +302,7 @@ mod tests {
         (settings, anstream::adapter::strip_str(&problems.to_text()).to_string())
     }
 
-    const SMALL: &str =
+    pub(in super::super) const SMALL: &str =
         "project: shop\nsender: { from: hello@example.com, organisation: Shop, postal_address: 1 Road }\n";
 
     #[test]

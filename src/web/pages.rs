@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 
-use crate::settings::{Settings, Topic};
+use crate::settings::{Palette, Settings, Topic, in_language};
 
 use super::form::{BUTTON, Press};
 use super::language::{Language, Texts};
@@ -31,11 +31,13 @@ impl Pages {
     pub fn new(settings: &Settings) -> Pages {
         let address = settings.sender.reply_to.as_deref().unwrap_or(&settings.sender.from);
         let contact = format!("<a href=\"mailto:{0}\">{0}</a>", escape(address));
-        let style = style(settings.brand.colour.as_deref());
+        let style = style(&settings.brand.light);
         let digest = ring::digest::digest(&ring::digest::SHA256, style.as_bytes());
         let hash = base64::engine::general_purpose::STANDARD.encode(digest);
         Pages {
-            shop: settings.brand.name.clone().unwrap_or_else(|| settings.sender_name().to_owned()),
+            shop: in_language(&settings.brand.name, &settings.default_locale)
+                .unwrap_or(settings.sender_name())
+                .to_owned(),
             contact,
             style,
             content_security_policy: format!(
@@ -225,15 +227,9 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// The accent when the project names none, and the text colours that can stand on an accent.
-const ACCENT: [u8; 3] = [0x2f, 0x5d, 0x50];
-const LIGHT: [u8; 3] = [0xff, 0xff, 0xff];
-const DARK: [u8; 3] = [0x1c, 0x1b, 0x19];
-
-fn style(colour: Option<&str>) -> String {
-    let accent = colour.and_then(rgb).unwrap_or(ACCENT);
-    let on_accent = if contrast(accent, LIGHT) >= contrast(accent, DARK) { LIGHT } else { DARK };
-    format!(":root{{--accent:{};--on-accent:{}}}{STYLE}", hex(accent), hex(on_accent))
+/// The shop's accent colour, and what is read on it.
+fn style(brand: &Palette) -> String {
+    format!(":root{{--accent:{};--on-accent:{}}}{STYLE}", brand.get("accent"), brand.get("on_accent"))
 }
 
 const STYLE: &str = "\
@@ -263,44 +259,9 @@ label+label{border-top:1px solid var(--line)}\
 input{width:20px;height:20px;margin:0;flex:none;accent-color:var(--accent)}\
 @media(max-width:420px){body{padding:16px 12px}main{padding-top:22px}}";
 
-fn rgb(colour: &str) -> Option<[u8; 3]> {
-    let digits = colour.strip_prefix('#').filter(|d| d.len() == 6 && d.is_ascii())?;
-    let part = |i: usize| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok();
-    Some([part(0)?, part(1)?, part(2)?])
-}
-
-fn hex([r, g, b]: [u8; 3]) -> String {
-    format!("#{r:02x}{g:02x}{b:02x}")
-}
-
-/// The contrast ratio of two colours, 1 to 21 (WCAG 2.2).
-fn contrast(a: [u8; 3], b: [u8; 3]) -> f64 {
-    let luminance = |c: [u8; 3]| {
-        let [r, g, b] = c.map(|v| {
-            let v = f64::from(v) / 255.0;
-            if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-        });
-        0.2126 * r + 0.7152 * g + 0.0722 * b
-    };
-    let (a, b) = (luminance(a), luminance(b));
-    (a.max(b) + 0.05) / (a.min(b) + 0.05)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_on_the_accent_can_be_read() {
-        assert!((contrast([0; 3], [255; 3]) - 21.0).abs() < 1e-9);
-        for colour in ["#ffe066", "#2f5d50", "#777777", "#ff0000", "#ffffff", "#000000"] {
-            let accent = rgb(colour).unwrap();
-            assert!(contrast(accent, LIGHT).max(contrast(accent, DARK)) >= 4.0, "{colour}");
-        }
-        // What is not a colour never reaches the style.
-        assert_eq!(style(Some("red;}</style>")), style(None));
-        assert_eq!(rgb("#éa1b2"), None);
-    }
 
     #[test]
     fn markup_in_names_is_text() {

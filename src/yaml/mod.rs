@@ -8,12 +8,15 @@
 mod from_node;
 mod parse;
 mod reader;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 
 pub use from_node::{FromNode, Share, Span};
 pub use parse::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX, parse};
 pub use reader::MapReader;
+#[cfg(test)]
+pub use reader::asked;
 
 use crate::problem::{Place, Problems};
 

@@ -10,11 +10,13 @@ pub struct MapReader<'n> {
     what: &'static str,
     pairs: &'n [Pair],
     asked: Vec<&'static str>,
+    /// Keys of later versions, already told as such.
+    later: Vec<&'static str>,
 }
 
 impl<'n> MapReader<'n> {
     pub(super) fn new(place: Place, what: &'static str, pairs: &'n [Pair]) -> MapReader<'n> {
-        MapReader { place, what, pairs, asked: Vec::new() }
+        MapReader { place, what, pairs, asked: Vec::new(), later: Vec::new() }
     }
 
     /// The node under a key. An explicit null counts as absent.
@@ -82,8 +84,9 @@ impl<'n> MapReader<'n> {
 
     /// Keys the design names and this version does not carry out: a clear problem instead of silence.
     pub fn not_supported_yet(&mut self, keys: &[&'static str], problems: &mut Problems) {
+        self.later.extend(keys);
         for key in keys {
-            if let Some(pair) = self.pair(key) {
+            if let Some(pair) = self.pairs.iter().find(|p| p.key == *key) {
                 problems
                     .error("not-supported-yet", &pair.key_place, format!("`{key}` is not supported yet"))
                     .hint("remove it for now; nothing is ignored in silence");
@@ -93,10 +96,35 @@ impl<'n> MapReader<'n> {
 
     /// Report the keys that nobody asked for.
     pub fn finish(self, problems: &mut Problems) {
-        for p in self.pairs.iter().filter(|p| !self.asked.contains(&p.key.as_str())) {
+        #[cfg(test)]
+        asked::note(self.what, &self.asked);
+        let known = |key: &str| self.asked.contains(&key) || self.later.contains(&key);
+        for p in self.pairs.iter().filter(|p| !known(&p.key)) {
             problems
                 .error("unknown-key", &p.key_place, format!("`{}` is not a key of {}", p.key, self.what))
                 .did_you_mean(&p.key, self.asked.iter().copied());
         }
+    }
+}
+
+/// What readers asked for on this thread, so that tests can hold schemas against it.
+#[cfg(test)]
+pub mod asked {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Asked = BTreeMap<&'static str, BTreeSet<&'static str>>;
+
+    thread_local! {
+        static ASKED: RefCell<Asked> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    pub(super) fn note(what: &'static str, keys: &[&'static str]) {
+        ASKED.with(|asked| asked.borrow_mut().entry(what).or_default().extend(keys));
+    }
+
+    /// What a mapping is called → the keys that were asked of it.
+    pub fn taken() -> Asked {
+        ASKED.with(RefCell::take)
     }
 }

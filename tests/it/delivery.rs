@@ -71,6 +71,7 @@ pub async fn enqueued(db: &Db, campaign: &str, addresses: &[&str]) -> String {
                 due_at: now,
                 withheld: false,
                 after_wave: false,
+                reward: None,
                 customer_id,
             }
         })

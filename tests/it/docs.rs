@@ -175,7 +175,7 @@ fn the_examples_have_no_problems() {
     std::fs::remove_file(dir.path().join("contract.yaml")).unwrap();
     let (segments, campaigns) = (dir.path().join("campaigns/segments"), dir.path().join("campaigns"));
     let mut examples = 0;
-    for page in ["README.md", "docs/segments.md", "docs/campaigns.md", "docs/recommendations.md"] {
+    for page in ["README.md", "docs/segments.md", "docs/campaigns.md", "docs/recommendations.md", "docs/rewards.md"] {
         let text = document(page);
         for block in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
             examples += 1;

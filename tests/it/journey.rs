@@ -295,3 +295,24 @@ async fn nobody_is_on_their_way_in_a_plan_that_was_not_sent() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journey_whose_first_step_comes_later_adds_up_on_the_day_of_the_entry_too() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let lines = "schedule: { enter: when_matching }\nsteps:\n  - { step: later, after: 2d, at: \"10:00\", template: welcome/letter }\n";
+        let shop = shop(&url, &catcher, "later", lines).await;
+        people(&shop, &["a", "b"]).await;
+        let db = shop.database().await;
+        let mut seen = Seen(Vec::new());
+        shop.okaeri("run --quiet --at 2026-03-01T12:00").await.exits(0);
+        assert_eq!(seen.new_ones(&db).await, Vec::<String>::new());
+        shop.okaeri("queue verify").await.exits(0);
+        people(&shop, &["c"]).await;
+        shop.okaeri("run --quiet --at 2026-03-03T12:00").await.exits(0);
+        assert_eq!(seen.new_ones(&db).await, ["a later entry 1", "b later entry 1"]);
+        shop.okaeri("queue verify").await.exits(0);
+        db.close().await;
+    })
+    .await;
+}

@@ -3,6 +3,7 @@
 mod ground;
 
 mod docs;
+mod editor;
 mod init;
 mod insight;
 mod problems;
@@ -33,10 +34,15 @@ mod wave;
 mod journey;
 mod review;
 mod run;
+mod why;
 
 mod content;
+mod library;
+mod loyalty;
 mod preview;
+mod proof;
 mod recommend;
+mod reward;
 
 mod report;
 mod web;

@@ -9,6 +9,7 @@ use okaeri::report::{self, CampaignReport, ReportError};
 use okaeri::settings::{Project, Settings};
 use okaeri::suppression::Scope;
 use okaeri::token::MessageKey;
+use serde_json::json;
 
 use crate::ground::each_database;
 
@@ -254,6 +255,58 @@ async fn another_goal_is_counted_in_events() {
         let outcome = report(&db, None, DUE + 15 * DAY).await.outcome.unwrap();
         assert_eq!((outcome.treated.people, outcome.treated.reached, outcome.treated.value), (4, 1, None));
         assert_eq!(outcome.withheld.reached, 0);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_goal_with_properties_counts_only_what_is_like_them() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let with = json!({ "rating": { "gte": 4 }, "category": "tea", "shelf": ["a", "b"] });
+        let goal = json!({ "goal": { "did": "review.written", "within_days": 7, "value": "amount", "with": with } });
+        add_run(&db, "one", "drained", &goal.to_string()).await;
+        add_people(&db, "one", "a", "accepted", 0, 4, DUE).await;
+        add_people(&db, "one", "holdout", "withheld", 4, 4, DUE).await;
+        db.execute("INSERT INTO event_name (name_id, name) VALUES (1, 'review.written')", args![]).await.unwrap();
+        let rows = [
+            ("c0", "tea", 5.0, r#"{"shelf":"a"}"#),
+            ("c1", "tea", 3.0, r#"{"shelf":"a"}"#),
+            ("c2", "cups", 5.0, r#"{"shelf":"a"}"#),
+            ("c3", "tea", 4.0, "{}"),
+            ("c4", "tea", 4.0, r#"{"shelf":"b"}"#),
+        ];
+        for (id, category, rating, properties) in rows {
+            db.execute(
+                "INSERT INTO event (bucket, customer_id, at, event_id, name_id, category, amount, score, properties) \
+                 VALUES ($1, $2, $3, 'e', 1, $4, 700, $5, $6)",
+                args![bucket_of(id), id, DUE + DAY, category, rating, properties],
+            )
+            .await
+            .unwrap();
+        }
+        let told = report(&db, None, DUE + 15 * DAY).await;
+        let outcome = told.outcome.as_ref().unwrap();
+        assert_eq!((outcome.treated.reached, outcome.treated.value), (1, Some(700)));
+        assert_eq!((outcome.withheld.reached, outcome.withheld.value), (1, Some(700)));
+        assert!(text(&told).contains("Goal: review.written with {"), "{}", text(&told));
+
+        // Orders are told apart too, whatever the contract says of events today.
+        let goal = json!({ "goal": { "did": "order.placed", "within_days": 7, "value": "total", "with": { "total": { "gte": 20 } } } });
+        add_run(&db, "two", "drained", &goal.to_string()).await;
+        add_people(&db, "two", "a", "accepted", 10, 2, DUE).await;
+        for (id, total) in [("c10", 2_500_i64), ("c11", 1_000)] {
+            db.execute(
+                "INSERT INTO customer_order (bucket, customer_id, ordered_at, order_id, status, total, currency) \
+                 VALUES ($1, $2, $3, $2, 'placed', $4, 'EUR')",
+                args![bucket_of(id), id, DUE + DAY, total],
+            )
+            .await
+            .unwrap();
+        }
+        let outcome = report(&db, Some("two"), DUE + 15 * DAY).await.outcome.unwrap();
+        assert_eq!((outcome.treated.people, outcome.treated.reached, outcome.treated.value), (2, 1, Some(2_500)));
         db.close().await;
     })
     .await;

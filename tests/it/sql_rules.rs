@@ -39,7 +39,7 @@ async fn statements_of_random_segments_keep_the_rules() {
 }
 
 /// Writes that the whole way cannot do without: what begins the statement, and its table.
-const SEEN: [(&str, &str); 42] = [
+const SEEN: [(&str, &str); 47] = [
     ("INSERT INTO", "customer"),
     ("INSERT INTO", "address"),
     ("DELETE FROM", "address"),
@@ -82,6 +82,11 @@ const SEEN: [(&str, &str); 42] = [
     ("UPDATE", "chunk"),
     ("INSERT INTO", "attempt"),
     ("INSERT INTO", "fact"),
+    ("INSERT INTO", "reward_code"),
+    ("UPDATE", "reward_code"),
+    ("INSERT INTO", "reward_issue"),
+    ("DELETE FROM", "reward_issue"),
+    ("INSERT INTO", "loyalty_standing"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +125,10 @@ async fn whole_way(url: &str) -> Vec<Emitted> {
     let catcher = Catcher::start(options).await.unwrap();
     let shop = Scenario::new(url)
         .smtp(&catcher.url())
-        .settings("guards: { frequency_cap: [{ messages: 9, in_last: 7d }] }\n")
+        .settings(
+            "guards: { frequency_cap: [{ messages: 9, in_last: 7d }] }\nrewards: { ten: { title: Ten } }\n\
+             loyalty: { by: spend, in_last: 1y, tiers: { silver: 12 } }\n",
+        )
         .segment("buyers", "{ any: [{ customer: orders, gte: 1 }, { customer: revenue, percentile: { gte: 50 } }] }")
         .segment("lookers", "{ all: [{ in_segment: buyers }, { did_not: product.viewed, in_last: 1d }] }")
         .campaign(
@@ -133,6 +141,7 @@ async fn whole_way(url: &str) -> Vec<Emitted> {
     shop.okaeri("profile").await.exits(0); // of nobody
     data_comes_in(&shop).await;
     people_are_looked_at(&shop).await;
+    something_is_given(&shop).await;
     mail_goes_out(&shop).await;
     people_answer(&shop, &catcher).await;
     shop.okaeri("report spring").await.exits(0);
@@ -209,6 +218,23 @@ async fn people_are_looked_at(shop: &Scenario) {
     ] {
         shop.okaeri(line).await.exits(0);
     }
+}
+
+/// A plan that gives something, and is dropped.
+async fn something_is_given(shop: &Scenario) {
+    let head = "campaign: gift\nstatus: live\ntopic: offers\naudience: { in_segment: buyers }\n";
+    let steps = "steps: [{ step: letter, template: gift/letter, reward: ten }]\n";
+    shop.write("campaigns/gift.yaml", format!("{head}{steps}"));
+    let end = "{{ links.unsubscribe }} {{ brand.organisation }}, {{ brand.postal_address }}";
+    shop.write("templates/gift/letter.html", format!("Subject: Gift\n\n<p>{{{{ reward.code }}}} {end}</p>"));
+    shop.write("codes.csv", "code\nA-1\nA-2\nA-3\n");
+    shop.okaeri("reward import ten codes.csv").await.exits(0);
+    let saved = shop.json("plan gift --save", 0).await;
+    shop.okaeri("reward list").await.exits(0);
+    shop.okaeri("reward export ten").await.exits(0);
+    let run = saved["run"]["run_id"].as_str().or(saved["run_id"].as_str()).unwrap_or_else(|| panic!("{saved}"));
+    shop.okaeri(&format!("queue cancel {run}")).await.exits(0);
+    std::fs::remove_file(shop.path("campaigns/gift.yaml")).unwrap();
 }
 
 async fn mail_goes_out(shop: &Scenario) {

@@ -208,7 +208,7 @@ pub(super) async fn reports(
     live.sort_by_key(|c| c.priority);
     let mut told = Vec::new();
     for campaign in live {
-        let report = report::campaign(db, settings, &campaign.name, None, as_of).await?;
+        let report = report::campaign(db, settings, &campaign.key, None, as_of).await?;
         told.push(Told { title: campaign.title.clone(), report });
     }
     Ok(told)

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
+use crate::campaign::Library;
 use crate::cli::loaded::Loaded;
 use crate::cli::revision::{Past, Revision};
 use crate::cli::{Failure, Format, Invocation};
@@ -36,21 +37,25 @@ pub async fn against(
 ) -> Result<(), Failure> {
     let revision = Revision::find(&loaded.project.dir, revision).await?;
     let past = revision.project(inv).await?;
-    let mut names: Vec<&str> = past.campaigns.iter().chain(loaded.campaigns.iter()).map(|c| c.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
+    // A campaign with a new name is compared with itself.
+    let mut keys: Vec<&str> = past.campaigns.iter().chain(loaded.campaigns.iter()).map(|c| c.key.as_str()).collect();
+    keys.sort_unstable();
+    keys.dedup();
     if let Some(name) = name {
-        if !names.contains(&name) {
-            let hint = nearest(name, names.iter().copied()).map(|near| format!("\ndid you mean `{near}`?"));
+        let named = |library: &Library| library.get(name).map(|c| c.key.clone());
+        let Some(key) = named(&loaded.campaigns).or_else(|| named(&past.campaigns)) else {
+            let names = past.campaigns.iter().chain(loaded.campaigns.iter()).map(|c| c.name.as_str());
+            let hint = nearest(name, names).map(|near| format!("\ndid you mean `{near}`?"));
             let hint = hint.unwrap_or_default();
             return Err(Failure::Usage(format!("neither side has a campaign `{name}`{hint}")));
-        }
-        names = vec![name];
+        };
+        keys.retain(|k| *k == key);
     }
     let mut compared = Vec::new();
-    for name in names {
-        let change = change(db, &past, loaded, name, clock).await?;
-        compared.push(Compared { campaign: name.to_owned(), change });
+    for key in keys {
+        let change = change(db, &past, loaded, key, clock).await?;
+        let named = loaded.campaigns.of_key(key).or_else(|| past.campaigns.of_key(key));
+        compared.push(Compared { campaign: named.map_or(key, |c| &c.name).to_owned(), change });
     }
     let told = Told { revision: &revision, currency: &loaded.project.settings.currency };
     match inv.format {
@@ -63,10 +68,10 @@ pub async fn against(
     Ok(())
 }
 
-async fn change(db: &Db, past: &Past, loaded: &Loaded, name: &str, clock: Clock) -> Result<PlanChange, Failure> {
+async fn change(db: &Db, past: &Past, loaded: &Loaded, key: &str, clock: Clock) -> Result<PlanChange, Failure> {
     let as_of = clock.as_of();
-    let then = past.campaigns.get(name).map(|c| (c, &c.steps[0]));
-    let now = loaded.campaigns.get(name).map(|c| (c, &c.steps[0]));
+    let then = past.campaigns.of_key(key).map(|c| (c, &c.steps[0]));
+    let now = loaded.campaigns.of_key(key).map(|c| (c, &c.steps[0]));
     let nothing = FieldSet::nothing;
     let before = match then {
         Some(step) => Some(Planning::prepare(db, &past.settings, &past.library, step, nothing(), as_of).await?),

@@ -5,13 +5,13 @@ use serde_json::json;
 use self::against::few;
 use super::loaded::Loaded;
 use super::recommend::{self, recommendation};
-use super::send::{composer, not_rendered, slot_or_usual, write_run};
+use super::send::{composer, not_rendered, proved, proved_json, slot_or_usual, write_run};
 use super::{Exit, Failure, Format, Invocation};
 use crate::address::masked;
 use crate::campaign::{Campaign, Slot, Status};
 use crate::clock::{self, Clock};
-use crate::money::grouped;
-use crate::plan::{Planning, Reason};
+use crate::money::{grouped, readable};
+use crate::plan::{Planning, Reason, Rewarded};
 use crate::queue::RunState;
 use crate::queue::fill::{Filled, Filling, Tally};
 use crate::queue::run::{self, Move};
@@ -85,7 +85,7 @@ async fn save(
         || json!({ "run": run, "verdicts": tally.map(verdicts_json) }),
         || {
             let of = |verdict| grouped(tally.map_or(0, |t| t.of(verdict)));
-            let rendered = filled.map_or(0, |f| f.rendered);
+            let rendered = filled.map_or(0, |f| f.proof.rendered);
             format!(
                 "{name} · slot {} · {} to be mailed (each rendered: {rendered}), {} withheld, {} skipped\n  kept as {id}\n  send it: okaeri send --plan {id}\n  drop it: okaeri queue cancel {id}\n",
                 run.slot,
@@ -122,7 +122,7 @@ async fn look(
     let composer = composer(&snapshot, tokens.clone())?;
     let filling = Filling { planning: &planning, composer: &composer, tokens: &tokens, slot: &slot, leave_at: None };
     let filled = filling.rehearse(&db).await?;
-    if filled.failed > 0 {
+    if filled.proof.failed > 0 {
         return Err(not_rendered(campaign, &filled));
     }
     let windows = planning.windows(&loaded.segments);
@@ -137,7 +137,7 @@ async fn look(
             json["windows"] = json!(windows);
             json
         },
-        || text(inv, campaign, &filled, &instant, &windows),
+        || text(inv, (campaign, &settings.currency), &filled, &instant, &windows),
     );
     Ok(Exit::Done)
 }
@@ -147,6 +147,9 @@ fn markdown(campaign: &Campaign, filled: &Filled) -> String {
     let tally = &filled.tally;
     let mut out = format!("### {} · {}\n\n| people | verdict |\n|--:|---|\n", campaign.name, campaign.title);
     out.push_str(&format!("| {} | audience |\n| {} | **send** |\n", few(tally.audience()), few(tally.of("send"))));
+    for r in &filled.rewards {
+        out.push_str(&format!("| {} | reward {} |\n", few(r.needed), r.pool));
+    }
     for (verdict, reason, people) in tally.rows().filter(|(v, ..)| *v != "send") {
         let meaning = Reason::from_word(reason).map_or("", Reason::meaning);
         let word = if verdict == "withheld" { format!("withheld: {reason}") } else { format!("skip: {reason}") };
@@ -180,12 +183,30 @@ fn first_wave(campaign: &Campaign, tally: &Tally) -> Option<(i64, i64, Span)> {
     (send > size).then(|| (size, send - size, Span::Exact(wave.wait)))
 }
 
+/// People for whom there is no reward.
+fn missing(filled: &Filled) -> i64 {
+    filled.tally.because(Reason::NoRewardLeft)
+}
+
+/// What is taken of a pool, in words.
+fn reward(r: &Rewarded, currency: &str) -> String {
+    let left = match r.left {
+        Some(left) => format!("of {}", grouped(left)),
+        None => "of as many as are wanted".to_owned(),
+    };
+    let cost = if r.cost > 0 { format!(", {} if all are used", readable(r.cost, currency)) } else { String::new() };
+    format!("{left}{cost}")
+}
+
 fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serde_json::Value {
     json!({
         "campaign": campaign.name,
         "as_of": as_of,
         "verdicts": verdicts_json(&filled.tally),
-        "rendered": filled.rendered,
+        "rendered": filled.proof.rendered,
+        "proof": proved_json(filled),
+        "rewards": filled.rewards,
+        "rewards_missing": missing(filled),
         "first_wave": first_wave(campaign, &filled.tally).map(|(size, rest, wait)| json!({ "size": size, "rest": rest, "wait": wait.to_string() })),
         "samples": filled.samples.iter().map(|s| json!({
             "customer_id": s.candidate.customer_id,
@@ -196,7 +217,13 @@ fn plan_json(campaign: &Campaign, filled: &Filled, as_of: clock::Millis) -> serd
     })
 }
 
-fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, windows: &[String]) -> String {
+fn text(
+    inv: &Invocation,
+    (campaign, currency): (&Campaign, &str),
+    filled: &Filled,
+    instant: &str,
+    windows: &[String],
+) -> String {
     let bold = anstyle::Style::new().bold();
     let dim = anstyle::Style::new().dimmed();
     let tally = &filled.tally;
@@ -209,7 +236,17 @@ fn text(inv: &Invocation, campaign: &Campaign, filled: &Filled, instant: &str, w
     }
     let line = |n: i64, word: &str, meaning: &str| format!("  {:>9}  {word:<18} {dim}{meaning}{dim:#}\n", grouped(n));
     out.push_str(&line(tally.audience(), "audience", ""));
-    out.push_str(&line(tally.of("send"), "send", "each rendered once without fault"));
+    out.push_str(&line(tally.of("send"), "send", &proved(filled)));
+    for r in &filled.rewards {
+        out.push_str(&line(r.needed, &format!("reward {}", r.pool), &reward(r, currency)));
+    }
+    if filled.short > 0 {
+        out.push_str(&line(
+            filled.short,
+            "rewards missing",
+            "the run would stop before anything leaves (when_none_left: stop)",
+        ));
+    }
     if let Some((size, rest, wait)) = first_wave(campaign, tally) {
         let rest = format!("{} follow {wait} later, if nothing looks wrong", grouped(rest));
         out.push_str(&line(size, "first wave", &rest));

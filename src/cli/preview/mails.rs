@@ -15,7 +15,9 @@ use crate::content::{Compiled, Snapshot, sample_recommended};
 use crate::message::{ComposeError, Composer, MessageFacts};
 use crate::offer::recommend::Asked;
 use crate::persona::Persona;
+use crate::plan;
 use crate::problem::{Place, Problems};
+use crate::settings::Project;
 
 /// One mail, or why there is none.
 #[derive(Debug, Serialize)]
@@ -123,6 +125,16 @@ fn arms(step: &Step) -> Vec<(&str, &str)> {
     std::iter::once((usual, step.template.as_str())).chain(own).collect()
 }
 
+/// The first reward that a step gives, with a code that is nobody's.
+pub(in crate::cli) fn add_reward(project: &Project, step: &Step, locale: &str, payload: &mut serde_json::Value) {
+    let pool = step.reward.as_ref().and_then(|r| project.settings.reward(r.pools.first()?));
+    if let Some(pool) = pool {
+        let today = payload["today"].as_str().and_then(|day| day.parse().ok());
+        let today = today.unwrap_or_else(|| clock::date_in(clock::now(), &project.settings.time_zone));
+        plan::payload::add_reward(payload, pool.sample(locale, today));
+    }
+}
+
 /// Composes without signatures: no link counts, none unsubscribes anybody.
 pub(super) struct Composing<'a> {
     loaded: &'a Loaded,
@@ -159,6 +171,7 @@ impl<'a> Composing<'a> {
             let words: Vec<&str> = strategies.iter().map(|s| s.word()).collect();
             payload["recommend"] = sample_recommended(&locale, *count, &words);
         }
+        add_reward(&self.loaded.project, step, &locale, &mut payload);
         payload["customer"]["locale"] = locale.as_str().into();
         let content = match self.mail(step, template, &locale, &payload, "") {
             Ok(mail) => Content::Mail(mail),
@@ -201,7 +214,7 @@ impl<'a> Composing<'a> {
             chunk_id: 0,
             seq: 0,
             customer_id: field("customer_id"),
-            campaign: &campaign.name,
+            campaign: &campaign.key,
             campaign_title: &campaign.title,
             step: &step.name,
             slot: "preview",

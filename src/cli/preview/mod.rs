@@ -19,6 +19,7 @@ use super::{Exit, Failure, Invocation, shown, write_file};
 use crate::money::grouped;
 use crate::problem::{Problems, counted};
 use gallery::Gallery;
+pub(super) use mails::add_reward;
 use mails::{Content, Shown};
 
 /// Where galleries are written, in the project's folder.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::campaign::Campaign;
 use crate::campaign::case::Case;
 use crate::cli::loaded::Loaded;
+use crate::cli::preview::add_reward;
 use crate::cli::send::composer;
 use crate::cli::{Failure, Invocation};
 use crate::message::{Composer, MessageFacts};
@@ -105,18 +106,19 @@ fn subject(
     let step = campaign.steps.iter().find(|s| Some(&s.name) == found.step.as_ref());
     let step = step.ok_or("nothing is sent, so there is no subject")?;
     let moment = Moment::with_cuts(settings, case.now, None);
-    let mut payload = case.given.for_templates(&moment);
+    let mut payload = case.given.for_templates(settings, &moment);
     payload["today"] = crate::clock::date_in(case.now, &settings.time_zone).to_string().into();
     if step.recommend.is_some() {
         payload["recommend"] = json!([]);
     }
     let locale = case.given.text("locale", &moment).unwrap_or_else(|| settings.default_locale.clone());
+    add_reward(&loaded.project, step, &locale, &mut payload);
     let facts = MessageFacts {
         bucket: 0,
         chunk_id: 0,
         seq: 0,
         customer_id: "given",
-        campaign: &campaign.name,
+        campaign: &campaign.key,
         campaign_title: &campaign.title,
         step: &step.name,
         slot: "test",

@@ -80,11 +80,12 @@ pub(super) fn lint(mail: &Mail<'_>, settings: &Settings, told: &mut Told<'_>) {
     let keeps = |laws: &[Law]| laws.iter().find(|law| settings.compliance.contains(law)).map(|law| law.word());
     let seen = seen(mail.page, mail);
     let parts = [("HTML", seen.as_str(), &mail.parts.body), ("text part", &mail.rendered.text, &mail.parts.text)];
-    let sender = &settings.sender;
+    let (sender, brand) = (&settings.sender, &settings.brand);
     for (part, words, place) in parts {
         if let Some(law) = keeps(&[Law::Jp, Law::Ca, Law::Eu])
-            && !shows(words, &sender.organisation)
             && !shows(words, settings.sender_name())
+            && !shows_one(words, &sender.organisation, &brand.organisation)
+            && !brand.name.iter().any(|(_, name)| shows(words, name))
         {
             told.tell(
                 "sender-name",
@@ -94,7 +95,7 @@ pub(super) fn lint(mail: &Mail<'_>, settings: &Settings, told: &mut Told<'_>) {
             );
         }
         if let Some(law) = keeps(&[Law::Jp, Law::Us, Law::Ca])
-            && !shows(words, &sender.postal_address)
+            && !shows_one(words, &sender.postal_address, &brand.postal_address)
         {
             told.tell(
                 "postal-address",
@@ -187,6 +188,11 @@ fn seen(page: &Page, mail: &Mail<'_>) -> String {
 /// Whether a text holds another, however it is spaced and broken into lines.
 fn shows(text: &str, wanted: &str) -> bool {
     squeezed(text).contains(&squeezed(wanted))
+}
+
+/// Whether it holds the sender's text, or what the brand says in its place in some language.
+fn shows_one(text: &str, sender: &str, brand: &[(String, String)]) -> bool {
+    shows(text, sender) || brand.iter().any(|(_, own)| shows(text, own))
 }
 
 fn squeezed(text: &str) -> String {

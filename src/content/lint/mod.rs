@@ -173,7 +173,7 @@ fn mail(
 ) {
     let locale = person.locale.as_deref().unwrap_or(locale);
     let mut payload = person.payload.clone();
-    sample::add_offers(&mut payload, wanted.recommends.as_ref(), locale);
+    sample::add_offers(&mut payload, wanted, locale);
     let facts = Facts {
         unsubscribe: check::TRIAL_UNSUBSCRIBE,
         preferences: Some(check::TRIAL_PREFERENCES),

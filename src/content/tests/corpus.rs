@@ -108,3 +108,36 @@ fn real_mails_keep_their_tags_words_and_media_queries() {
     eprintln!("{} mails, of which {} the slow way", corpus.len(), slow.len());
     assert_eq!(slow, Vec::<String>::new());
 }
+
+#[test]
+fn the_lint_finds_its_way_in_real_mails() {
+    let mut codes = std::collections::BTreeMap::new();
+    for path in corpus() {
+        let html = fs::read_to_string(&path).unwrap().replace("{{", "[[").replace("{%", "[%").replace("{#", "[#");
+        let source = format!("Subject: x\n\n{}", with_loop_and_condition(&html));
+        let (dir, settings) = project(&[("templates/a.html", &source)]);
+        let mut problems = Problems::new();
+        let set = TemplateSet::load(dir.path(), &[wanted("a")], &settings, &mut problems).unwrap();
+        let mut payload = sample_person("en");
+        payload["recommend"] = sample_recommended("en", 2, &["popular"]);
+        let reader = Reader { name: "mia".into(), locale: None, judged: true, payload };
+        let mut told = Problems::new();
+        set.lint(&settings, &[reader], &mut told);
+        for problem in told.sorted() {
+            let place = &problem.place;
+            assert!(
+                &*place.file == "okaeri.yaml" || place.line <= source.lines().count(),
+                "{} {place}",
+                path.display()
+            );
+            *codes.entry(problem.code).or_insert(0) += 1;
+        }
+    }
+    eprintln!("{codes:?}");
+    if corpus().is_empty() {
+        eprintln!("no corpus of mails here (OKAERI_CORPORA, or ../shared/corpora): nothing was looked at");
+        return;
+    }
+    // Mails as they are sent: faint print, styles that Outlook ignores, links without encryption.
+    assert!(["low-contrast", "ignored-css", "http-link"].iter().all(|code| codes.contains_key(code)), "{codes:?}");
+}

@@ -45,7 +45,7 @@ fn layouts_components_and_loops_get_the_styles_of_where_they_stand() {
     "##);
     assert_eq!(
         mail.text,
-        "Lamp [1]\nTea <b>\nAll [2]\n\nMia\n\nshop [3] terms [4] leave [5]\n\n[1] https://www.example.com/lamp\n\
+        "Lamp [1]\nTea <b>\n\nAll [2]\n\nMia\n\nshop [3] terms [4] leave [5]\n\n[1] https://www.example.com/lamp\n\
          [2] https://www.example.com/all?a=1\n[3] https://www.example.com/?a=1&b=2\n[4] https://www.example.com/terms\n[5] https://mail.example.com/u/T\n"
     );
 }
@@ -256,8 +256,8 @@ fn hostile_data_is_harmless_everywhere() {
 fn the_building_blocks_render_and_hold_whatever_they_are_given() {
     let kit = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/components/kit.html")).unwrap();
     let mail = "Subject: x\n\n<body>{{<product_grid items={recommend} />}}{{<coupon code=\"KOMOREBI-10\" title=\"For you\" note={customer.first_name} />}}\
-        {{<star_rating url=\"https://www.example.com/rate?stars=\" label=\"Stars:\" />}}{{<nps_bar url=\"https://www.example.com/nps?score=\" least=\"no\" most=\"yes\" colour={brand.colour} />}}\
-        {{<solid_button label={customer.first_name} url=\"https://www.example.com/\" />}}{{ links.unsubscribe }}</body>";
+        {{<star_rating url=\"https://www.example.com/rate?stars=\" one=\"# star\" many=\"# stars\" />}}{{<nps_bar url=\"https://www.example.com/nps?score=\" least=\"no\" most=\"yes\" />}}\
+        {{<button label={customer.first_name} url=\"https://www.example.com/\" brand={brand} />}}{{ links.unsubscribe }}</body>";
     let compiled = compiled(&[("templates/a.html", mail), ("templates/components/kit.html", &kit)], &["a"]);
     assert!(compiled.is_prepared("a"), "{:?}", compiled.refusals().collect::<Vec<_>>());
     let mut payload = payload();
@@ -278,4 +278,5 @@ fn the_building_blocks_render_and_hold_whatever_they_are_given() {
     );
     assert_eq!((mail.html.matches("javascript").count(), mail.html.matches("<a ").count()), (0, 2 + 5 + 11 + 1));
     assert!(mail.text.contains("Lamp [1]") && mail.text.contains("KOMOREBI-10"), "{}", mail.text);
+    assert!(mail.text.contains("1 star [2] 2 stars [3]"), "{}", mail.text);
 }

@@ -38,6 +38,38 @@ pub(in crate::data) struct Events {
     names: HashMap<String, i64>,
 }
 
+/// Something that we noticed ourselves.
+#[derive(Debug)]
+pub struct Happened {
+    pub customer_id: String,
+    pub name: String,
+    pub at: Millis,
+    /// Tells it from others of the same person and instant.
+    pub event_id: String,
+    pub properties: Json,
+}
+
+/// Write down what happened, as if it had been imported; part of the transaction that noticed it.
+pub async fn record_events(tx: &mut Tx, happened: Vec<Happened>, now: Millis) -> DbResult<()> {
+    let row = |h: Happened| Row {
+        bucket: bucket_of(&h.customer_id),
+        customer_id: h.customer_id,
+        at: h.at,
+        event_id: h.event_id,
+        name: h.name,
+        sku: None,
+        category: None,
+        amount: None,
+        score: None,
+        properties: h.properties.to_string(),
+    };
+    let rows: Vec<Row> = happened.into_iter().map(row).collect();
+    if !rows.is_empty() {
+        Events::default().write(tx, &rows, now).await?;
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 pub(in crate::data) struct Row {
     bucket: i64,

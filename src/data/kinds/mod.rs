@@ -14,6 +14,7 @@ mod suppressions;
 pub(super) use consents::Consents;
 pub(super) use customers::Customers;
 pub(super) use events::Events;
+pub use events::{Happened, record_events};
 pub(super) use lines::Lines;
 pub(super) use orders::Orders;
 pub(super) use products::Products;

@@ -14,7 +14,7 @@ use crate::yaml::{MapReader, Node, Shape, Span};
 /// The most steps of a funnel.
 const FUNNEL_STEPS_MAX: usize = 8;
 /// Built-in names beside those of imported events.
-pub(super) const ORDERS: [&str; 2] = ["order.placed", "order.returned"];
+pub(in crate::segment) const ORDERS: [&str; 2] = ["order.placed", "order.returned"];
 /// Columns of events, which every event may have.
 const EVENT_COLUMNS: [&str; 3] = ["sku", "category", "amount"];
 
@@ -42,26 +42,39 @@ pub(super) fn did(
 fn source(m: &mut MapReader, key: &'static str, settings: &Settings, problems: &mut Problems) -> Option<Source> {
     let place = m.node(key).map_or_else(|| m.place.clone(), |n| n.place.clone());
     let name = m.require::<String>(key, problems)?;
-    match name.as_str() {
+    source_of(&name, &place, settings, problems)
+}
+
+pub(super) fn source_of(name: &str, place: &Place, settings: &Settings, problems: &mut Problems) -> Option<Source> {
+    match name {
         "order.placed" => return Some(Source::OrdersPlaced),
         "order.returned" => return Some(Source::OrdersReturned),
         _ => {}
     }
     if let Some(contract) = &settings.contract
-        && !contract.events.contains_key(&name)
+        && !contract.events.contains_key(name)
     {
         let known = contract.events.keys().map(String::as_str).chain(ORDERS);
         problems
-            .error("unknown-event", &place, format!("the contract has no event `{name}`"))
-            .did_you_mean(&name, known.collect::<Vec<_>>());
+            .error("unknown-event", place, format!("the contract has no event `{name}`"))
+            .did_you_mean(name, known.collect::<Vec<_>>());
         return None;
     }
-    Some(Source::Events(name))
+    Some(Source::Events(name.to_owned()))
 }
 
 fn with(m: &mut MapReader, source: &Source, settings: &Settings, problems: &mut Problems) -> Vec<PropertyTest> {
+    m.node("with").map(|node| tests_of(node, source, settings, problems)).unwrap_or_default()
+}
+
+pub(super) fn tests_of(
+    node: &Node,
+    source: &Source,
+    settings: &Settings,
+    problems: &mut Problems,
+) -> Vec<PropertyTest> {
     let mut out = Vec::new();
-    if let Some(mut w) = m.map("with", "`with`", problems) {
+    if let Some(mut w) = node.map("`with`", problems) {
         for pair in w.all() {
             let found = property(source, &pair.key, &pair.key_place, settings, problems);
             out.extend(found.and_then(|(property, ty)| {

@@ -16,7 +16,7 @@ mod rows;
 use std::collections::BTreeMap;
 
 use super::resolve::{Drawn, Resolved};
-use super::rule::{Check, History, Leaf, Measure, Number, Op, Rule, Stretch, Tier, What, Window};
+use super::rule::{Check, History, Leaf, Measure, Number, Op, Rows, Rule, Stretch, Tier, What, Window};
 use crate::db::{Binds, Dialect, Value};
 use crate::profile::derived_sql;
 use crate::profile::fields::Field;
@@ -79,15 +79,7 @@ pub(super) fn statement_of(
     rules: &[(u32, &Rule)],
     value: Option<&Field>,
 ) -> Statement {
-    let mut w = Writer {
-        dialect,
-        resolved,
-        scope,
-        binds: Binds::after(2),
-        passes: BTreeMap::new(),
-        funnels: Vec::new(),
-        own: Vec::new(),
-    };
+    let mut w = Writer::new(dialect, resolved, scope, Binds::after(2));
     let bits: Vec<String> = rules
         .iter()
         .map(|(bit, rule)| format!("CASE WHEN {} THEN {} ELSE 0 END", w.rule(rule), 1_u64 << bit))
@@ -119,6 +111,27 @@ pub(super) fn statement_of(
     );
     let mask = rules.iter().fold(0, |mask, (bit, _)| mask | 1_i64 << bit);
     Statement { sql, values: w.binds.into_values(), mask }
+}
+
+/// What the tests of `rows` ask of a row under an alias, for a statement of somebody else, to whose values theirs are appended.
+pub(super) fn row_tests(
+    dialect: Dialect,
+    resolved: &Resolved,
+    rows: &Rows,
+    alias: &str,
+    args: &mut Vec<Value>,
+) -> Vec<String> {
+    let before = args.len();
+    let mut w = Writer::new(dialect, resolved, Scope::Everyone, Binds::after(before));
+    let tests = w.row_tests(rows, alias);
+    args.extend(w.binds.into_values().into_iter().skip(before));
+    tests
+}
+
+impl<'a> Writer<'a> {
+    fn new(dialect: Dialect, resolved: &'a Resolved, scope: Scope, binds: Binds) -> Writer<'a> {
+        Writer { dialect, resolved, scope, binds, passes: BTreeMap::new(), funnels: Vec::new(), own: Vec::new() }
+    }
 }
 
 impl Scope {

@@ -221,6 +221,11 @@ impl Writer<'_> {
         }
     }
 
+    /// The tests of single rows under any alias.
+    pub(super) fn row_tests(&mut self, rows: &Rows, alias: &str) -> Vec<String> {
+        self.tests(Table::of(&rows.source), alias, &rows.with)
+    }
+
     fn tests(&mut self, table: Table, alias: &str, tests: &[PropertyTest]) -> Vec<String> {
         let mut out = Vec::new();
         for test in tests {

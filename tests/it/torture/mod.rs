@@ -8,6 +8,7 @@
 //!
 //! `OKAERI_TORTURE=1000` sets the number of crashes, and of simulated weeks to a tenth of it; `OKAERI_SEED` the first seed.
 
+mod rewards;
 mod simulation;
 mod world;
 
@@ -22,6 +23,12 @@ use okaeri::clock;
 const CRASHES: u64 = 40;
 /// Simulated weeks for so many crashes.
 const CRASHES_PER_WEEK: u64 = 10;
+
+/// Reward codes that are given under kills: on Postgres, where four workers die in so many rounds, and on SQLite.
+const CODES: (usize, usize) = (5_000, 3);
+const CODES_TORTURED: (usize, usize) = (100_000, 12);
+const CODES_SQLITE: (usize, usize) = (1_500, 6);
+const CODES_SQLITE_TORTURED: (usize, usize) = (20_000, 20);
 
 /// How many crashes are wanted.
 fn crashes_wanted() -> u64 {
@@ -88,4 +95,16 @@ fn weeks_of_sending_in_moments_keep_the_promise() {
         runtime.block_on(tried("weeks", seed, simulation::passes(seed)));
         println!("seed {seed}: week {}", n + 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reward_codes_are_given_once_whoever_dies() {
+    let tortured = crashes_wanted() > CRASHES;
+    let database = crate::ground::postgres::fresh_database().await;
+    let (people, rounds) = if tortured { CODES_TORTURED } else { CODES };
+    rewards::are_given_once(&database.url, people, rounds).await;
+    database.remove().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (people, rounds) = if tortured { CODES_SQLITE_TORTURED } else { CODES_SQLITE };
+    rewards::are_given_once(&format!("sqlite:{}", folder.path().join("okaeri.db").display()), people, rounds).await;
 }

@@ -1,4 +1,5 @@
-//! What people did besides buying, in the last ninety days: looked at things, joined the letter, asked for help, told us what they think.
+//! What people did besides buying, in the last ninety days: looked at things, filled baskets, joined the letter, asked for help, told us what they
+//! think.
 //!
 //! All invented. People who bought lately look around more; tickets follow orders.
 
@@ -30,7 +31,9 @@ pub(super) fn events(customers: &[Customer], shelf: &[Product], today: Date) -> 
         let mut log = Log { customer: place, today, events: &mut events };
         log.joined(customer);
         log.visits(customer, shelf);
+        log.cart(customer, shelf);
         log.ticket(customer);
+        log.review(customer, shelf);
         log.survey(customer);
     }
     events.sort_by_key(|e| (e.at, e.customer));
@@ -75,6 +78,40 @@ impl Log<'_> {
             let days_ago = chance.between(1, window);
             let properties = json!({ "sku": seen.sku, "category": seen.category, "url": seen.url });
             self.add(days_ago, "product.viewed", properties, &mut chance);
+        }
+    }
+
+    /// Yesterday one in sixteen of the livelier customers, and one in four who only looked so far, left something in the basket.
+    fn cart(&mut self, customer: &Customer, shelf: &[Product]) {
+        let mut chance = Chance::stream(For::Carts, customer.number);
+        let percent = match customer.last_order.map(|day| self.days_since(day)) {
+            Some(0..=1) => return,
+            Some(2..=240) => 6,
+            Some(_) => 1,
+            None => 25,
+        };
+        if !chance.percent(percent) {
+            return;
+        }
+        let skus: Vec<&str> = (0..chance.between(1, 3))
+            .map(|_| {
+                let category = shelf::category(customer.favourite, &mut chance);
+                let in_category: Vec<&Product> = shelf.iter().filter(|p| p.category == category).collect();
+                chance.one_of(&in_category).sku.as_str()
+            })
+            .collect();
+        self.add(1, "cart.updated", json!({ "skus": skus }), &mut chance);
+    }
+
+    /// One in ten of those whose last order is a while ago wrote what they think of something.
+    fn review(&mut self, customer: &Customer, shelf: &[Product]) {
+        let mut chance = Chance::stream(For::Reviews, customer.number);
+        let Some(since) = customer.last_order.map(|day| self.days_since(day)) else { return };
+        if (20..=WINDOW_DAYS).contains(&since) && chance.percent(10) {
+            let sku = &chance.one_of(shelf).sku;
+            let rating = [1, 2, 3, 4, 5][chance.weighted(&[3, 5, 12, 30, 50])];
+            let days_ago = chance.between(1, since - 14);
+            self.add(days_ago, "review.given", json!({ "sku": sku, "rating": rating }), &mut chance);
         }
     }
 

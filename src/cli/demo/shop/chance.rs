@@ -16,6 +16,8 @@ pub(super) enum For {
     Visits = 4,
     Tickets = 5,
     Surveys = 6,
+    Carts = 7,
+    Reviews = 8,
 }
 
 /// The shop's seed. Another one gives another shop.

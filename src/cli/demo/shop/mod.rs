@@ -5,7 +5,7 @@
 //! one is yesterday.
 //!
 //! What is invented, from a fixed seed: everybody's name, address (all at example.com, example.net and example.org), language, home and
-//! consent; the products and which of them an order held; times of day; visits, tickets and surveys; and beyond the sample a few dozen
+//! consent; the products and which of them an order held; times of day; visits, baskets, tickets, reviews and surveys; and beyond the sample a few dozen
 //! newcomers, people who only signed up, and three of the staff, because the sample has nobody in the first month.
 //!
 //! The same `today` gives the same bytes; another day moves every date and changes nothing else. Money is in cents inside and in dollars

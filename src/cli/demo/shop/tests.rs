@@ -103,9 +103,12 @@ fn everything_refers_to_something_that_exists_and_lies_in_the_past() {
             event["at"].as_str().unwrap() < "2026-11-24" && event["at"].as_str().unwrap() > "2026-08-25",
             "{event}"
         );
-        if event["name"] == "product.viewed" {
-            assert!(skus.contains(event["properties"]["sku"].as_str().unwrap()), "{event}");
-        }
+        let named = match event["name"].as_str().unwrap() {
+            "product.viewed" | "review.given" => vec![&event["properties"]["sku"]],
+            "cart.updated" => event["properties"]["skus"].as_array().unwrap().iter().collect(),
+            _ => vec![],
+        };
+        assert!(named.into_iter().all(|sku| skus.contains(sku.as_str().unwrap())), "{event}");
     }
 }
 
@@ -127,6 +130,9 @@ fn there_are_leads_newcomers_waiting_and_unhappy_people() {
     let unhappy =
         events.iter().filter(|e| e["name"] == "ticket.closed" && e["properties"]["rating"].as_i64() <= Some(2));
     assert!((5..30).contains(&unhappy.count()));
+    let count = |name: &str| events.iter().filter(|e| e["name"] == name).count();
+    assert!((30..150).contains(&count("cart.updated")), "{} baskets", count("cart.updated"));
+    assert!((15..120).contains(&count("review.given")), "{} reviews", count("review.given"));
     let joined = events.iter().filter(|e| e["name"] == "newsletter.joined").count();
     assert_eq!(joined, NEWCOMERS + LEADS + STAFF);
 }

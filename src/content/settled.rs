@@ -1,0 +1,65 @@
+//! What the settings say is the same in every message of a run: `{{ brand.light.ink }}` becomes its text once, when a mail is prepared.
+//!
+//! So a style sheet may take its colours from the settings and still be written into components, which see only what they are given, and
+//! a message does not pay for them. What is asked about (`{% if brand.url %}`) or filtered stays as it is.
+
+use serde_json::Value as Json;
+
+use super::mapped::{Edit, Mapped};
+use super::tags::{self, Kind};
+
+/// The text with the values of `brand` in place of the expressions that name them.
+pub(super) fn settled(text: &Mapped, brand: &Json) -> Mapped {
+    let source = text.text.as_str();
+    let edits = tags::tags(source).into_iter().filter_map(|tag| {
+        if tag.kind != Kind::Expression || tag.trims_left || tag.trims_right {
+            return None;
+        }
+        let mut path = tag.inner(source).split('.');
+        if path.next() != Some("brand") {
+            return None;
+        }
+        let value = path.try_fold(brand, |value, name| value.get(name))?;
+        let said = match value {
+            Json::String(said) => said.clone(),
+            Json::Number(n) => n.to_string(),
+            _ => return None,
+        };
+        // A value that looks like a tag of Tera stays an expression, whose value is never read as one.
+        if said.contains(['{', '}']) {
+            return None;
+        }
+        let mut escaped = Vec::new();
+        tera::escape_html(&said, &mut escaped).expect("memory takes what is written");
+        Some(Edit { range: tag.range, text: String::from_utf8(escaped).expect("escaped text is text") })
+    });
+    text.edited(edits.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_the_settings_are_written_in_and_nothing_else() {
+        let brand = serde_json::json!({ "name": "Tea & <co>", "light": { "ink": "#111111" }, "tagline": "{{ evil }}", "logo": null });
+        let of = |text: &str| settled(&Mapped::of("a", text), &brand).text;
+        assert_eq!(
+            of("<p style=\"color:{{ brand.light.ink }}\">{{brand.name}}</p>"),
+            "<p style=\"color:#111111\">Tea &amp; &lt;co&gt;</p>"
+        );
+        for kept in [
+            "{{ brand.light }}",
+            "{{ brand.tagline }}",
+            "{{ brand.logo.url }}",
+            "{{ brand.nothing }}",
+            "{{ brand.name | upper }}",
+            "{% if brand.name %}{% endif %}",
+            "{{ brands.name }}",
+            "{{<button colour={brand.light.ink} />}}",
+            "{% raw %}{{ brand.name }}{% endraw %}",
+        ] {
+            assert_eq!(of(kept), kept);
+        }
+    }
+}
