@@ -300,6 +300,9 @@ impl Project {
     }
 }
 
+/// Events that we record ourselves where there are loyalty tiers, each with the properties that name a tier.
+const OWN_EVENTS: [(&str, &[&str]); 2] = [("tier.up", &["from", "to"]), ("tier.at_risk", &["tier"])];
+
 impl Settings {
     /// Settings from texts, each with the name its problems are told with: `okaeri.yaml`, and `contract.yaml` if there is one beside it.
     /// Plain values stand in place of what is wrong.
@@ -321,13 +324,21 @@ impl Settings {
     fn know_own_events(&mut self) {
         let (Some(contract), Some(loyalty)) = (&mut self.contract, &self.loyalty) else { return };
         let tier = || PropertyType::Words(loyalty.tiers.iter().map(|(name, _)| name.clone()).collect());
-        let own = [("tier.up", &["from", "to"][..]), ("tier.at_risk", &["tier"])];
-        for (name, properties) in own {
+        for (name, properties) in OWN_EVENTS {
             let of_event = contract.events.entry(name.to_owned()).or_default();
             for property in properties {
                 of_event.entry((*property).to_owned()).or_insert_with(tier);
             }
         }
+    }
+
+    /// The data contract without the events that we record ourselves: what the shop declares of its own data.
+    pub fn own_contract(&self) -> Option<Contract> {
+        let mut contract = self.contract.clone()?;
+        if self.loyalty.is_some() {
+            contract.events.retain(|name, _| !OWN_EVENTS.iter().any(|(own, _)| own == name));
+        }
+        Some(contract)
     }
 
     /// The display name of the sender, or the project's name.

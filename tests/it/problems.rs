@@ -99,7 +99,7 @@ async fn a_broken_project_is_told_everything_at_once() {
     templates/undefined-variable/letter.txt:1:37: error: `profile.ordres` is not known to templates [unknown-variable]
         did you mean `orders`?
     templates/undefined-variable/letter.txt:1:59: error: `greeting` is not known to templates [unknown-variable]
-        known here: brand, campaign, cart, customer, links, order, preheader, profile, recommend, step, today
+        known here: brand, campaign, cart, customer, links, loyalty, order, preheader, profile, recommend, reward, step, today
     22 errors and 1 warning
     "#);
     let json = shop.json("check", 2).await;
@@ -160,7 +160,7 @@ async fn broken_settings_are_told_everything_at_once_and_hide_nothing_else() {
     okaeri.yaml:19:43: error: `event` is not a key of the data contract [unknown-key]
         did you mean `events`?
     templates/undefined-variable/letter.txt:1:4: error: `greeting` is not known to templates [unknown-variable]
-        known here: brand, campaign, cart, customer, links, order, preheader, profile, recommend, step, today
+        known here: brand, campaign, cart, customer, links, loyalty, order, preheader, profile, recommend, reward, step, today
     23 errors and 0 warnings
     "#);
     // Every verb says so, and does nothing.

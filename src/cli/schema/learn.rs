@@ -28,7 +28,7 @@ pub(super) async fn run(inv: &Invocation, args: LearnArgs) -> Result<Exit, Failu
         refuse(&project, &there, args.force)?;
     }
     let db = inv.open_db(&project).await?;
-    let survey = learn(&db, project.settings.contract.as_ref()).await?;
+    let survey = learn(&db, project.settings.own_contract().as_ref()).await?;
     db.close().await;
     let comments = there.as_deref().map(Comments::of).unwrap_or_default();
     let proposal = Proposal::of(survey, &comments).ok_or_else(too_large)?;
