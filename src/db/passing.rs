@@ -10,7 +10,7 @@
 use futures_util::TryStreamExt as _;
 use rusqlite::types::ValueRef;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _, SqliteConnection};
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::value::{postgres_arguments, text, without_nul};
@@ -154,17 +154,23 @@ async fn on_file<T>(
 ) -> DbResult<T> {
     // One list of all statements for the tests that check them.
     let _ = text(Dialect::Sqlite, sql);
-    let mut locked = connection.lock_handle().await?;
-    let work = || {
-        // SAFETY: the handle is open and ours alone as long as `locked` lives, which is longer than `file`; `file` does not close it, and
-        // finalises every statement it prepared before it is dropped.
-        let file = unsafe { rusqlite::Connection::from_handle(locked.as_raw_handle().as_ptr()) }?;
-        work(&file)
+    let done = {
+        let mut locked = connection.lock_handle().await?;
+        let work = || {
+            // SAFETY: the handle is open and ours alone as long as `locked` lives, which is longer than `file`; `file` does not close it,
+            // and finalises every statement it prepared before it is dropped.
+            let file = unsafe { rusqlite::Connection::from_handle(locked.as_raw_handle().as_ptr()) }?;
+            work(&file)
+        };
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+            _ => work(),
+        }
     };
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
+    // Let the thread have its file back before anything else: each request for the lock leaves a command in its queue, and a queue full of them
+    // would be waited for by whoever holds the lock.
+    connection.ping().await?;
+    done
 }
 
 /// Bind values to `$1 … $n`, wherever and how often they stand: the file counts names in the order in which it meets them.
@@ -217,31 +223,60 @@ mod tests {
         assert!(db.each_row(sql, args!["too", 1.0], |_| Ok(())).await.is_err(), "a value is missing");
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_taken_again_and_again_goes_back_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = file(&dir).await;
+        let mut tx = db.begin().await.unwrap();
+        let mut rows = 0;
+        for _ in 0..5_000 {
+            tx.each_row("SELECT 1", vec![], |_| {
+                rows += 1;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        }
+        assert_eq!(rows, 5_000);
+        tx.commit().await.unwrap();
+    }
+
     #[tokio::test]
     async fn rows_of_a_transaction_pass_before_it_ends_and_an_insert_counts_what_changed() {
         let dir = tempfile::tempdir().unwrap();
         let db = file(&dir).await;
         let columns = ["name", "value"];
-        let rows = || args!["a", "1", "b", "x\0y", "c", "3"];
+        // More than go in one statement.
+        let rows = |from: u32, value: &str| -> Vec<Value> {
+            (from..from + 100).flat_map(|n| args![format!("n{n:03}"), format!("{value}\0{}", n / 2)]).collect()
+        };
         let mut tx = db.begin().await.unwrap();
-        assert_eq!(tx.insert_rows("meta", &columns, rows(), Conflict::Keep).await.unwrap(), 3);
-        assert_eq!(tx.insert_rows("meta", &columns, rows(), Conflict::Update { key: &["name"] }).await.unwrap(), 0);
-        let more = args!["c", "4", "d", "5"];
-        assert_eq!(tx.insert_rows("meta", &columns, more, Conflict::Update { key: &["name"] }).await.unwrap(), 2);
+        assert_eq!(tx.insert_rows("meta", &columns, rows(0, "x"), Conflict::Keep).await.unwrap(), 100);
+        assert_eq!(
+            tx.insert_rows("meta", &columns, rows(0, "x"), Conflict::Update { key: &["name"] }).await.unwrap(),
+            0
+        );
+        assert_eq!(
+            tx.insert_rows("meta", &columns, rows(90, "x"), Conflict::Update { key: &["name"] }).await.unwrap(),
+            90
+        );
+        assert_eq!(
+            tx.insert_rows("meta", &columns, rows(95, "y"), Conflict::Update { key: &["name"] }).await.unwrap(),
+            100
+        );
         let mut values = Vec::new();
-        tx.each_row("SELECT value FROM meta WHERE name <= 'd' ORDER BY name", vec![], |row| {
+        tx.each_row("SELECT value FROM meta WHERE name BETWEEN 'n094' AND 'n096' ORDER BY name", vec![], |row| {
             values.extend(row.text(0)?.map(str::to_owned));
             Ok(())
         })
         .await
         .unwrap();
-        assert_eq!(values, ["1", "x\u{FFFD}y", "4", "5"]);
-        // A row that is refused fails the statement, and the transaction goes on.
-        let twice = args!["e", "6", "a", "7"];
-        let refused = tx.insert_rows("meta", &columns, twice, Conflict::UpdateWhen { key: &["value"], when: "true" });
-        assert!(refused.await.is_err());
+        assert_eq!(values, ["x\u{FFFD}47", "y\u{FFFD}47", "y\u{FFFD}48"]);
+        // A row that is refused fails the insert, and the transaction goes on.
+        let when = Conflict::UpdateWhen { key: &["value"], when: "true" };
+        assert!(tx.insert_rows("meta", &columns, rows(500, "z"), when).await.is_err());
         tx.rollback().await.unwrap();
-        let (left,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM meta WHERE name IN ('a', 'd')", vec![]).await.unwrap();
+        let (left,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM meta WHERE name LIKE 'n___'", vec![]).await.unwrap();
         assert_eq!(left, 0);
     }
 }
