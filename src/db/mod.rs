@@ -313,16 +313,15 @@ impl Db {
         }
     }
 
-    /// Refresh the planner's statistics after a bulk load. Speed only: correctness never depends on it.
+    /// Refresh what the engine knows of its tables after a bulk load. Speed only: correctness never depends on it.
     pub async fn analyze(&self) -> DbResult<()> {
         match self {
-            Db::Sqlite { .. } => self.execute("PRAGMA optimize", vec![]).await?,
+            Db::Sqlite { .. } => self.execute("PRAGMA optimize", vec![]).await.map(|_| ()),
             Db::Postgres(pool) => {
                 layout::know_buckets(pool).await?;
-                self.execute("ANALYZE", vec![]).await?
+                Ok(layout::vacuum(pool).await?)
             }
-        };
-        Ok(())
+        }
     }
 
     /// Close all connections and wait for them.
