@@ -62,6 +62,9 @@ const POSTGRES_CONNECTIONS: u32 = 10;
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A connection that was given back so recently is there, or is lost no more likely than after it was asked.
+const TRUSTED_FOR: Duration = Duration::from_millis(100);
+
 /// Connections are kept as long as the process: with any limit sqlx starts a task that counts idle connections. The count goes below zero for
 /// a moment when one is given back and taken at once, and for good when the pool is closed meanwhile; the task then counts to 2^64 and the
 /// process never ends. A connection that a server or a firewall dropped is noticed and replaced when it is next taken.
@@ -192,6 +195,10 @@ impl Db {
                 .idle_timeout(CONNECTION_LIFETIME)
                 .max_lifetime(CONNECTION_LIFETIME)
                 .acquire_timeout(CONNECT_TIMEOUT)
+                .test_before_acquire(false)
+                .before_acquire(|connection, known| {
+                    Box::pin(async move { Ok(known.idle_for < TRUSTED_FOR || connection.ping().await.is_ok()) })
+                })
                 .connect_with(options)
                 .await
                 .map_err(|e| DbError::Open { place: without_password(url), source: e })?;
@@ -375,6 +382,7 @@ async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<
             .max_connections(connections)
             .idle_timeout(CONNECTION_LIFETIME)
             .max_lifetime(CONNECTION_LIFETIME)
+            .test_before_acquire(false) // a file is there; asking would cost two switches of threads each time
             // A COMMIT that failed (a full disk) was rolled back by SQLite, of which sqlx knows nothing: that connection begins nothing any more.
             .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
