@@ -51,6 +51,8 @@ const SQLITE_ROWS_AHEAD: usize = 1_000;
 /// Page cache of the writing connection, in KiB as SQLite wants it (negative). The 2 MB it would take by itself spill in the middle of
 /// every batch of an import.
 const SQLITE_WRITER_CACHE: &str = "-32768";
+/// The same while messages are sent: they are passed through in the order of their pages, and none is needed again.
+const SQLITE_SENDING_CACHE: &str = "PRAGMA cache_size = -4096";
 /// Pages in the write-ahead log before they are carried into the file: 32 MiB. With the usual 1,000 every batch of an import would carry
 /// nearly the same pages again.
 const SQLITE_CHECKPOINT_PAGES: &str = "8000";
@@ -267,6 +269,14 @@ impl Db {
             }
         };
         Ok(())
+    }
+
+    /// Give back the memory that batches needed: from here on rows are passed through once. Speed only.
+    pub async fn sending_begins(&self) -> DbResult<()> {
+        match self {
+            Db::Sqlite { .. } => self.execute(SQLITE_SENDING_CACHE, vec![]).await.map(|_| ()),
+            Db::Postgres(_) => Ok(()),
+        }
     }
 
     /// Close all connections and wait for them.
