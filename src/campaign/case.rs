@@ -1,13 +1,10 @@
 //! `tests:` of a campaign: somebody given, at a fixed instant, and what the campaign does with them at that look.
 
 use super::read::Known;
-use crate::clock::{self, Millis};
+use crate::clock::Millis;
 use crate::problem::{Place, Problems};
 use crate::segment::given::{self, Given};
 use crate::yaml::{Node, Shape};
-
-/// The instant of a test that names none, in the project's zone.
-const NOW_DEFAULT: &str = "2026-07-01T12:00";
 
 /// One test.
 #[derive(Debug, Clone)]
@@ -65,20 +62,7 @@ pub(super) fn cases(node: &Node, known: &Known, problems: &mut Problems) -> Vec<
 fn case(node: &Node, known: &Known, problems: &mut Problems) -> Option<Case> {
     let mut m = node.map("a test of a campaign", problems)?;
     let name = m.require::<String>("name", problems);
-    let zone = &known.settings.time_zone;
-    let now = match m.node("now") {
-        None => clock::parse_instant(NOW_DEFAULT, zone),
-        Some(node) => {
-            let text = node.read::<String>("`now`", problems)?;
-            let at = clock::parse_instant(&text, zone);
-            if at.is_none() {
-                problems
-                    .error("bad-instant", &node.place, format!("`{text}` is not an instant"))
-                    .hint("write 2026-11-24 or 2026-11-24T09:00");
-            }
-            at
-        }
-    }?;
+    let now = given::now(&mut m, known.settings, problems)?;
     let entered_at = m.node("entered").and_then(|n| given::instant(n, now, known.settings, problems));
     let given = Given::read_from(&mut m, now, known.settings, problems);
     let expect = match m.node("expect") {

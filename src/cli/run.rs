@@ -21,7 +21,7 @@ use crate::money::grouped;
 use crate::problem::Problems;
 use crate::profile::{self, Scope};
 use crate::queue::due::{self, Opened};
-use crate::queue::run::{self, Run};
+use crate::queue::run::{self, Move, Run};
 use crate::score;
 
 #[derive(Debug, clap::Args)]
@@ -102,7 +102,7 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         slots.sort();
         slots.dedup();
         for slot in slots {
-            let became = match send::enlist(inv, loaded, db, campaign, Some(slot.clone()), clock).await {
+            let became = match send::enlist(inv, loaded, db, campaign, Some(slot.clone()), clock, Move::Ready).await {
                 Ok(enlisted) => Became::Enlisted(Box::new(enlisted)),
                 Err(failure @ Failure::Environment(_)) => return Err(failure),
                 Err(failure) => Became::Stopped(failure),

@@ -62,7 +62,7 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
         Some(run_id) => saved_plan(&loaded, &db, run_id).await?,
         None => (loaded.live_campaign(args.campaign.as_deref().unwrap_or_default())?, args.slot),
     };
-    let enlisted = enlist(inv, &loaded, &db, campaign, slot, clock).await?;
+    let enlisted = enlist(inv, &loaded, &db, campaign, slot, clock, Move::Ready).await?;
     let sent = match enlisted.run.state() {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
@@ -86,21 +86,9 @@ pub struct Enlisted {
     pub filled: Option<Filled>,
 }
 
-/// Open the campaign's run for the slot and see that all its messages are in the ledger and may leave. A plan that was saved for the slot is
-/// released.
+/// Open the campaign's run for the slot and see that all its messages are in the ledger and the run has come to `end`: may leave, or is kept as a plan.
+/// To leave, a plan that was saved for the slot is released.
 pub async fn enlist(
-    inv: &Invocation,
-    loaded: &Loaded,
-    db: &Db,
-    campaign: &Campaign,
-    slot: Option<String>,
-    clock: Clock,
-) -> Result<Enlisted, Failure> {
-    write_run(inv, loaded, db, campaign, slot, clock, Move::Ready).await
-}
-
-/// The same, and its end: ready to leave, or kept as a plan.
-pub async fn write_run(
     inv: &Invocation,
     loaded: &Loaded,
     db: &Db,

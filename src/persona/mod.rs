@@ -11,7 +11,7 @@ use crate::content::Reader;
 use crate::problem::Problems;
 use crate::profile::Moment;
 use crate::segment::given::Given;
-use crate::settings::{Project, Settings, read_file};
+use crate::settings::{NAME_CHARS_MAX, Project, Settings, is_name, read_file};
 use crate::yaml::{self, Node, Shape};
 
 /// A project's own personas.
@@ -116,15 +116,14 @@ fn persona(node: &Node, now: Millis, settings: &Settings, problems: &mut Problem
     let given = Given::read_from(&mut m, now, settings, problems);
     m.finish(problems);
     let name = name?;
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+    if !is_name(&name) {
         problems
             .error(
                 "bad-name",
                 &name_place.unwrap_or_else(|| node.place.clone()),
                 format!("a persona cannot be called `{name}`"),
             )
-            .hint("small letters, digits, `-` and `_`, at most 64");
+            .hint(format!("small letters, digits, `-` and `_`, at most {NAME_CHARS_MAX}"));
         return None;
     }
     let moment = Moment::with_cuts(settings, now, None);

@@ -5,9 +5,6 @@ use super::rule::{Op, Reference};
 use crate::clock::Millis;
 use crate::problem::Place;
 
-/// The instant people are decided at where nothing names one; fixed, so that tests mean the same every day.
-pub(super) const NOW_DEFAULT: &str = "2026-07-01T12:00";
-
 /// The `tests:` of a segment.
 #[derive(Debug, Clone, Default)]
 pub struct Tests {

@@ -16,6 +16,8 @@ use crate::yaml::{MapReader, Node, Shape, Span};
 
 /// The id of a person who stands in no database.
 pub(super) const CUSTOMER_ID: &str = "given";
+/// The instant people are decided at where nothing names one; fixed, so that tests mean the same every day.
+pub(super) const NOW_DEFAULT: &str = "2026-07-01T12:00";
 /// The days between plain orders when nothing tells.
 const GAP_DAYS_DEFAULT: f64 = 30.0;
 /// The most orders and events that one line stands for.
@@ -69,6 +71,20 @@ impl Given {
 /// `200d ago`, a date, or an instant, relative to `now`.
 pub fn instant(node: &Node, now: Millis, settings: &Settings, problems: &mut Problems) -> Option<Millis> {
     Reader { now, settings }.instant(node, problems)
+}
+
+/// The instant of a test: its `now`, or [`NOW_DEFAULT`].
+pub fn now(m: &mut MapReader, settings: &Settings, problems: &mut Problems) -> Option<Millis> {
+    let zone = &settings.time_zone;
+    let Some(node) = m.node("now") else { return clock::parse_instant(NOW_DEFAULT, zone) };
+    let text = node.read::<String>("`now`", problems)?;
+    let at = clock::parse_instant(&text, zone);
+    if at.is_none() {
+        problems
+            .error("bad-instant", &node.place, format!("`{text}` is not an instant"))
+            .hint("write 2026-11-24 or 2026-11-24T09:00");
+    }
+    at
 }
 
 /// Read `given`, relative to the case's instant.

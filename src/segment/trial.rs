@@ -4,11 +4,12 @@
 //! members is tried on [invented people](super::invent), which finds mistakes and proves nothing, and exactly on the project's data
 //! ([`run_on_data`]), where the size is known, too.
 
-use super::case::{Bound, Case, Expectation, NOW_DEFAULT};
+use super::case::{Bound, Case, Expectation};
 use super::compare;
 use super::decide::{decide, leaves};
 use super::evaluate::{Compiled, Prepared, SEGMENTS_MAX};
 use super::explain::{Proof, explain};
+use super::given::NOW_DEFAULT;
 use super::invent;
 use super::library::{Library, Segment};
 use super::person::Person;

@@ -8,6 +8,8 @@ pub struct Colour(pub [u8; 3]);
 
 /// The least contrast of running text and its ground (WCAG 2.2, 1.4.3 AA).
 pub const TEXT_CONTRAST_MIN: f64 = 4.5;
+/// The same of large text (1.4.3 AA).
+pub const LARGE_CONTRAST_MIN: f64 = 3.0;
 /// The same of shapes that mean something, and of what can be pressed (1.4.11 AA).
 pub const SHAPE_CONTRAST_MIN: f64 = 3.0;
 
@@ -21,8 +23,7 @@ impl Colour {
 
     /// The contrast ratio with another, 1 to 21 (WCAG 2.2).
     pub fn contrast(self, other: Colour) -> f64 {
-        let (a, b) = (self.luminance(), other.luminance());
-        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+        contrast(self.parts(), other.parts())
     }
 
     /// The one of two colours that is read better on this one; the first of equals.
@@ -30,14 +31,26 @@ impl Colour {
         if self.contrast(a) >= self.contrast(b) { a } else { b }
     }
 
-    fn luminance(self) -> f64 {
-        let part = |v: u8| {
-            let v = f64::from(v) / 255.0;
-            if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-        };
-        let [r, g, b] = self.0;
-        0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b)
+    /// The colour of parts from 0 to 1.
+    pub fn of_parts(parts: [f64; 3]) -> Colour {
+        Colour(parts.map(|part| (part * 255.0).round().clamp(0.0, 255.0) as u8))
     }
+
+    fn parts(self) -> [f64; 3] {
+        self.0.map(|part| f64::from(part) / 255.0)
+    }
+}
+
+/// The contrast ratio of two colours in parts from 0 to 1: 1 to 21 (WCAG 2.2, "contrast ratio").
+pub fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+/// WCAG 2.2, "relative luminance".
+fn luminance(parts: [f64; 3]) -> f64 {
+    let [r, g, b] = parts.map(|v| if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) });
+    0.2126 * r + 0.7152 * g + 0.0722 * b
 }
 
 impl fmt::Display for Colour {

@@ -311,6 +311,6 @@ contract: { customer: { account: [staff, guest] }, events: { newsletter.joined: 
             "a source",
             "the data contract",
         ];
-        assert_like_readers(&settings_file(&["low-contrast"]), &titles);
+        assert_like_readers(&settings_file(&["low-contrast"]), &titles, &[]);
     }
 }

@@ -31,6 +31,7 @@ use crate::catcher::{Catcher, CatcherOptions, Keep};
 use crate::clock::{self, Clock};
 use crate::db::Db;
 use crate::profile::{self, Moment, Scope};
+use crate::queue::run::Move;
 use crate::queue::status;
 use folder::Folder;
 use journey::{Everybody, Journey, Proof, Standing, Took};
@@ -154,7 +155,10 @@ async fn enlist_live<'l>(
     let slot = clock::date_in(clock::now(), &loaded.project.settings.time_zone).to_string();
     let mut enlisted = Vec::new();
     for campaign in live {
-        enlisted.push((campaign, send::enlist(inv, loaded, db, campaign, Some(slot.clone()), Clock::real()).await?));
+        enlisted.push((
+            campaign,
+            send::enlist(inv, loaded, db, campaign, Some(slot.clone()), Clock::real(), Move::Ready).await?,
+        ));
     }
     Ok(enlisted)
 }

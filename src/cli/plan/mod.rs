@@ -5,7 +5,7 @@ use serde_json::json;
 use self::against::few;
 use super::loaded::Loaded;
 use super::recommend::{self, recommendation};
-use super::send::{composer, not_rendered, proved, proved_json, slot_or_usual, write_run};
+use super::send::{composer, enlist, not_rendered, proved, proved_json, slot_or_usual};
 use super::{Exit, Failure, Format, Invocation};
 use crate::address::masked;
 use crate::campaign::{Campaign, Slot, Status};
@@ -77,7 +77,7 @@ async fn save(
         }
         run::discard(&db, &earlier.run_id).await?;
     }
-    let saved = write_run(inv, loaded, &db, campaign, Some(slot), clock, Move::Save).await?;
+    let saved = enlist(inv, loaded, &db, campaign, Some(slot), clock, Move::Save).await?;
     let run = &saved.run;
     let tally = saved.filled.as_ref().map(|f| &f.tally);
     let filled = saved.filled.as_ref();

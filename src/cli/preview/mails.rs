@@ -13,7 +13,7 @@ use crate::cli::loaded::Loaded;
 use crate::clock;
 use crate::content::{Compiled, Snapshot, sample_recommended};
 use crate::message::{ComposeError, Composer, MessageFacts};
-use crate::offer::recommend::Asked;
+use crate::offer::recommend::{Asked, Strategy};
 use crate::persona::Persona;
 use crate::plan;
 use crate::problem::{Place, Problems};
@@ -168,7 +168,11 @@ impl<'a> Composing<'a> {
         let mut payload = person.payload.clone();
         if let Some(recommend) = step.recommend.as_ref().filter(|_| payload.get("recommend").is_none()) {
             let Asked { count, strategies, .. } = &recommend.asked;
-            let words: Vec<&str> = strategies.iter().map(|s| s.word()).collect();
+            // Whoever bought nothing is shown nothing because of what they bought.
+            let words: Vec<&str> = match payload["profile"]["orders"].as_i64() {
+                Some(0) => vec![Strategy::Popular.word()],
+                _ => strategies.iter().map(|s| s.word()).collect(),
+            };
             payload["recommend"] = sample_recommended(&locale, *count, &words);
         }
         add_reward(&self.loaded.project, step, &locale, &mut payload);

@@ -9,10 +9,10 @@
 //!
 //! All of them ask for a way out; that link must be there in any case ([`super::super::check`]), and be seen.
 
-use super::look::contrast;
 use super::page::Page;
 use super::{Mail, Told, check};
 use crate::settings::Settings;
+use crate::settings::colour::contrast;
 use crate::settings::lint::Law;
 
 /// A link fainter than this is hidden rather than small print.

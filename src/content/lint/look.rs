@@ -155,27 +155,10 @@ fn pixels(value: &str, around: f64) -> Option<f64> {
         .or_else(|| number("%").map(|n| n / 100.0 * around))
 }
 
-/// How far two colours are apart, 1 to 21 (WCAG 2.2, "contrast ratio").
-pub(super) fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
-    let (a, b) = (luminance(a), luminance(b));
-    (a.max(b) + 0.05) / (a.min(b) + 0.05)
-}
-
-/// WCAG 2.2, "relative luminance".
-fn luminance(colour: [f64; 3]) -> f64 {
-    let [r, g, b] = colour.map(|c| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) });
-    0.2126 * r + 0.7152 * g + 0.0722 * b
-}
-
-/// `#rrggbb`.
-pub(super) fn hex(colour: [f64; 3]) -> String {
-    let [r, g, b] = colour.map(|c| (c * 255.0).round().clamp(0.0, 255.0) as u8);
-    format!("#{r:02x}{g:02x}{b:02x}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::colour::contrast;
 
     #[test]
     fn contrast_is_that_of_the_standard() {

@@ -1,12 +1,11 @@
 //! Whether everybody can read it: contrast by day and by night, and words in place of pictures.
 
-use super::look::{Look, contrast, hex, looks};
+use super::look::{Look, looks};
 use super::page::Page;
 use super::{Mail, Told};
+use crate::settings::colour::{Colour, LARGE_CONTRAST_MIN, TEXT_CONTRAST_MIN, contrast};
 
-/// WCAG 2.2, success criterion 1.4.3, level AA: text, and text of 24 px or bold from 18.66 px on.
-const CONTRAST_MIN: f64 = 4.5;
-const CONTRAST_LARGE_MIN: f64 = 3.0;
+/// Large text (WCAG 2.2, 1.4.3): from 24 px, or bold from 18.66 px on.
 const LARGE_PX: f64 = 24.0;
 const LARGE_BOLD_PX: f64 = 18.66;
 
@@ -27,13 +26,14 @@ fn faint(page: &Page, looks: &[Look], code: &'static str, when: &str, told: &mut
         let decorates = page.around(Some(within)).any(|e| page.elements[e].attribute("aria-hidden") == Some("true"));
         let Some(paper) = paper.filter(|_| !hidden && !decorates) else { continue };
         let large = size >= LARGE_PX || (bold && size >= LARGE_BOLD_PX);
-        let (found, asked) = (contrast(ink, paper), if large { CONTRAST_LARGE_MIN } else { CONTRAST_MIN });
+        let (found, asked) = (contrast(ink, paper), if large { LARGE_CONTRAST_MIN } else { TEXT_CONTRAST_MIN });
         // Rounded like the figure that is told, so that 4.5 is never said to be less than 4.5.
+        let [seen, on] = [ink, paper].map(Colour::of_parts);
         if (found * 10.0).round() / 10.0 < asked {
             told.tell(
                 code,
                 &page.elements[within].place,
-                format!("{} on {}{when} has a contrast of {found:.1}; text needs {asked}", hex(ink), hex(paper)),
+                format!("{seen} on {on}{when} has a contrast of {found:.1}; text needs {asked}"),
                 "a darker or lighter colour; large text (24 px, or 18.7 px bold) needs 3",
             );
         }

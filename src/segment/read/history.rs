@@ -38,14 +38,20 @@ pub(super) fn did(
     Some(History { rows, negated: key == "did_not", measures })
 }
 
-/// The source that an event's name means. With a contract the name must be one of its events.
+/// The source of the event that a key names.
 fn source(m: &mut MapReader, key: &'static str, settings: &Settings, problems: &mut Problems) -> Option<Source> {
     let place = m.node(key).map_or_else(|| m.place.clone(), |n| n.place.clone());
     let name = m.require::<String>(key, problems)?;
     source_of(&name, &place, settings, problems)
 }
 
-pub(super) fn source_of(name: &str, place: &Place, settings: &Settings, problems: &mut Problems) -> Option<Source> {
+/// The source that an event's name means. With a contract the name must be one of its events.
+pub(in crate::segment) fn source_of(
+    name: &str,
+    place: &Place,
+    settings: &Settings,
+    problems: &mut Problems,
+) -> Option<Source> {
     match name {
         "order.placed" => return Some(Source::OrdersPlaced),
         "order.returned" => return Some(Source::OrdersReturned),
@@ -67,7 +73,8 @@ fn with(m: &mut MapReader, source: &Source, settings: &Settings, problems: &mut 
     m.node("with").map(|node| tests_of(node, source, settings, problems)).unwrap_or_default()
 }
 
-pub(super) fn tests_of(
+/// What a mapping of properties asks of the rows of a source.
+pub(in crate::segment) fn tests_of(
     node: &Node,
     source: &Source,
     settings: &Settings,

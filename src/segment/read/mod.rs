@@ -6,10 +6,10 @@ mod pick;
 mod tests;
 mod window;
 
-pub(super) use history::ORDERS;
+pub(super) use history::{ORDERS, source_of, tests_of};
 
 use super::case::Tests;
-use super::rule::{Leaf, Pick, PropertyTest, Reference, Rule, Source};
+use super::rule::{Leaf, Pick, Reference, Rule};
 use crate::problem::{Place, Problems, Severity};
 use crate::profile::{Rfm, Stage};
 use crate::settings::Settings;
@@ -167,21 +167,6 @@ fn group(m: &mut MapReader, key: &'static str, settings: &Settings, problems: &m
     // Read every one before giving up, so that all problems come at once.
     let rules: Vec<Option<Rule>> = list.iter().map(|n| rule(n, settings, problems)).collect();
     rules.into_iter().collect()
-}
-
-/// The source that an event's name means.
-pub(super) fn source_of(name: &str, place: &Place, settings: &Settings, problems: &mut Problems) -> Option<Source> {
-    history::source_of(name, place, settings, problems)
-}
-
-/// What a mapping of properties asks of the rows of a source.
-pub(super) fn tests_of(
-    node: &Node,
-    source: &Source,
-    settings: &Settings,
-    problems: &mut Problems,
-) -> Vec<PropertyTest> {
-    history::tests_of(node, source, settings, problems)
 }
 
 /// The list of rules or steps under a key.

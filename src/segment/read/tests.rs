@@ -1,9 +1,8 @@
 //! `tests` of a segment file: what its set is like, and who is in it.
 
-use super::super::case::{Bound, Case, Expectation, NOW_DEFAULT, SetTest, Tests};
+use super::super::case::{Bound, Case, Expectation, SetTest, Tests};
 use super::super::given::{self, Given};
 use super::references;
-use crate::clock;
 use crate::problem::Problems;
 use crate::settings::Settings;
 use crate::yaml::{Node, Shape, Share};
@@ -91,19 +90,7 @@ fn bound(node: &Node, problems: &mut Problems) -> Option<Bound> {
 fn case(node: &Node, settings: &Settings, problems: &mut Problems) -> Option<Case> {
     let mut m = node.map("a case", problems)?;
     let name = m.require::<String>("case", problems);
-    let now = match m.node("now") {
-        None => clock::parse_instant(NOW_DEFAULT, &settings.time_zone),
-        Some(node) => {
-            let text = node.read::<String>("`now`", problems)?;
-            let at = clock::parse_instant(&text, &settings.time_zone);
-            if at.is_none() {
-                problems
-                    .error("bad-instant", &node.place, format!("`{text}` is not an instant"))
-                    .hint("write 2026-11-24 or 2026-11-24T09:00");
-            }
-            at
-        }
-    };
+    let now = given::now(&mut m, settings, problems);
     let given = match m.node("given") {
         Some(node) => now.and_then(|now| given::read(node, now, settings, problems)),
         None => Some(Given::default()),
