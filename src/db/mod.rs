@@ -273,10 +273,10 @@ impl Db {
 
     /// Give back the memory that batches needed: from here on rows are passed through once. Speed only.
     pub async fn sending_begins(&self) -> DbResult<()> {
-        match self {
-            Db::Sqlite { .. } => self.execute(SQLITE_SENDING_CACHE, vec![]).await.map(|_| ()),
-            Db::Postgres(_) => Ok(()),
+        if let Db::Sqlite { write, .. } = self {
+            sqlx::query(SQLITE_SENDING_CACHE).execute(write).await?;
         }
+        Ok(())
     }
 
     /// Close all connections and wait for them.
@@ -364,8 +364,6 @@ pub async fn retried<T>(mut run: impl AsyncFnMut() -> DbResult<T>) -> DbResult<T
     }
 }
 
-/// Open a pool on a file. Several processes that open a new file at once each turn it to write-ahead logging, which SQLite refuses as
-/// "locked" without waiting; so this waits and tries again.
 /// Tell Postgres how many customers a bucket has. It takes the two columns of a customer's key for independent and expects a thousandth of the rows
 /// that meet; a join of joins then looks like one row, and is gone through again for every customer. That the customers of a bucket are a
 /// 1,024th of all, said of `customer_id` alone, makes the product of both right.
@@ -385,6 +383,8 @@ async fn know_buckets(pool: &PgPool) -> DbResult<()> {
     Ok(())
 }
 
+/// Open a pool on a file. Several processes that open a new file at once each turn it to write-ahead logging, which SQLite refuses as
+/// "locked" without waiting; so this waits and tries again.
 async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     let mut tries = 1;
     loop {
