@@ -1,10 +1,12 @@
-//! Bulk inserts and keyed statements: many rows in one statement. SQLite takes multi-row VALUES (fifteen times faster than single
-//! inserts), Postgres takes one array per column through UNNEST.
+//! Bulk inserts and keyed statements. SQLite runs one prepared insert for row after row ([`passing`]) and takes keys, and rows that return
+//! something, as VALUES of many rows; Postgres takes one array per column through UNNEST.
 
-use super::{Db, DbResult, Dialect, Row, Tx, Value};
+use super::{Db, DbResult, Dialect, Row, Tx, Value, passing};
 
 /// SQLite's limit on bound values in a statement is 32,766; half of it keeps statements of one shape in the cache.
 const SQLITE_BINDS_MAX: usize = 16_000;
+/// So few rows go in one statement, as sqlx runs it and remembers it.
+const SQLITE_FEW_ROWS: usize = 16;
 /// Rows in one SQLite statement.
 const SQLITE_ROWS_MAX: usize = 500;
 /// Rows in one Postgres statement.
@@ -35,9 +37,19 @@ impl Tx {
         rows: Vec<Value>,
         conflict: Conflict<'_>,
     ) -> DbResult<u64> {
-        let tail = conflict_clause(table, columns, conflict);
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let (width, tail) = (columns.len(), conflict_clause(table, columns, conflict));
+        if let Tx::Sqlite(tx) = self
+            && rows.len() > SQLITE_FEW_ROWS * width
+        {
+            let places = vec!["?"; width].join(",");
+            let sql = format!("INSERT INTO {table} ({}) VALUES ({places}) {tail}", columns.join(", "));
+            return passing::insert_into_sqlite(tx, &sql, width, rows).await;
+        }
         let mut changed = 0;
-        for part in self.parts(columns.len(), rows) {
+        for part in self.parts(width, rows) {
             let (sql, args) = self.insert_statement(table, columns, part, &tail);
             changed += self.execute(&sql, args).await?;
         }

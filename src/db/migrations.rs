@@ -23,6 +23,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (14, "relay_of_messages", include_str!("migrations/0014_relay_of_messages.sql")),
     (15, "rewards", include_str!("migrations/0015_rewards.sql")),
     (16, "loyalty", include_str!("migrations/0016_loyalty.sql")),
+    (20, "rhythm", include_str!("migrations/0020_rhythm.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

@@ -18,6 +18,7 @@ mod dialect;
 mod generation;
 mod lease;
 mod migrations;
+mod passing;
 #[cfg(debug_assertions)]
 mod record;
 mod value;
@@ -27,6 +28,7 @@ pub use bulk::{Conflict, padded};
 pub use dialect::{Dialect, decimal, is_date};
 pub use generation::{Behind, Beside};
 pub use lease::Lease;
+pub use passing::Cells;
 #[cfg(debug_assertions)]
 pub use record::record_statements;
 pub use value::{Row, Value};
@@ -113,6 +115,9 @@ pub enum DbError {
     /// A statement failed.
     #[error("database: {0}")]
     Sql(#[from] sqlx::Error),
+    /// A statement on a SQLite file failed while its rows passed one by one.
+    #[error("database: {0}")]
+    File(#[from] rusqlite::Error),
     /// The connection broke while a COMMIT was under way: it may or may not have happened.
     #[error("the database did not confirm a commit: {0}")]
     InDoubt(sqlx::Error),
@@ -121,6 +126,9 @@ pub enum DbError {
 impl DbError {
     /// True when the same transaction may succeed if it is run again: serialisation failures, deadlocks, busy files, lost connections.
     pub fn is_retryable(&self) -> bool {
+        if let DbError::File(rusqlite::Error::SqliteFailure(e, _)) = self {
+            return matches!(e.code, rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked);
+        }
         let DbError::Sql(e) = self else { return false };
         match e {
             sqlx::Error::Database(d) => {

@@ -70,7 +70,7 @@ impl Value {
 }
 
 /// Postgres stores no NUL in text and SQLite would: one rule for both, it becomes U+FFFD.
-fn without_nul(s: String) -> String {
+pub(super) fn without_nul(s: String) -> String {
     if s.contains('\0') { s.replace('\0', "\u{FFFD}") } else { s }
 }
 
@@ -119,7 +119,7 @@ fn sqlite_arguments(args: Vec<Value>) -> DbResult<SqliteArguments> {
     Ok(out)
 }
 
-fn postgres_arguments(args: Vec<Value>) -> DbResult<PgArguments> {
+pub(super) fn postgres_arguments(args: Vec<Value>) -> DbResult<PgArguments> {
     let mut out = PgArguments::default();
     out.reserve(args.len(), 0);
     for v in args {
@@ -140,7 +140,7 @@ fn postgres_arguments(args: Vec<Value>) -> DbResult<PgArguments> {
 
 /// A statement on its way to an engine; every one of ours passes here.
 #[cfg_attr(not(debug_assertions), expect(unused_variables))]
-fn text(engine: Dialect, sql: &str) -> AssertSqlSafe<&str> {
+pub(super) fn text(engine: Dialect, sql: &str) -> AssertSqlSafe<&str> {
     #[cfg(debug_assertions)]
     super::record::note(engine, sql);
     AssertSqlSafe(sql)

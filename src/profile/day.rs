@@ -17,6 +17,32 @@ pub fn day_number(at: Millis, zone: &TimeZone) -> i64 {
     (at + offset_at(at.max(0), zone)).div_euclid(DAY)
 }
 
+/// Day numbers of many instants: what the zone's clocks show is looked up once, and not for every one of them.
+#[derive(Debug, Clone)]
+pub struct LocalDays {
+    zone: TimeZone,
+    /// From when on clocks are how far ahead of UTC.
+    pieces: Vec<(Millis, Millis)>,
+}
+
+/// Instants from here on (2100) are looked up one by one.
+const LOOKED_UP_UNTIL: Millis = 47_482 * DAY;
+
+impl LocalDays {
+    pub fn new(zone: &TimeZone) -> LocalDays {
+        LocalDays { zone: zone.clone(), pieces: pieces(zone, LOOKED_UP_UNTIL) }
+    }
+
+    /// Equal to [`day_number`].
+    pub fn number(&self, at: Millis) -> i64 {
+        if at >= LOOKED_UP_UNTIL {
+            return day_number(at, &self.zone);
+        }
+        let later = self.pieces.partition_point(|(from, _)| *from <= at);
+        (at + self.pieces[later.saturating_sub(1)].1).div_euclid(DAY)
+    }
+}
+
 /// The instant a day began.
 pub fn start_of(day: i64, zone: &TimeZone) -> Millis {
     let date = clock::date_in(day * DAY, &TimeZone::UTC);
@@ -25,19 +51,7 @@ pub fn start_of(day: i64, zone: &TimeZone) -> Millis {
 
 /// SQL: the day number of the instant `column`, as BIGINT; equal to [`day_number`] until [`YEARS_AHEAD`] years after `now`.
 pub fn day_sql(column: &str, zone: &TimeZone, now: Millis) -> String {
-    let start = clock::timestamp(0);
-    let end = now + YEARS_AHEAD * 366 * DAY;
-    let mut pieces = vec![(0, offset_at(0, zone))];
-    for change in zone.following(start) {
-        let at = change.timestamp().as_millisecond();
-        if at > end {
-            break;
-        }
-        let offset = i64::from(change.offset().seconds()) * SECOND;
-        if pieces.last().is_some_and(|(_, last)| *last != offset) {
-            pieces.push((at, offset));
-        }
-    }
+    let pieces = pieces(zone, now + YEARS_AHEAD * 366 * DAY);
     format!("(({column} + {}) / {DAY} - {DAYS_AHEAD})", tree(column, &pieces))
 }
 
@@ -83,6 +97,22 @@ pub fn anniversaries(today: i64, before: i64, after: i64) -> Vec<(i64, Vec<i64>)
         }
     }
     out
+}
+
+/// From when on the clocks of a zone are how far ahead of UTC; from 1970 to `end`, and the first of it before that too.
+fn pieces(zone: &TimeZone, end: Millis) -> Vec<(Millis, Millis)> {
+    let mut pieces = vec![(0, offset_at(0, zone))];
+    for change in zone.following(clock::timestamp(0)) {
+        let at = change.timestamp().as_millisecond();
+        if at > end {
+            break;
+        }
+        let offset = i64::from(change.offset().seconds()) * SECOND;
+        if pieces.last().is_some_and(|(_, last)| *last != offset) {
+            pieces.push((at, offset));
+        }
+    }
+    pieces
 }
 
 fn offset_at(at: Millis, zone: &TimeZone) -> Millis {
@@ -140,11 +170,14 @@ mod tests {
         {
             let zone = TimeZone::get(name).unwrap();
             let sql = format!("SELECT {}", day_sql("CAST($1 AS BIGINT)", &zone, now));
+            let days = LocalDays::new(&zone);
             // An odd stride visits every hour of the day and both sides of clock changes.
             for i in 0..2_000 {
                 let at = -DAY * 400 + i * (DAY * 10 + 3_599_000);
                 let (day,): (i64,) = db.fetch_one(&sql, args![at]).await.unwrap();
                 assert_eq!(day, day_number(at, &zone), "{name} {at}");
+                let far = at + 80 * 366 * DAY;
+                assert_eq!([at, far].map(|at| days.number(at)), [day, day_number(far, &zone)], "{name} {at}");
                 if at >= 0 {
                     let date = clock::date_in(at, &zone);
                     assert_eq!(clock::date_in(day * DAY, &TimeZone::UTC), date, "{name} {at}");

@@ -41,6 +41,10 @@ pub struct Facts {
     pub usual_gap_days: Option<f64>,
     /// The same without the last gap, where two or more are left.
     pub earlier_gap_days: Option<f64>,
+    /// How far gaps scatter around the usual one, in quarters of what is ordinary ([`super::rhythm`]); absent without a usual gap.
+    pub gap_scatter: Option<i64>,
+    /// The same without the last gap.
+    pub earlier_gap_scatter: Option<i64>,
     pub top_category: Option<String>,
     /// JSON object: category → share of the amount in thousandths.
     pub affinity: Option<String>,
@@ -66,7 +70,7 @@ pub async fn load(db: &Db, bucket: i64, customer_ids: &[String]) -> DbResult<Vec
         let sql = format!(
             "SELECT p.bucket, p.customer_id, p.orders, p.purchase_days, p.revenue, p.average_order, p.first_order_at, p.last_order_at,
                     p.previous_order_at, p.first_order_day, p.last_order_day, p.last_gap_days, p.usual_gap_days, p.earlier_gap_days,
-                    p.top_category, p.affinity, p.last_viewed_at, p.last_viewed_sku, v.name AS viewed_name,
+                    p.gap_scatter, p.earlier_gap_scatter, p.top_category, p.affinity, p.last_viewed_at, p.last_viewed_sku, v.name AS viewed_name,
                     v.category AS viewed_category, v.price AS viewed_price, v.url AS viewed_url,
                     p.open_tickets, p.last_rating, p.last_rating_at, p.last_event_at, p.last_return_at
              FROM profile p LEFT JOIN product v ON v.sku = p.last_viewed_sku

@@ -1,11 +1,9 @@
 //! Orders of everybody, a customer at a time: for what hangs on the whole course of a customer's orders (models, cohorts, where somebody
-//! stood at an earlier date). One row of a statement holds all orders of a customer as text, so that a million orders are not a million
-//! rows.
+//! stood at an earlier date).
 
-use jiff::tz::TimeZone;
-
-use super::COUNTED;
-use super::day::day_number;
+use super::day::LocalDays;
+use super::derive::{OrderFact, Status};
+use super::roll::Roll;
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult};
@@ -30,33 +28,35 @@ pub struct Entry {
 
 /// What the customers of the buckets `first` to `last` bought; those without an order are left out.
 pub async fn bought(db: &Db, first: i64, last: i64) -> DbResult<Vec<Bought>> {
-    let sql = format!(
-        "SELECT o.customer_id, STRING_AGG(CAST(o.ordered_at AS TEXT) || CASE WHEN {COUNTED} THEN 'c' ELSE 'r' END
-                                          || CAST(o.total AS TEXT), ' ')
-         FROM customer_order o
-         WHERE o.bucket >= $1 AND o.bucket <= $2 AND (o.status = 'placed' OR (o.status = 'returned' AND o.total < 0))
-         GROUP BY o.bucket, o.customer_id"
-    );
-    let rows: Vec<(String, String)> = db.fetch_all(&sql, args![first, last]).await?;
-    Ok(rows.into_iter().map(|(customer_id, orders)| Bought { customer_id, orders: entries(&orders) }).collect())
-}
-
-/// `1764061200000c1999 1764147600000r-500`.
-fn entries(text: &str) -> Vec<Entry> {
-    let entry = |word: &str| {
-        let kind = word.find(['c', 'r'])?;
-        let (at, total) = (word[..kind].parse().ok()?, word[kind + 1..].parse().ok()?);
-        Some(Entry { at, total, is_counted: word.as_bytes()[kind] == b'c' })
+    let sql = "SELECT o.customer_id, o.ordered_at, o.total, o.status FROM customer_order o
+               WHERE o.bucket >= $1 AND o.bucket <= $2 AND (o.status = 'placed' OR (o.status = 'returned' AND o.total < 0))";
+    let mut roll: Roll<Vec<Entry>> = Roll::new();
+    db.each_row(sql, args![first, last], |row| {
+        let fact = OrderFact {
+            at: row.int(1)?.unwrap_or_default(),
+            total: row.int(2)?.unwrap_or_default(),
+            status: Status::of(row.text(3)?.unwrap_or_default()),
+        };
+        let entry = Entry { at: fact.at, total: fact.total, is_counted: fact.is_counted() };
+        let customer_id = row.text(0)?.unwrap_or_default();
+        match roll.find(customer_id) {
+            Some(orders) => orders.push(entry),
+            None => roll.add(customer_id, Vec::new()).push(entry),
+        }
+        Ok(())
+    })
+    .await?;
+    let sorted = |(customer_id, mut orders): (String, Vec<Entry>)| {
+        orders.sort_unstable();
+        Bought { customer_id, orders }
     };
-    let mut entries: Vec<Entry> = text.split(' ').filter_map(entry).collect();
-    entries.sort_unstable();
-    entries
+    Ok(roll.people.into_iter().map(sorted).collect())
 }
 
 impl Bought {
     /// Local days with a counted order, ascending, each once.
-    pub fn days(&self, zone: &TimeZone) -> Vec<i64> {
-        let mut days: Vec<i64> = self.counted().map(|e| day_number(e.at, zone)).collect();
+    pub fn days(&self, zone: &LocalDays) -> Vec<i64> {
+        let mut days: Vec<i64> = self.counted().map(|e| zone.number(e.at)).collect();
         days.dedup();
         days
     }
@@ -74,33 +74,28 @@ impl Bought {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
 
     #[test]
-    fn orders_are_read_back_in_order() {
-        let text = "1764147600000r-500 1764061200000c1999 -5c0 1764061200000c1";
-        let read = entries(text);
-        assert_eq!(
-            read.iter().map(|e| (e.at, e.total, e.is_counted)).collect::<Vec<_>>(),
-            [
-                (-5, 0, true),
-                (1_764_061_200_000, 1, true),
-                (1_764_061_200_000, 1_999, true),
-                (1_764_147_600_000, -500, false),
-            ]
-        );
-        let of = Bought { customer_id: "mia".into(), orders: read };
+    fn what_came_back_is_taken_off_from_then_on() {
+        let entry = |at, total, is_counted| Entry { at, total, is_counted };
+        let orders =
+            vec![entry(-5, 0, true), entry(1_000, 1, true), entry(1_000, 1_999, true), entry(2_000, -500, false)];
+        let of = Bought { customer_id: "mia".into(), orders };
         assert_eq!(of.sums(i64::MAX), (3, 1_500));
-        assert_eq!(of.sums(1_764_147_600_000), (3, 2_000));
+        assert_eq!(of.sums(2_000), (3, 2_000));
     }
 
     #[test]
     fn days_are_those_of_the_zone() {
         let tokyo = TimeZone::get("Asia/Tokyo").unwrap();
         // 2025-11-25 at 14:59 and 15:01 UTC: before and after midnight in Tokyo.
-        let orders = entries("1764082740000c1 1764082860000c1 1764082861000c1");
+        let at = [1_764_082_740_000, 1_764_082_860_000, 1_764_082_861_000];
+        let orders = at.map(|at| Entry { at, total: 1, is_counted: true }).to_vec();
         let of = Bought { customer_id: "美咲".into(), orders };
-        assert_eq!(of.days(&tokyo), [20_417, 20_418]);
-        assert_eq!(of.days(&TimeZone::UTC), [20_417]);
+        assert_eq!(of.days(&LocalDays::new(&tokyo)), [20_417, 20_418]);
+        assert_eq!(of.days(&LocalDays::new(&TimeZone::UTC)), [20_417]);
     }
 }

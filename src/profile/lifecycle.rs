@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Facts;
+use super::rhythm::{late_after, late_after_sql};
 use crate::db::Binds;
 use crate::settings::Lifecycle;
 
@@ -21,9 +22,9 @@ pub enum Stage {
     Returned,
     /// The last order is more than `lost_after` days old.
     Lost,
-    /// The last order is more than `lapsed_after_gaps` usual gaps old.
+    /// The last order is older than `lapsed_after_gaps` usual gaps, more or fewer by how regular the person is ([`rhythm`](super::rhythm)).
     Lapsed,
-    /// The last order is more than `drifting_after_gaps` usual gaps old.
+    /// The last order is older than `drifting_after_gaps` usual gaps, likewise.
     Drifting,
     /// None of these: within their rhythm.
     Active,
@@ -62,13 +63,16 @@ impl Stage {
 pub fn lifecycle_of(facts: &Facts, today: i64, life: &Lifecycle) -> Stage {
     let (Some(first), Some(last)) = (facts.first_order_day, facts.last_order_day) else { return Stage::Lead };
     let quiet = today - last;
-    let gap = match facts.usual_gap_days {
-        Some(gap) if facts.purchase_days >= OWN_RHYTHM_PURCHASE_DAYS => gap,
-        _ => life.default_gap_days,
+    let (gap, scatter) = match facts.usual_gap_days {
+        Some(gap) if facts.purchase_days >= OWN_RHYTHM_PURCHASE_DAYS => (gap, facts.gap_scatter),
+        _ => (life.default_gap_days, None),
     };
     let ended_a_lapse = facts.last_gap_days.is_some_and(|last_gap| {
-        let earlier = facts.earlier_gap_days.unwrap_or(life.default_gap_days);
-        last_gap > life.lost_days || last_gap as f64 > earlier * life.lapsed_gaps
+        let (earlier, scatter) = match facts.earlier_gap_days {
+            Some(gap) => (gap, facts.earlier_gap_scatter),
+            None => (life.default_gap_days, None),
+        };
+        last_gap > life.lost_days || last_gap as f64 > earlier * late_after(life.lapsed_gaps, scatter)
     });
     if today - first <= life.new_days {
         Stage::New
@@ -76,9 +80,9 @@ pub fn lifecycle_of(facts: &Facts, today: i64, life: &Lifecycle) -> Stage {
         Stage::Returned
     } else if quiet > life.lost_days {
         Stage::Lost
-    } else if quiet as f64 > gap * life.lapsed_gaps {
+    } else if quiet as f64 > gap * late_after(life.lapsed_gaps, scatter) {
         Stage::Lapsed
-    } else if quiet as f64 > gap * life.drifting_gaps {
+    } else if quiet as f64 > gap * late_after(life.drifting_gaps, scatter) {
         Stage::Drifting
     } else {
         Stage::Active
@@ -88,21 +92,32 @@ pub fn lifecycle_of(facts: &Facts, today: i64, life: &Lifecycle) -> Stage {
 /// SQL over alias `p`: the number of the stage. `today` is a placeholder of the day number.
 pub(super) fn lifecycle_sql(today: &str, life: &Lifecycle, binds: &mut Binds) -> String {
     let (new, returned, lost) = (binds.bind(life.new_days), binds.bind(life.returned_days), binds.bind(life.lost_days));
-    let (drifting, lapsed) = (binds.bind(life.drifting_gaps), binds.bind(life.lapsed_gaps));
     let default = binds.bind(life.default_gap_days);
     let quiet = format!("({today} - p.last_order_day)");
-    let gap = format!(
-        "CASE WHEN p.purchase_days >= {OWN_RHYTHM_PURCHASE_DAYS} THEN COALESCE(p.usual_gap_days, {default}) ELSE {default} END"
+    // Whoever has no rhythm of their own is measured by the default gap, and as ordinary.
+    let late = |factor: f64| {
+        let (own, ordinary) = (late_after_sql(factor, "p.gap_scatter"), late_after(factor, None));
+        format!(
+            "CASE WHEN p.purchase_days >= {OWN_RHYTHM_PURCHASE_DAYS} AND p.usual_gap_days IS NOT NULL \
+             THEN p.usual_gap_days * {own} ELSE {default} * {ordinary:.3} END"
+        )
+    };
+    let earlier = format!(
+        "CASE WHEN p.earlier_gap_days IS NOT NULL THEN p.earlier_gap_days * {} ELSE {default} * {:.3} END",
+        late_after_sql(life.lapsed_gaps, "p.earlier_gap_scatter"),
+        late_after(life.lapsed_gaps, None)
     );
     format!(
         "CASE WHEN p.last_order_day IS NULL THEN 0
               WHEN {today} - p.first_order_day <= {new} THEN 1
               WHEN {quiet} <= {returned} AND (p.last_gap_days > {lost}
-                   OR CAST(p.last_gap_days AS DOUBLE PRECISION) > COALESCE(p.earlier_gap_days, {default}) * {lapsed}) THEN 2
+                   OR CAST(p.last_gap_days AS DOUBLE PRECISION) > {earlier}) THEN 2
               WHEN {quiet} > {lost} THEN 3
-              WHEN CAST({quiet} AS DOUBLE PRECISION) > ({gap}) * {lapsed} THEN 4
-              WHEN CAST({quiet} AS DOUBLE PRECISION) > ({gap}) * {drifting} THEN 5
-              ELSE 6 END"
+              WHEN CAST({quiet} AS DOUBLE PRECISION) > {lapsed} THEN 4
+              WHEN CAST({quiet} AS DOUBLE PRECISION) > {drifting} THEN 5
+              ELSE 6 END",
+        lapsed = late(life.lapsed_gaps),
+        drifting = late(life.drifting_gaps),
     )
 }
 
@@ -145,6 +160,21 @@ mod tests {
             [1_010, 1_011, 1_021, 1_022].map(|d| stage(&weekly, d)),
             [Stage::Active, Stage::Drifting, Stage::Drifting, Stage::Lapsed]
         );
+    }
+
+    #[test]
+    fn the_same_silence_is_late_for_the_regular_and_not_for_others() {
+        let life = Lifecycle::default();
+        let stage = |scatter: i64, quiet: i64| {
+            lifecycle_of(&Facts { gap_scatter: Some(scatter), ..facts(0, 1_000, 30, Some(20.0)) }, 1_000 + quiet, &life)
+        };
+        // Half as far as ordinary: 1.225 and 1.732 usual gaps. Twice as far: 2.25 and 9.
+        assert_eq!([24, 25, 34, 35].map(|quiet| stage(2, quiet)), {
+            [Stage::Active, Stage::Drifting, Stage::Drifting, Stage::Lapsed]
+        });
+        assert_eq!([45, 46, 180, 181].map(|quiet| stage(8, quiet)), {
+            [Stage::Active, Stage::Drifting, Stage::Drifting, Stage::Lapsed]
+        });
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod day;
 mod derive;
 mod facts;
 pub mod fields;
+mod gather;
 pub mod history;
 mod lifecycle;
 pub mod loyalty;
@@ -17,8 +18,10 @@ pub mod quantile;
 mod refresh;
 mod refresh_sql;
 mod rfm;
+mod rhythm;
+mod roll;
 
-pub use derive::{OrderFact, facts_of_orders};
+pub use derive::{Deriver, OrderFact, Status, facts_of_orders};
 pub use facts::{EVERYONE, Facts, LastViewed, Moment, View, derived_sql, load};
 pub use lifecycle::{Stage, lifecycle_of};
 pub use refresh::{RefreshTotals, Scope, epoch, is_rating, refresh};
@@ -28,7 +31,7 @@ pub use rfm::{Cuts, Rfm, frequency_score};
 use std::collections::BTreeMap;
 
 use crate::args;
-use crate::db::{Binds, Db, DbResult, bucket_ranges};
+use crate::db::{Db, DbError, DbResult, bucket_ranges};
 
 /// Keep a word of the project itself under a name in table `meta`.
 async fn set_meta(db: &Db, name: &str, value: &str) -> DbResult<()> {
@@ -36,7 +39,7 @@ async fn set_meta(db: &Db, name: &str, value: &str) -> DbResult<()> {
     db.execute(sql, args![name, value]).await.map(|_| ())
 }
 
-/// Buckets whose grid is counted at once.
+/// Buckets whose profiles are read in one statement for the grid.
 const GRID_BUCKETS: i64 = 64;
 /// The entry of table `meta` that counts changed profiles.
 const META_CHANGES: &str = "profile_changes";
@@ -60,22 +63,30 @@ async fn meta_number(db: &Db, name: &str) -> DbResult<i64> {
 
 /// How many customers stand in each RFM cell name and lifecycle stage at a moment; leads have no name.
 pub async fn grid(db: &Db, moment: &Moment) -> DbResult<BTreeMap<(Option<Rfm>, Stage), i64>> {
-    let mut binds = Binds::after(2);
-    let derived = derived_sql(moment, EVERYONE, &mut binds);
-    // One number to sort by, and few customers at a time: a third of the cost of all at once by three.
-    let sql = format!(
-        "SELECT code, COUNT(*) FROM (SELECT 100 * stage + COALESCE(10 * r + f, 0) AS code FROM ({derived}) p) q GROUP BY code"
-    );
-    let mut values = binds.into_values();
+    let sql = "SELECT p.orders, p.purchase_days, p.revenue, p.first_order_day, p.last_order_day, p.last_gap_days,
+                      p.usual_gap_days, p.earlier_gap_days, p.gap_scatter, p.earlier_gap_scatter
+               FROM profile p WHERE p.bucket >= $1 AND p.bucket <= $2";
     let mut grid = BTreeMap::new();
     for (first, last) in bucket_ranges(GRID_BUCKETS) {
-        (values[0], values[1]) = (first.into(), last.into());
-        let rows: Vec<(i64, i64)> = db.fetch_all(&sql, values.clone()).await?;
-        for (code, people) in rows {
-            let stage = Stage::ALL[usize::try_from(code / 100).expect("a stage's number is small")];
-            let cell = code % 100;
-            *grid.entry(((cell > 0).then(|| Rfm::of(cell / 10, cell % 10)), stage)).or_insert(0) += people;
-        }
+        db.each_row(sql, args![first, last], |row| {
+            let whole = |n: usize| Ok::<_, DbError>(row.int(n)?.unwrap_or_default());
+            let facts = Facts {
+                orders: whole(0)?,
+                purchase_days: whole(1)?,
+                revenue: whole(2)?,
+                first_order_day: row.int(3)?,
+                last_order_day: row.int(4)?,
+                last_gap_days: row.int(5)?,
+                usual_gap_days: row.real(6)?,
+                earlier_gap_days: row.real(7)?,
+                gap_scatter: row.int(8)?,
+                earlier_gap_scatter: row.int(9)?,
+                ..Facts::default()
+            };
+            *grid.entry((facts.rfm(moment), facts.stage(moment))).or_insert(0) += 1;
+            Ok(())
+        })
+        .await?;
     }
     Ok(grid)
 }

@@ -1,7 +1,7 @@
-//! The values at ranks among many customers, exact, without ever sorting them all.
+//! The values at ranks among many customers, exact.
 //!
-//! A window or an OFFSET over all customers would sort them, and on a distributed engine move them to one machine. Here a sample of
-//! the buckets tells about where each rank lies; one pass over everybody then counts what lies below and returns only the values in
+//! A window or an OFFSET over all customers would sort them in the engine, and on a distributed one move them to one machine. A file is read as it
+//! is. On a server a sample of the buckets tells about where each rank lies; one pass over everybody then counts what lies below and returns only the values in
 //! that neighbourhood. When a rank was not in it, the neighbourhood grows and the pass is run again, in the end over everything, so the
 //! answer is exact whatever the sample said.
 
@@ -28,6 +28,41 @@ pub struct Population<'a> {
 /// How many values there are, and for each rank (from 0, ascending) that `ranks` asks of so many the value there. Ranks are clamped to
 /// what exists; nothing when there is no value.
 pub async fn values_at(
+    db: &Db,
+    population: &Population<'_>,
+    ranks: impl Fn(i64) -> Vec<i64>,
+) -> DbResult<(i64, Vec<f64>)> {
+    match db {
+        Db::Sqlite { .. } => values_of_file(db, population, ranks).await,
+        Db::Postgres(_) => values_counted(db, population, ranks).await,
+    }
+}
+
+/// From a file all values are read: a million cost a tenth of a second and 8 MB, less than one counting pass of the engine.
+async fn values_of_file(
+    db: &Db,
+    population: &Population<'_>,
+    ranks: impl Fn(i64) -> Vec<i64>,
+) -> DbResult<(i64, Vec<f64>)> {
+    let sql = format!("SELECT CAST({} AS DOUBLE PRECISION) FROM {}", population.number, population.rows);
+    let mut values: Vec<f64> = Vec::new();
+    for (first, last) in bucket_ranges(SAMPLE_BUCKETS) {
+        db.each_row(&sql, population.of(first, last), |row| {
+            values.extend(row.real(0)?);
+            Ok(())
+        })
+        .await?;
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    let n = values.len() as i64;
+    if n == 0 {
+        return Ok((0, Vec::new()));
+    }
+    Ok((n, ranks(n).iter().map(|rank| values[(*rank).clamp(0, n - 1) as usize]).collect()))
+}
+
+/// On a server only the values near a rank are fetched, and what lies between is counted there.
+async fn values_counted(
     db: &Db,
     population: &Population<'_>,
     ranks: impl Fn(i64) -> Vec<i64>,
@@ -181,7 +216,10 @@ mod tests {
         let values = vec![Value::Int(None), Value::Int(None)];
         let population = Population { rows, values, number: "p.usual_gap_days" };
         let asked = |n: i64| vec![0, 1, n / 10, n / 3, n / 2, n * 9 / 10, n - 2, n - 1, n * 5];
-        let (count, found) = values_at(&db, &population, asked).await.unwrap();
+        let read = values_of_file(&db, &population, asked).await.unwrap();
+        let counted = values_counted(&db, &population, asked).await.unwrap();
+        assert_eq!(counted, read);
+        let (count, found) = read;
         assert_eq!(count, all.len() as i64);
         let wanted: Vec<f64> = asked(count).iter().map(|r| all[(*r).min(count - 1) as usize]).collect();
         assert_eq!(found, wanted);

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::derive::Deriver;
+use super::gather::Gathered;
 use super::refresh_sql::{self, EventNames};
-use super::{Cuts, set_meta};
+use super::{Cuts, Facts, set_meta};
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{BUCKETS, Conflict, Db, DbResult, Value, retried};
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Tx, Value, retried};
 use crate::settings::Settings;
 
+const KEY: [&str; 2] = ["bucket", "customer_id"];
 /// Buckets in the first slice; later ones grow and shrink with how long they take.
 const FIRST_SLICE_BUCKETS: i64 = 8;
 /// A slice shorter than this is followed by a wider one …
@@ -66,16 +69,14 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
     if scope == Scope::Everyone {
         set_meta(db, META_EPOCH, &(epoch(db).await? + 1).to_string()).await?;
     }
-    let names = event_names(db).await?;
-    let statement = refresh_sql::statement(db.dialect(), scope, &names, &settings.time_zone, now);
-
+    let mut refresher = Refresher::new(db, settings, scope, now).await?;
     let mut totals = RefreshTotals { everyone: scope == Scope::Everyone, ..RefreshTotals::default() };
     let mut width = FIRST_SLICE_BUCKETS;
     let mut next = first_bucket(db, scope).await?;
     while let Some(first) = next {
         let last = (first + width - 1).min(BUCKETS - 1);
         let begun = Instant::now();
-        let slice = retried(async || slice(db, scope, &statement, first, last, now).await).await?;
+        let slice = retried(async || refresher.slice(db, first, last).await).await?;
         totals.computed += slice.computed;
         totals.changed += slice.changed;
         totals.dropped += slice.dropped;
@@ -107,38 +108,108 @@ async fn first_bucket(db: &Db, scope: Scope) -> DbResult<Option<i64>> {
     }
 }
 
-async fn slice(db: &Db, scope: Scope, statement: &str, first: i64, last: i64, now: Millis) -> DbResult<RefreshTotals> {
-    let mut totals = RefreshTotals::default();
-    let range = || args![first, last];
-    let mut tx = db.begin().await?;
-    let taken = "DELETE FROM dirty WHERE bucket >= $1 AND bucket <= $2";
-    match scope {
-        Scope::Dirty => {
-            let due: Vec<(i64, String)> =
-                tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
-            if due.is_empty() {
-                tx.rollback().await?;
-                return Ok(totals);
+/// What every slice needs.
+struct Refresher {
+    scope: Scope,
+    now: Millis,
+    names: EventNames,
+    deriver: Deriver,
+    /// Whether a stored row would change.
+    differs: String,
+}
+
+impl Refresher {
+    async fn new(db: &Db, settings: &Settings, scope: Scope, now: Millis) -> DbResult<Refresher> {
+        let names = event_names(db).await?;
+        let deriver = Deriver::new(&settings.time_zone);
+        Ok(Refresher { scope, now, names, deriver, differs: refresh_sql::differs() })
+    }
+
+    /// Compute the buckets `first` to `last`.
+    async fn slice(&mut self, db: &Db, first: i64, last: i64) -> DbResult<RefreshTotals> {
+        let mut totals = RefreshTotals::default();
+        let range = || args![first, last];
+        let mut tx = db.begin().await?;
+        let taken = "DELETE FROM dirty WHERE bucket >= $1 AND bucket <= $2";
+        match self.scope {
+            Scope::Dirty => {
+                let due: Vec<(i64, String)> =
+                    tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
+                if due.is_empty() {
+                    tx.rollback().await?;
+                    return Ok(totals);
+                }
+                totals.computed = due.len() as u64;
+                let rows = due.into_iter().flat_map(|(b, c)| [Value::from(b), Value::from(c)]).collect();
+                tx.insert_rows("profile_due", &KEY, rows, Conflict::Keep).await?;
             }
-            totals.computed = due.len() as u64;
-            let rows = due.into_iter().flat_map(|(b, c)| [Value::from(b), Value::from(c)]).collect();
-            tx.insert_rows("profile_due", &["bucket", "customer_id"], rows, Conflict::Keep).await?;
+            Scope::Everyone => {
+                tx.execute(taken, range()).await?;
+            }
         }
-        Scope::Everyone => {
-            tx.execute(taken, range()).await?;
-            let count = "SELECT COUNT(*) FROM customer WHERE bucket >= $1 AND bucket <= $2";
-            let counted: Option<(i64,)> = tx.fetch_optional(count, range()).await?;
-            totals.computed = counted.map_or(0, |(n,)| n as u64);
+        let rows = self.rows(&mut tx, first, last).await?;
+        if self.scope == Scope::Everyone {
+            totals.computed = rows.len() as u64 / WIDTH as u64;
         }
+        let columns = [&KEY[..], &refresh_sql::COLUMNS, &["computed_at"]].concat();
+        let conflict = Conflict::UpdateWhen { key: &KEY, when: &self.differs };
+        totals.changed = tx.insert_rows("profile", &columns, rows, conflict).await?;
+        totals.dropped = tx.execute(refresh_sql::orphans(self.scope), range()).await?;
+        if self.scope == Scope::Dirty {
+            tx.execute(NOTE_CHANGED, range()).await?;
+            tx.execute("DELETE FROM profile_due WHERE bucket >= $1 AND bucket <= $2", range()).await?;
+        }
+        tx.commit().await?;
+        Ok(totals)
     }
-    totals.changed = tx.execute(statement, args![first, last, now]).await?;
-    totals.dropped = tx.execute(refresh_sql::orphans(scope), range()).await?;
-    if scope == Scope::Dirty {
-        tx.execute(NOTE_CHANGED, range()).await?;
-        tx.execute("DELETE FROM profile_due WHERE bucket >= $1 AND bucket <= $2", range()).await?;
+
+    /// The rows of table `profile` of the slice's customers.
+    async fn rows(&mut self, tx: &mut Tx, first: i64, last: i64) -> DbResult<Vec<Value>> {
+        let (scope, range) = (self.scope, || args![first, last]);
+        let mut gathered = Gathered::new(&self.names);
+        tx.each_row(&refresh_sql::customers(scope), range(), |row| gathered.customer(row)).await?;
+        tx.each_row(&refresh_sql::orders(scope), range(), |row| gathered.order(row)).await?;
+        gathered.sort_orders();
+        tx.each_row(&refresh_sql::lines(scope), range(), |row| gathered.line(row)).await?;
+        let events = refresh_sql::events(scope, tx.dialect(), &self.names);
+        tx.each_row(&events, range(), |row| gathered.event(row)).await?;
+        let now = self.now;
+        Ok(gathered.facts(&mut self.deriver).flat_map(|facts| row(facts, now)).collect())
     }
-    tx.commit().await?;
-    Ok(totals)
+}
+
+/// Values of a row of table `profile`: the key, [`refresh_sql::COLUMNS`], and when it was computed.
+const WIDTH: usize = KEY.len() + refresh_sql::COLUMNS.len() + 1;
+
+fn row(f: Facts, now: Millis) -> [Value; WIDTH] {
+    [
+        f.bucket.into(),
+        f.customer_id.into(),
+        f.orders.into(),
+        f.purchase_days.into(),
+        f.revenue.into(),
+        f.average_order.into(),
+        f.first_order_at.into(),
+        f.last_order_at.into(),
+        f.previous_order_at.into(),
+        f.first_order_day.into(),
+        f.last_order_day.into(),
+        f.last_gap_days.into(),
+        f.usual_gap_days.into(),
+        f.earlier_gap_days.into(),
+        f.gap_scatter.into(),
+        f.earlier_gap_scatter.into(),
+        f.top_category.into(),
+        f.affinity.into(),
+        f.last_viewed_at.into(),
+        f.last_viewed_sku.into(),
+        f.open_tickets.into(),
+        f.last_rating.into(),
+        f.last_rating_at.into(),
+        f.last_event_at.into(),
+        f.last_return_at.into(),
+        now.into(),
+    ]
 }
 
 /// The numbers of the event names that profiles read.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::clock::Millis;
 use crate::db::{Db, DbResult, bucket_ranges};
 use crate::money::{grouped, plain};
-use crate::profile::day::{date, day_number};
+use crate::profile::day::{LocalDays, date};
 use crate::profile::history::{Bought, bought};
 
 /// Days of an age.
@@ -98,10 +98,11 @@ pub async fn cohorts(
     let ages = ages.min(AGES_MAX);
     let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
     let mut end = None;
+    let days = LocalDays::new(zone);
     for (first, last) in bucket_ranges(BUCKETS_PER_STATEMENT) {
         for mut customer in bought(db, first, last).await? {
             customer.orders.retain(|order| order.at <= as_of);
-            count(&customer, zone, by, ages, &mut counted, &mut end);
+            count(&customer, &days, by, ages, &mut counted, &mut end);
         }
     }
     let cohorts = counted.into_iter().map(|(name, counted)| counted.told(name, end.unwrap_or(0))).collect();
@@ -111,7 +112,7 @@ pub async fn cohorts(
 
 fn count(
     customer: &Bought,
-    zone: &TimeZone,
+    zone: &LocalDays,
     by: By,
     ages: usize,
     counted: &mut BTreeMap<String, Counted>,
@@ -133,7 +134,7 @@ fn count(
         cohort.active[age] += 1;
     }
     for order in &customer.orders {
-        if let Some(age) = age(day_number(order.at, zone)) {
+        if let Some(age) = age(zone.number(order.at)) {
             cohort.revenue[age] = cohort.revenue[age].saturating_add(order.total);
         }
     }
@@ -230,7 +231,7 @@ mod tests {
     fn told(customers: &[Bought], ages: usize) -> Vec<Cohort> {
         let (mut counted, mut end) = (BTreeMap::new(), None);
         for of in customers {
-            count(of, &TimeZone::UTC, By::Month, ages, &mut counted, &mut end);
+            count(of, &LocalDays::new(&TimeZone::UTC), By::Month, ages, &mut counted, &mut end);
         }
         counted.into_iter().map(|(name, c)| c.told(name, end.unwrap_or(0))).collect()
     }

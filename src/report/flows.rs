@@ -16,7 +16,7 @@ use crate::db::{Db, DbResult, bucket_ranges};
 use crate::money::{grouped, readable};
 use crate::profile::day::{date, day_number, start_of};
 use crate::profile::history::{Bought, bought};
-use crate::profile::{OrderFact, Stage, facts_of_orders, lifecycle_of};
+use crate::profile::{Deriver, OrderFact, Stage, Status, lifecycle_of};
 use crate::settings::Lifecycle;
 
 /// Buckets whose orders are read in one statement.
@@ -85,10 +85,11 @@ pub async fn flows(
     let mut counted: BTreeMap<(i64, i64), Flow> = BTreeMap::new();
     let (mut movers, mut customers) = (Vec::new(), 0);
     let ends = Ends::of(between, zone);
+    let mut deriver = Deriver::new(zone);
     for (first, last) in bucket_ranges(BUCKETS_PER_STATEMENT) {
         let ltv = predicted(db, first, last).await?;
         for customer in bought(db, first, last).await? {
-            let Some((from, to, revenue)) = moved(&customer, between, &ends, zone, life) else { continue };
+            let Some((from, to, revenue)) = moved(&customer, between, &ends, &mut deriver, life) else { continue };
             let ltv = ltv.get(&customer.customer_id).copied();
             let start = Flow { from, to, customers: 0, revenue: 0, ltv: None };
             let flow = counted.entry((from.number(), to.number())).or_insert(start);
@@ -140,18 +141,18 @@ fn moved(
     customer: &Bought,
     between: Between,
     ends: &Ends,
-    zone: &TimeZone,
+    deriver: &mut Deriver,
     life: &Lifecycle,
 ) -> Option<(Stage, Stage, i64)> {
-    let stage = |until: Millis, today: i64| {
-        let status = |is_counted: bool| if is_counted { "placed" } else { "returned" };
+    let mut stage = |until: Millis, today: i64| {
+        let status = |is_counted: bool| if is_counted { Status::Placed } else { Status::Returned };
         let orders: Vec<OrderFact> = customer
             .orders
             .iter()
             .take_while(|o| o.at < until)
             .map(|o| OrderFact { at: o.at, total: o.total, status: status(o.is_counted) })
             .collect();
-        lifecycle_of(&facts_of_orders(&orders, zone), today, life)
+        lifecycle_of(&deriver.orders(&orders), today, life)
     };
     let (from, to) = (stage(ends.from, between.from), stage(ends.to, between.to));
     let revenue = customer.sums(ends.from).1 - customer.sums(ends.value_from).1;
@@ -254,10 +255,10 @@ mod tests {
         };
         let between = Between { from: 20_100, to: 20_200 };
         let ends = Ends::of(between, &TimeZone::UTC);
-        let moved = |days: &[i64]| moved(&customer(days), between, &ends, &TimeZone::UTC, &life);
+        let moved = |days: &[i64]| moved(&customer(days), between, &ends, &mut Deriver::new(&TimeZone::UTC), &life);
         let monthly: Vec<i64> = (0..8).map(|n| 19_900 + 30 * n).collect();
-        // The last order is on day 20,110, 90 days before the second day: exactly three gaps of their own.
-        assert_eq!(moved(&monthly), Some((Stage::Active, Stage::Drifting, 7_000)));
+        // The last order is on day 20,110, 90 days before the second day: three gaps of their own, which is much for somebody so regular.
+        assert_eq!(moved(&monthly), Some((Stage::Active, Stage::Lapsed, 7_000)));
         assert_eq!(moved(&[20_100]), Some((Stage::New, Stage::Drifting, 1_000)), "orders of the first day count");
         assert_eq!(moved(&[20_101]), Some((Stage::Lead, Stage::Drifting, 0)));
         assert_eq!(moved(&[20_200]), Some((Stage::Lead, Stage::New, 0)));

@@ -15,7 +15,7 @@ use crate::model::counts::{Family, History, Sample};
 use crate::model::gates::{fit_bg, fit_counts};
 use crate::model::seasons::{Calendar, Seasons};
 use crate::model::value::Spend;
-use crate::profile::day::{day_number, start_of};
+use crate::profile::day::{LocalDays, day_number, start_of};
 use crate::profile::history::bought;
 
 /// Buyers that models learn from, about.
@@ -54,11 +54,12 @@ pub(super) async fn learn(db: &Db, zone: &TimeZone, now: Millis) -> DbResult<Opt
     let Some((buyers, span)) = survey(db, today).await? else { return Ok(None) };
     let buckets = (BUCKETS * SAMPLE_BUYERS / buyers.max(1)).clamp(1, BUCKETS);
     let until = start_of(span.1 + 1, zone);
+    let local = LocalDays::new(zone);
     let mut learnt = Learnt { span, days: Vec::new(), spends: Vec::new() };
     for first in (0..buckets).step_by(BUCKETS_PER_STATEMENT as usize) {
         let last = (first + BUCKETS_PER_STATEMENT).min(buckets) - 1;
         for customer in bought(db, first, last).await? {
-            let mut days = customer.days(zone);
+            let mut days = customer.days(&local);
             days.retain(|day| *day <= span.1);
             if !days.is_empty() {
                 learnt.days.push(days);

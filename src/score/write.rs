@@ -7,7 +7,8 @@ use super::ScoreError;
 use super::scorer::{Buyer, COLUMNS, Scorer};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{BUCKETS, Conflict, Db, DbResult, Lease, Tx, Value, bucket_ranges, retried};
+use crate::db::{BUCKETS, Conflict, Db, DbError, DbResult, Lease, Tx, Value, bucket_ranges, retried};
+use crate::profile::day::LocalDays;
 use crate::profile::history::bought;
 
 /// Buckets in one transaction.
@@ -36,7 +37,7 @@ pub(super) async fn all(
         let sql =
             "SELECT bucket, customer_id, purchase_days, first_order_day, last_order_day, orders, revenue FROM profile
                    WHERE bucket >= $1 AND bucket <= $2 AND purchase_days > 0 AND last_order_day <= $3";
-        let buyers: Vec<Buyer> = db.fetch_all(sql, args![first, last, scorer.end()]).await?;
+        let buyers = buyers(db, sql, args![first, last, scorer.end()]).await?;
         let lately = lately(db, scorer, first, last).await?;
         scored += retried(async || {
             let mut tx = db.begin().await?;
@@ -79,7 +80,7 @@ pub(super) async fn changed(
     let mut scored = 0;
     for (first, last) in bucket_ranges(FOLLOWED_BUCKETS) {
         keep(lease, db).await?;
-        let buyers: Vec<Buyer> = db.fetch_all(sql, args![first, last]).await?;
+        let buyers = buyers(db, sql, args![first, last]).await?;
         if buyers.is_empty() {
             continue;
         }
@@ -131,13 +132,26 @@ pub(super) async fn withdraw(db: &Db, lease: &Lease) -> Result<u64, ScoreError> 
     Ok(withdrawn)
 }
 
+async fn buyers(db: &Db, sql: &str, values: Vec<Value>) -> DbResult<Vec<Buyer>> {
+    let mut buyers = Vec::new();
+    db.each_row(sql, values, |row| {
+        let whole = |n: usize| Ok::<_, DbError>(row.int(n)?.unwrap_or_default());
+        let customer_id = row.text(1)?.unwrap_or_default().to_owned();
+        buyers.push((whole(0)?, customer_id, whole(2)?, whole(3)?, whole(4)?, whole(5)?, whole(6)?));
+        Ok(())
+    })
+    .await?;
+    Ok(buyers)
+}
+
 /// Days with orders in the last period, where the scores go by them.
 async fn lately(db: &Db, scorer: &Scorer, first: i64, last: i64) -> DbResult<HashMap<String, i64>> {
     let Some((from, to)) = scorer.last_period() else { return Ok(HashMap::new()) };
     debug_assert!((0..BUCKETS).contains(&last));
     let count = |days: Vec<i64>| days.into_iter().filter(|day| (from..=to).contains(day)).count() as i64;
     let all = bought(db, first, last).await?;
-    Ok(all.into_iter().map(|b| (b.customer_id.clone(), count(b.days(scorer.zone())))).collect())
+    let zone = LocalDays::new(scorer.zone());
+    Ok(all.into_iter().map(|b| (b.customer_id.clone(), count(b.days(&zone)))).collect())
 }
 
 /// Hold the right to fit a while longer. Real time: the lease must outlive a long run.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use okaeri::args;
-use okaeri::db::{Conflict, Db, Value, bucket_of};
+use okaeri::db::{BUCKETS, Binds, Conflict, Db, Value, bucket_of};
 use okaeri::profile::day::day_number;
-use okaeri::profile::{self, Facts, Moment, Scope, refresh};
+use okaeri::profile::{self, EVERYONE, Facts, Moment, Rfm, Scope, Stage, derived_sql, refresh};
 use okaeri::settings::{Lifecycle, Settings};
 use proptest::prelude::*;
 
@@ -87,6 +87,7 @@ fn assert_facts(facts: &Facts, mine: &[&Happening], settings: &Settings) {
     assert_eq!(facts.usual_gap_days, median(&gaps));
     let earlier = if gaps.len() >= 3 { median(&gaps[..gaps.len() - 1]) } else { None };
     assert_eq!(facts.earlier_gap_days, earlier);
+    assert_eq!((facts.gap_scatter.is_some(), facts.earlier_gap_scatter.is_some()), (gaps.len() >= 2, gaps.len() >= 3));
 
     bought.retain(|_, amount| *amount > 0);
     let top = bought.iter().max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0))).map(|(c, _)| (*c).to_owned());
@@ -165,10 +166,26 @@ async fn sql_and_rust_put_everybody_into_the_same_cell_at_any_instant() {
                 *expected.entry((facts.rfm(&moment), facts.stage(&moment))).or_insert(0) += 1;
             }
             assert_eq!(profile::grid(&db, &moment).await.unwrap(), expected);
+            assert_eq!(grid_in_sql(&db, &moment).await, expected);
         });
         db.close().await;
     })
     .await;
+}
+
+/// The same as segments ask for it.
+async fn grid_in_sql(db: &Db, moment: &Moment) -> BTreeMap<(Option<Rfm>, Stage), i64> {
+    let mut binds = Binds::after(2);
+    let derived = derived_sql(moment, EVERYONE, &mut binds);
+    let sql = format!("SELECT stage, COALESCE(r, 0), COALESCE(f, 0), COUNT(*) FROM ({derived}) p GROUP BY 1, 2, 3");
+    let mut values = binds.into_values();
+    (values[0], values[1]) = (0_i64.into(), (BUCKETS - 1).into());
+    let rows: Vec<(i64, i64, i64, i64)> = db.fetch_all(&sql, values).await.unwrap();
+    let mut grid = BTreeMap::new();
+    for (stage, r, f, people) in rows {
+        *grid.entry(((r > 0).then(|| Rfm::of(r, f)), Stage::ALL[stage as usize])).or_insert(0) += people;
+    }
+    grid
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::tz::TimeZone;
 
-use super::{EventRow, Person, Rows};
+use super::{EventRow, OrderRow, Person, Rows};
 use crate::clock::Millis;
-use crate::profile::{OrderFact, facts_of_orders, is_rating};
+use crate::profile::{OrderFact, Status, facts_of_orders, is_rating};
 
 impl Person {
     /// Set the facts to what orders, lines and events say. Nothing is known afterwards that does not stand in the rows.
     pub(in crate::segment) fn derive(&mut self, zone: &TimeZone) {
-        let orders: Vec<OrderFact> =
-            self.rows.orders.iter().map(|o| OrderFact { at: o.at, total: o.total, status: &o.status }).collect();
-        let mut facts = facts_of_orders(&orders, zone);
+        let order = |o: &OrderRow| OrderFact { at: o.at, total: o.total, status: Status::of(&o.status) };
+        let mut facts = facts_of_orders(self.rows.orders.iter().map(order).collect(), zone);
         let events = &self.rows.events;
         let viewed = events.iter().filter(|e| e.name == "product.viewed" && e.sku.is_some());
         let viewed = viewed.max_by(|a, b| (a.at, &a.sku).cmp(&(b.at, &b.sku)));
