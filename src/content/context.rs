@@ -1,5 +1,6 @@
 //! The context of a render: JSON in, Tera values out, nulls dropped.
 //!
+//! The mark of prepared mails ([`super::marks`]), a control character that no mail carries, is dropped from every text.
 //! A null would print as nothing and hide a missing value; dropped, it is undefined and the template must say what to do.
 
 use std::sync::Arc;
@@ -7,8 +8,18 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use tera::value::{Key, Map, Value};
 
+use super::marks::MARK;
+
 /// Deepest nesting of data that reaches a template; deeper values are dropped.
 const DEPTH_MAX: usize = 16;
+
+/// A text for Tera.
+pub(super) fn text(text: &str) -> Value {
+    match text.contains(MARK) {
+        true => Value::from(text.replace(MARK, "")),
+        false => Value::from(text),
+    }
+}
 
 /// A JSON value for Tera. `None` for null.
 pub(super) fn value(json: &Json) -> Option<Value> {
@@ -35,7 +46,7 @@ fn at_depth(json: &Json, depth: usize) -> Option<Value> {
     Some(match json {
         Json::Null => return None,
         Json::Bool(b) => Value::from(*b),
-        Json::String(s) => Value::from(s.as_str()),
+        Json::String(s) => text(s),
         Json::Number(n) => match (n.as_i64(), n.as_u64()) {
             (Some(n), _) => Value::from(n),
             (_, Some(n)) => Value::from(n),
