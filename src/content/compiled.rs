@@ -10,6 +10,7 @@ use tera::{Context, Tera, Value};
 
 use super::current::{self, Current};
 use super::engine::{self, RenderError, Source};
+use super::fields::FieldSet;
 use super::flatten::Refusal;
 use super::format::{STYLES, Style};
 use super::load::Variant;
@@ -69,6 +70,8 @@ pub struct Compiled {
     pub(super) brands: BTreeMap<String, Value>,
     pub(super) mails: BTreeMap<String, Vec<Mail>>,
     pub(super) sources: BTreeMap<String, Source>,
+    /// What the templates name; the rest of a payload is not looked at.
+    pub(super) fields: FieldSet,
     /// One engine per style, built when the first mail needs it.
     pub(super) engines: [OnceLock<Tera>; STYLES],
     /// Mails that could not be prepared, and why.
@@ -327,12 +330,18 @@ impl Compiled {
     fn context(&self, mail: &Mail, facts: &Facts<'_>) -> Context {
         let mut context = Context::new();
         context.insert_value("today", context::text(facts.today));
-        for (name, json) in facts.payload.as_object().into_iter().flatten().filter(|(name, _)| *name != "customer") {
-            if let Some(value) = context::value(json) {
+        for (name, json) in facts.payload.as_object().into_iter().flatten() {
+            let value = match name.as_str() {
+                "customer" => None,
+                "profile" if json.is_object() => Some(Value::from(context::map(Some(json), &self.fields.profile))),
+                name if self.fields.contains(name) => context::value(json),
+                _ => None,
+            };
+            if let Some(value) = value {
                 context.insert_value(name.clone(), value);
             }
         }
-        let mut customer = context::map(facts.payload.get("customer"));
+        let mut customer = context::map(facts.payload.get("customer"), &self.fields.customer);
         for (name, value) in [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)] {
             customer.insert(Key::Str(name), context::text(value));
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use tera::value::{Key, Map, Value};
 
+use super::fields::{self, Used};
 use super::marks::MARK;
 
 /// Deepest nesting of data that reaches a template; deeper values are dropped.
@@ -26,17 +27,31 @@ pub(super) fn value(json: &Json) -> Option<Value> {
     at_depth(json, 0)
 }
 
-/// The fields of a JSON object; empty for anything else.
-pub(super) fn map(json: Option<&Json>) -> Map {
-    fields(json.and_then(Json::as_object), 0)
+/// The wanted fields of a JSON object; empty for anything else.
+pub(super) fn map(json: Option<&Json>, wanted: &Used) -> Map {
+    match json.and_then(Json::as_object) {
+        Some(object) => fields(object, 0, |name| wanted.contains(name)),
+        None => Map::new(),
+    }
 }
 
-fn fields(object: Option<&serde_json::Map<String, Json>>, depth: usize) -> Map {
-    object
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, json)| Some((Key::String(Arc::from(name.as_str())), at_depth(json, depth + 1)?)))
-        .collect()
+fn fields(object: &serde_json::Map<String, Json>, depth: usize, wanted: impl Fn(&str) -> bool) -> Map {
+    // Room for what the renderer adds to a customer.
+    let mut map = Map::with_capacity(object.len() + 3);
+    for (name, json) in object.iter().filter(|(name, _)| wanted(name)) {
+        if let Some(value) = at_depth(json, depth + 1) {
+            map.insert(key(name), value);
+        }
+    }
+    map
+}
+
+/// Names that many objects have cost no memory of their own.
+fn key(name: &str) -> Key<'static> {
+    match fields::well_known(name) {
+        Some(known) => Key::Str(known),
+        None => Key::String(Arc::from(name)),
+    }
 }
 
 fn at_depth(json: &Json, depth: usize) -> Option<Value> {
@@ -53,7 +68,7 @@ fn at_depth(json: &Json, depth: usize) -> Option<Value> {
             _ => Value::from(n.as_f64()?),
         },
         Json::Array(items) => Value::from(items.iter().filter_map(|i| at_depth(i, depth + 1)).collect::<Vec<Value>>()),
-        Json::Object(object) => Value::from(fields(Some(object), depth)),
+        Json::Object(object) => Value::from(fields(object, depth, |_| true)),
     })
 }
 

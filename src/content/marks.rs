@@ -266,7 +266,7 @@ fn matters(name: &str) -> bool {
 pub(super) fn parted(poured: &str, trail: &Trail, wants_text: bool) -> (String, Option<String>) {
     let mut out = Parted { html: String::with_capacity(poured.len() + poured.len() / 8), ..Parted::default() };
     let mut rest = poured;
-    while let Some(at) = rest.find(MARK) {
+    while let Some(at) = next_mark(rest) {
         out.piece(&rest[..at], wants_text);
         let Some(letter) = rest[at + 1..].chars().next() else { break };
         rest = out.mark(letter, &rest[at + 1 + letter.len_utf8()..], trail, wants_text);
@@ -339,9 +339,13 @@ impl Parted {
     }
 }
 
+fn next_mark(text: &str) -> Option<usize> {
+    memchr::memchr(MARK as u8, text.as_bytes())
+}
+
 /// What stands before the mark that ends it, and what follows.
 fn ended(text: &str) -> (&str, &str) {
-    let Some(at) = text.find(MARK) else { return (text, "") };
+    let Some(at) = next_mark(text) else { return (text, "") };
     (&text[..at], text.get(at + 2..).unwrap_or_default())
 }
 

@@ -21,6 +21,7 @@ mod file;
 mod flatten;
 mod format;
 mod gate;
+mod inline;
 mod lines;
 mod links;
 mod lint;

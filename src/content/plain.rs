@@ -17,7 +17,7 @@ pub(super) fn from_html(html: &str) -> String {
 /// Write what a piece of HTML says.
 pub(super) fn read(html: &str, lines: &mut Lines) {
     let mut rest = html;
-    while let Some(start) = rest.find('<') {
+    while let Some(start) = memchr::memchr(b'<', rest.as_bytes()) {
         lines.words(&rest[..start]);
         let after = &rest[start..];
         rest = if let Some(comment) = after.strip_prefix("<!--") {
@@ -165,7 +165,7 @@ pub(super) fn displays_nothing(style: &str) -> bool {
 fn after_element<'a>(name: &str, html: &'a str) -> &'a str {
     let mut depth = 1;
     let mut rest = html;
-    while let Some(start) = rest.find('<') {
+    while let Some(start) = memchr::memchr(b'<', rest.as_bytes()) {
         let after = &rest[start..];
         if let Some(comment) = after.strip_prefix("<!--") {
             rest = comment.find("-->").map_or("", |end| &comment[end + 3..]);
@@ -190,7 +190,7 @@ fn after_element<'a>(name: &str, html: &'a str) -> &'a str {
 pub(super) fn decoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find('&') {
+    while let Some(start) = memchr::memchr(b'&', rest.as_bytes()) {
         out.push_str(&rest[..start]);
         let after = &rest[start + 1..];
         let reference = after.bytes().take(ENTITY_BYTES_MAX).position(|b| b == b';').map(|end| &after[..end]);

@@ -14,7 +14,7 @@ use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
 use super::track::Trail;
 use super::unit::Unit;
-use super::{links, marks, mjml, settled, splice};
+use super::{inline, links, marks, mjml, settled, splice};
 
 /// The names of a prepared mail inside the engine; both are escaped.
 pub(super) fn body_of(html: &str) -> String {
@@ -51,6 +51,7 @@ pub(super) fn prepare(
     for component in &mut flat.components {
         component.text = settled::settled(&component.text, brand);
     }
+    let flat = inline::inlined(flat);
     let root = if is_mjml(html) { mjml::to_html(&flat.root)? } else { flat.root };
     let mut units = vec![Unit::new("", &root)];
     units.extend(flat.components.iter().map(|c| Unit::new(&c.name, &c.text)));
