@@ -54,15 +54,18 @@ fn put_in(caller: &Mapped, component: &Component, number: usize) -> Option<Mappe
     let before = at.checked_sub(1).map(|i| &all[i]).filter(|t| t.trims_right);
     let after = all.get(at + 1).filter(|t| t.trims_left);
     let blank = |range: Range<usize>| caller.text[range].trim().is_empty();
-    // White space of the component's own is not for the caller's tags to trim.
+    let inner = tags::tags(&body.text);
+    let begins_trimming = inner.first().is_some_and(|t| t.trims_left && body.text[..t.range.start].trim().is_empty());
+    let ends_trimming = inner.last().is_some_and(|t| t.trims_right && body.text[t.range.end..].trim().is_empty());
+    // White space of the component's own is not for the caller's tags to trim, nor the caller's for the component's.
     if call.trims_left {
         out.made("{#- #}", here.clone());
     }
-    if before.is_some_and(|t| blank(t.range.end..call.range.start)) {
+    if begins_trimming || before.is_some_and(|t| blank(t.range.end..call.range.start)) {
         out.made(NOTHING, here.clone());
     }
     out.copy(&body, 0..body.text.len());
-    if after.is_some_and(|t| blank(call.range.end..t.range.start)) {
+    if ends_trimming || after.is_some_and(|t| blank(call.range.end..t.range.start)) {
         out.made(NOTHING, here.clone());
     }
     if call.trims_right {
@@ -327,6 +330,7 @@ mod tests {
     const PIECES: &str = "{% component row(item: map, detail = \"\", wide = false) %}\n<td{% if wide %} class=\"w\"{% endif %}>{{ item.name }}{% if detail %}, {{ detail }}{% endif %}</td>\n{% endcomponent row %}\
         {% component list(items: array, title: string) -%} <h2>{{ title }}</h2>{% for item in items %}{{<row item={item} wide={true} />}}{% endfor %} {%- endcomponent list %}\
         {% component price(of: number) %}{% set told = of | str %}<b>{{ told }}</b>{% endcomponent price %}\
+        {% component bare() %}\n{%- if true -%} x {%- endif -%}\n{% endcomponent bare %}\
         {% component panel(tone: string) %}<i>{{ body }}</i>{% endcomponent panel %}";
 
     fn rendered(mail: &str, context: &serde_json::Value) -> (Flat, String, String) {
@@ -355,6 +359,7 @@ mod tests {
             "<p>{{<row item={one} detail=\"x < y {z}\" />}}</p>",
             "{% for x in xs -%}\n{{<row item={x} detail={x.name | upper} />}}\n{%- endfor %}",
             "{{<list items={xs} title=\"A & B\" />}} {{- <list items={xs[:1]} title={one.name} /> -}} .",
+            "<p>\n{{<bare />}}\n</p>{{<bare />}}\n",
             "{% for item in xs %}{{<row item={item} />}}{{<price of={one.n} />}}{{<price of={4} />}}{% endfor %}",
         ] {
             let (flat, before, after) = rendered(mail, &context);
