@@ -70,14 +70,10 @@ fn the_demo_goes_the_whole_way_and_leaves_a_project_one_can_go_on_with() {
     assert_eq!(people, json["people"].as_i64().unwrap(), "everybody is one of mailed, withheld, left alone, not meant");
     assert!(
         // Nobody has been promised two quiet months yet, and nobody has risen since somebody looked.
-        json["segments"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|s| {
-                let nobody_yet = s["segment"] == "resting" || s["segment"] == "came_to_the_hearth";
-                (s["people"].as_i64().unwrap() > 0) != nobody_yet
-            }),
+        json["segments"].as_array().unwrap().iter().all(|s| {
+            let nobody_yet = s["segment"] == "resting" || s["segment"] == "came_to_the_hearth";
+            (s["people"].as_i64().unwrap() > 0) != nobody_yet
+        }),
         "{}",
         json["segments"]
     );
