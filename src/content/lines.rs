@@ -172,7 +172,7 @@ impl Lines {
     }
 
     fn plain(&mut self, text: &str) {
-        for (i, word) in text.split(|c: char| matches!(c, ' ' | '\t' | '\r' | '\n' | '\u{c}')).enumerate() {
+        for (i, word) in text.split([' ', '\t', '\r', '\n', '\u{c}']).enumerate() {
             if i > 0 {
                 self.space = true;
             }
