@@ -159,11 +159,21 @@ impl std::fmt::Debug for Clicks {
 impl Clicks {
     /// The token of a click: `MESSAGE.LINK.TAG`.
     pub fn token(&self, number: u32, url: &str) -> String {
-        let link = BASE64.encode(format!("{number} {url}"));
+        let mut out = String::new();
+        self.write_token(&mut out, number, url);
+        out
+    }
+
+    /// [`Clicks::token`], written where it belongs.
+    pub fn write_token(&self, out: &mut String, number: u32, url: &str) {
+        out.push_str(&self.body);
+        out.push('.');
+        let start = out.len();
+        BASE64.encode_string(format!("{number} {url}"), out);
         let mut context = self.context.clone();
-        context.update(link.as_bytes());
-        let tag = BASE64.encode(&context.sign().as_ref()[..16]);
-        format!("{}.{link}.{tag}", self.body)
+        context.update(&out.as_bytes()[start..]);
+        out.push('.');
+        BASE64.encode_string(&context.sign().as_ref()[..16], out);
     }
 }
 

@@ -10,6 +10,7 @@ use tera::{Context, Tera, Value};
 
 use super::current::{self, Current};
 use super::engine::{self, RenderError, Source};
+use super::fields::FieldSet;
 use super::flatten::Refusal;
 use super::format::{STYLES, Style};
 use super::load::Variant;
@@ -19,7 +20,7 @@ use super::prepare::{self, body_of};
 use super::snapshot::SenderValues;
 use super::traced::Parts;
 use super::track::Trail;
-use super::{context, gate};
+use super::{context, gate, marks};
 use crate::problem::{Place, Problems};
 use crate::token::Clicks;
 
@@ -38,6 +39,8 @@ pub(super) struct Mail {
     /// The mail itself shows no preheader.
     lacks_preheader: bool,
     text: Option<String>,
+    /// The prepared body tells the text part by its marks.
+    tells_text: bool,
 }
 
 impl Mail {
@@ -46,7 +49,7 @@ impl Mail {
         let prepared = body_of(&variant.html);
         let whole = !sources.contains_key(&prepared);
         Mail {
-            body: if whole { variant.html.clone() } else { prepared },
+            body: if whole { variant.html.clone() } else { prepared.clone() },
             whole,
             lacks_preheader: !sources.iter().any(|(n, s)| !n.contains('#') && s.text.contains("preheader")),
             locale: variant.locale.clone(),
@@ -54,6 +57,7 @@ impl Mail {
             preheader: sources.contains_key(&preheader).then_some(preheader),
             html: variant.html.clone(),
             text: variant.text.clone(),
+            tells_text: sources.get(&prepared).is_some_and(|s| marks::tell_text(&s.text)),
         }
     }
 }
@@ -66,6 +70,8 @@ pub struct Compiled {
     pub(super) brands: BTreeMap<String, Value>,
     pub(super) mails: BTreeMap<String, Vec<Mail>>,
     pub(super) sources: BTreeMap<String, Source>,
+    /// What the templates name; the rest of a payload is not looked at.
+    pub(super) fields: FieldSet,
     /// One engine per style, built when the first mail needs it.
     pub(super) engines: [OnceLock<Tera>; STYLES],
     /// Mails that could not be prepared, and why.
@@ -137,7 +143,6 @@ impl Compiled {
             tera.render(name, context).map_err(|e| engine::render_error(template, &e, &self.sources))
         };
         let current = Current {
-            trail: self.trail(facts),
             locale: self.written_in(mail, facts.locale).to_owned(),
             today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
         };
@@ -146,20 +151,32 @@ impl Compiled {
             let subject = render(&mail.subject, &context)?;
             let preheader = mail.preheader.as_ref().map_or(Ok(String::new()), |name| render(name, &context))?;
             context.insert_value("preheader", Value::from(preheader.as_str()));
-            let html = render(&mail.body, &context)?;
-            let html = if mail.whole { self.finished(template, mail, html, &preheader)? } else { html };
-            let text = match &mail.text {
-                Some(name) => render(name, &context)?,
-                None => plain::from_html(&html),
+            let poured = render(&mail.body, &context)?;
+            let trail = self.trail(facts);
+            let (html, told) = match mail.whole {
+                true => (self.finished(template, mail, poured, &preheader, &trail)?, None),
+                false => marks::parted(&poured, &trail, mail.tells_text && mail.text.is_none()),
+            };
+            let text = match (&mail.text, told) {
+                (Some(name), _) => render(name, &context)?,
+                (None, Some(text)) => text,
+                (None, None) => plain::from_html(&html),
             };
             Ok(Rendered { subject, preheader, html, text })
         })
     }
 
     /// What a mail still needs that was not prepared.
-    fn finished(&self, template: &str, mail: &Mail, html: String, preheader: &str) -> Result<String, RenderError> {
+    fn finished(
+        &self,
+        template: &str,
+        mail: &Mail,
+        html: String,
+        preheader: &str,
+        trail: &Trail,
+    ) -> Result<String, RenderError> {
         let shown = Some(preheader).filter(|_| mail.preheader.is_some() && mail.lacks_preheader);
-        prepare::finish(&mail.html, html, shown).map_err(|message| RenderError {
+        prepare::finish(&mail.html, html, shown, trail).map_err(|message| RenderError {
             template: template.to_owned(),
             place: Place::file(&format!("{}/{}", engine::FOLDER, mail.html)),
             message,
@@ -168,21 +185,21 @@ impl Compiled {
         })
     }
 
-    /// Where the links of a message lead; `None` when they stay as they are.
-    fn trail(&self, facts: &Facts<'_>) -> Option<Trail> {
+    /// Where the links of a message lead.
+    fn trail(&self, facts: &Facts<'_>) -> Trail {
         let sender = &self.sender;
         let redirect = sender.base_url.as_ref().filter(|_| sender.track).zip(facts.clicks);
         if redirect.is_none() && sender.utm.is_empty() {
-            return None;
+            return Trail::default();
         }
         let fill = |value: &str| value.replace("{campaign}", facts.campaign).replace("{step}", facts.step);
         let mut utm = url::form_urlencoded::Serializer::new(String::new());
         utm.extend_pairs(sender.utm.iter().map(|(name, value)| (name, fill(value))));
-        Some(Trail {
+        Trail {
             redirect: redirect.map(|(base, clicks)| (base.clone(), clicks.clone())),
             own_pages: sender.base_url.clone(),
             utm: utm.finish(),
-        })
+        }
     }
 
     /// Compare a prepared mail with the slow way.
@@ -193,7 +210,7 @@ impl Compiled {
         let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
         for person in gate::people(locale, &self.sources) {
             let facts = Facts::invented(&person, locale);
-            let current = Current { trail: None, locale: locale.to_owned(), today: facts.today.to_owned() };
+            let current = Current { locale: locale.to_owned(), today: facts.today.to_owned() };
             let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));
@@ -208,11 +225,14 @@ impl Compiled {
         // Who cannot be rendered at all is no witness; the trial tells the author.
         let Ok(slow) = tera.render(&mail.html, context) else { return Ok(None) };
         let preheader = Some("").filter(|_| mail.lacks_preheader && mail.preheader.is_some());
-        let slow = prepare::finish(&mail.html, slow, preheader)?;
-        let prepared = tera
+        let direct = Trail::default();
+        let slow = prepare::finish(&mail.html, slow, preheader, &direct)?;
+        let poured = tera
             .render(&mail.body, context)
             .map_err(|e| engine::render_error(&mail.html, &e, &self.sources).to_string())?;
-        Ok(gate::difference(&prepared, &slow))
+        let (prepared, text) = marks::parted(&poured, &direct, mail.tells_text);
+        let misread = || text.filter(|text| *text != plain::from_html(&prepared)).map(|_| "the text part".to_owned());
+        Ok(gate::difference(&prepared, &slow).or_else(misread))
     }
 
     /// From now on render a mail the slow way.
@@ -309,19 +329,25 @@ impl Compiled {
 
     fn context(&self, mail: &Mail, facts: &Facts<'_>) -> Context {
         let mut context = Context::new();
-        context.insert_value("today", Value::from(facts.today));
-        for (name, json) in facts.payload.as_object().into_iter().flatten().filter(|(name, _)| *name != "customer") {
-            if let Some(value) = context::value(json) {
+        context.insert_value("today", context::text(facts.today));
+        for (name, json) in facts.payload.as_object().into_iter().flatten() {
+            let value = match name.as_str() {
+                "customer" => None,
+                "profile" if json.is_object() => Some(Value::from(context::map(Some(json), &self.fields.profile))),
+                name if self.fields.contains(name) => context::value(json),
+                _ => None,
+            };
+            if let Some(value) = value {
                 context.insert_value(name.clone(), value);
             }
         }
-        let mut customer = context::map(facts.payload.get("customer"));
+        let mut customer = context::map(facts.payload.get("customer"), &self.fields.customer);
         for (name, value) in [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)] {
-            customer.insert(Key::Str(name), Value::from(value));
+            customer.insert(Key::Str(name), context::text(value));
         }
         context.insert_value("customer", Value::from(customer));
         let object = |fields: &[(&'static str, &str)]| {
-            Value::from(fields.iter().map(|(k, v)| (Key::Str(k), Value::from(*v))).collect::<tera::Map>())
+            Value::from(fields.iter().map(|(k, v)| (Key::Str(k), context::text(v))).collect::<tera::Map>())
         };
         context.insert_value("campaign", object(&[("name", facts.campaign), ("title", facts.campaign_title)]));
         context.insert_value("step", object(&[("name", facts.step)]));

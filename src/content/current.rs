@@ -3,13 +3,9 @@
 
 use std::cell::RefCell;
 
-use super::track::Trail;
-
 /// What filters know of the message.
 #[derive(Clone)]
 pub(super) struct Current {
-    /// Where links lead; `None` when they stay as they are.
-    pub trail: Option<Trail>,
     /// The language the mail is written in, BCP 47.
     pub locale: String,
     /// The local day of planning, `2026-11-24`.

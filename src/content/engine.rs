@@ -10,7 +10,7 @@ use tera::{ErrorKind, Tera};
 use super::file;
 use super::format::{self, Style};
 use super::mapped::{Mapped, Origin};
-use super::{skip, track, words};
+use super::{skip, words};
 use crate::problem::{Place, Problems};
 
 /// The folder template files live in; names of templates are relative to it.
@@ -127,7 +127,6 @@ pub(super) fn compile(
     tera.autoescape_on([".html", ".mjml"]);
     format::register(&mut tera, style, currency);
     words::register(&mut tera, style);
-    track::register(&mut tera);
     skip::register(&mut tera);
     match tera.add_raw_templates(sources.iter().map(|(name, s)| (name.as_str(), s.text.as_str()))) {
         Ok(()) => Some(tera),

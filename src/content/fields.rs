@@ -4,6 +4,9 @@
 //! [`super::sample::sample_stranger`] has; the use of everything else needs a default. [`FieldSet`] lets the planner store with a message only what its templates use.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use super::{scan, skip};
 
 /// A field of an object.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +114,28 @@ pub(super) const CATALOGUE: [Field; 13] = [
     plain("today"),
 ];
 
+/// Fields of products, lines and recommendations, which lists hold.
+const OF_THINGS: [&str; 10] =
+    ["sku", "name", "category", "price", "url", "image", "quantity", "amount", "because", "bought"];
+
+/// A name that every message has, as it stands in this program.
+pub(super) fn well_known(name: &str) -> Option<&'static str> {
+    static NAMES: OnceLock<Vec<&'static str>> = OnceLock::new();
+    fn collect(fields: &'static [Field], out: &mut Vec<&'static str>) {
+        for field in fields {
+            out.push(field.name);
+            collect(field.fields, out);
+        }
+    }
+    let names = NAMES.get_or_init(|| {
+        let mut names = OF_THINGS.to_vec();
+        collect(&CATALOGUE, &mut names);
+        names.sort_unstable();
+        names
+    });
+    names.binary_search(&name).ok().map(|i| names[i])
+}
+
 /// A field among others, by name.
 pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
     fields.iter().find(|f| f.name == name)
@@ -168,7 +193,7 @@ impl FieldSet {
         FieldSet::new()
     }
 
-    pub(super) fn new() -> FieldSet {
+    fn new() -> FieldSet {
         let names = ["first_name", "last_name"].map(str::to_owned);
         FieldSet {
             customer: Used::Only(names.into()),
@@ -180,7 +205,29 @@ impl FieldSet {
         }
     }
 
-    pub(super) fn add(&mut self, path: &[&str]) {
+    /// What sources use.
+    pub(super) fn of<'a>(sources: impl Iterator<Item = &'a str>) -> FieldSet {
+        let mut fields = FieldSet::new();
+        for source in sources {
+            for value in scan::names(source).values {
+                fields.add(&value.path);
+            }
+            fields.skips |= skip::is_called(source);
+        }
+        fields
+    }
+
+    /// Whether an object of the payload is used at all; what is no object of its own is kept.
+    pub(super) fn contains(&self, object: &str) -> bool {
+        match object {
+            "order" => self.order,
+            "loyalty" => self.loyalty,
+            "cart" => self.cart,
+            _ => true,
+        }
+    }
+
+    fn add(&mut self, path: &[&str]) {
         match path.first() {
             Some(&"customer") => self.customer.add(path.get(1)),
             Some(&"profile") => self.profile.add(path.get(1)),

@@ -1,17 +1,18 @@
-//! Finds the links of a mail and puts the filter around them that [`super::track`] gives: `href="…"` of `<a>` and `<area>`, and those
-//! inside comments for Outlook. The addresses of pictures that come from data are judged likewise (`<img src="…">`).
+//! Finds the links of a mail and puts them between marks ([`super::marks`]): `href="…"` of `<a>` and `<area>`, and those inside comments
+//! for Outlook. The addresses of pictures that come from data are marked likewise (`<img src="…">`).
 //!
 //! `data-track="off"` on a link leaves it direct. The links of the mail itself (unsubscribe, preferences) are never redirected.
 
 use super::mapped::Edit;
+use super::marks::{self, Treated};
 use super::markup::{Attribute, Kind, Start};
-use super::track;
+use super::track::{self, Trail};
 use super::unit::Unit;
 
 /// The attribute that opts a link out.
 const OPT_OUT: &str = "data-track";
 
-/// The changes that put links under the filter; `number` is the next link's.
+/// The changes that mark links; `number` is the next link's.
 pub(super) fn edits(unit: &Unit<'_>, number: &mut u32) -> Vec<Edit> {
     let mut out = Vec::new();
     for piece in &unit.pieces {
@@ -27,8 +28,7 @@ pub(super) fn edits(unit: &Unit<'_>, number: &mut u32) -> Vec<Edit> {
                     && let Some(value) = start.attribute("src").filter(|a| a.quoted).and_then(|a| a.value.clone())
                     && !unit.within(&value).is_empty()
                 {
-                    out.push(Edit::insert(value.start, format!("{{% filter {} %}}", track::PICTURE_FILTER)));
-                    out.push(Edit::insert(value.end, "{% endfilter %}".to_owned()));
+                    out.extend(marks::picture(&value));
                 }
             }
             Kind::Comment => in_comment(unit, piece.range.clone(), number, &mut out),
@@ -47,19 +47,20 @@ fn opted_out(unit: &Unit<'_>, start: &Start, out: &mut Vec<Edit>) -> bool {
 }
 
 fn wrap(unit: &Unit<'_>, href: &Attribute, off: bool, number: &mut u32, out: &mut Vec<Edit>) {
-    let Some(value) = href.value.clone().filter(|_| href.quoted) else { return };
+    let Some(value) = href.value.clone() else { return };
     let text = &unit.text()[value.clone()];
     let tags = unit.within(&value);
-    if tags.is_empty() && (off || !is_web(text)) {
-        return;
+    let is_known = tags.is_empty() && (off || !is_web(text));
+    let is_ours = unit.tera[tags].iter().any(|t| t.inner(unit.text()).starts_with("links."));
+    let treated = match (is_known || is_ours || !href.quoted, off) {
+        (true, _) => Treated::AsItIs,
+        (false, true) => Treated::Direct,
+        (false, false) => Treated::Tracked,
+    };
+    out.extend(marks::link(&value, *number, treated));
+    if treated != Treated::AsItIs {
+        *number += 1;
     }
-    if unit.tera[tags].iter().any(|t| t.inner(unit.text()).starts_with("links.")) {
-        return;
-    }
-    let off = if off { ", off=true" } else { "" };
-    out.push(Edit::insert(value.start, format!("{{% filter {}(n={number}{off}) %}}", track::FILTER)));
-    out.push(Edit::insert(value.end, "{% endfilter %}".to_owned()));
-    *number += 1;
 }
 
 /// Links in what only Outlook reads: `<!--[if mso]>…<![endif]-->`.
@@ -100,7 +101,7 @@ fn is_web(text: &str) -> bool {
 }
 
 /// The links of a mail that is already rendered.
-pub(super) fn in_rendered(html: &str) -> String {
+pub(super) fn in_rendered(html: &str, trail: &Trail) -> String {
     let mapped = super::mapped::Mapped::of("", html);
     let unit = Unit::rendered(&mapped);
     let mut number = 0;
@@ -118,7 +119,8 @@ pub(super) fn in_rendered(html: &str) -> String {
             continue;
         }
         if let Some(value) = start.attribute("href").filter(|a| a.quoted).and_then(|a| a.value.clone()) {
-            let text = track::link(&html[value.clone()], number, !off);
+            let mut text = String::new();
+            trail.link(&mut text, &html[value.clone()], number, !off);
             number += 1;
             edits.push(Edit { range: value, text });
         }

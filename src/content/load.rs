@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{self, FILTERS, FOLDER, OURS, Source};
 use super::fields::FieldSet;
+use super::scan;
 use super::snapshot::{SenderValues, Snapshot};
-use super::{scan, skip};
 use crate::problem::{Place, Problems};
 use crate::settings::{RewardPool, Settings, read_file};
 
@@ -173,14 +173,7 @@ impl TemplateSet {
 
     /// What the templates use of the data stored with each message.
     pub fn fields_used(&self) -> FieldSet {
-        let mut fields = FieldSet::new();
-        for source in self.files.values() {
-            for value in scan::names(source).values {
-                fields.add(&value.path);
-            }
-            fields.skips |= skip::is_called(source);
-        }
-        fields
+        FieldSet::of(self.files.values().map(String::as_str))
     }
 }
 

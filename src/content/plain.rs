@@ -1,27 +1,35 @@
-//! The text part of a mail that has no `.txt` of its own: one linear pass over the rendered HTML.
+//! The text part of a mail that has no `.txt` of its own: one linear pass over the rendered HTML. Prepared mails write theirs while they
+//! are rendered ([`super::marks`]), and say the same.
 //!
 //! Keeps what a reader needs: paragraphs, lists, alternative texts, and where links lead (numbered, at the end). A link with `aria-label`
 //! says that; what has `role="contentinfo"` begins with `-- `, as signatures do. Drops head, styles, comments (also those for Outlook),
 //! ornaments (`aria-hidden`) and whatever is not displayed. Never fails: broken HTML gives plain, perhaps odd, text.
 
+use super::lines::{Effect, Lines};
+
 /// The text of an HTML mail.
 pub(super) fn from_html(html: &str) -> String {
-    let mut text = Text::default();
+    let mut lines = Lines::default();
+    read(html, &mut lines);
+    lines.finish()
+}
+
+/// Write what a piece of HTML says.
+pub(super) fn read(html: &str, lines: &mut Lines) {
     let mut rest = html;
-    while let Some(start) = rest.find('<') {
-        text.words(&rest[..start]);
+    while let Some(start) = memchr::memchr(b'<', rest.as_bytes()) {
+        lines.words(&rest[..start]);
         let after = &rest[start..];
         rest = if let Some(comment) = after.strip_prefix("<!--") {
             comment.find("-->").map_or("", |end| &comment[end + 3..])
         } else if let Some((tag, rest)) = Tag::read(after) {
-            text.tag(&tag, rest)
+            tag.write(lines, rest)
         } else {
-            text.words("<");
+            lines.words("<");
             &after[1..]
         };
     }
-    text.words(rest);
-    text.finish()
+    lines.words(rest);
 }
 
 /// A start or end tag.
@@ -60,7 +68,41 @@ impl<'a> Tag<'a> {
         Some((tag, rest))
     }
 
-    fn attribute(&self, name: &str) -> Option<String> {
+    /// Do what this tag does; returns where reading goes on.
+    fn write<'r>(&self, lines: &mut Lines, rest: &'r str) -> &'r str {
+        if !self.closing && self.is_hidden() && !self.is_void() {
+            return after_element(&self.name, rest);
+        }
+        if !self.closing && self.says("role", "contentinfo") {
+            lines.take(Effect::Signature, "", "");
+        }
+        match self.name.as_str() {
+            "img" if !self.closing => {
+                if let Some(alt) = self.attribute("alt") {
+                    lines.take(Effect::Words, alt, "");
+                }
+            }
+            "a" if !self.closing => {
+                match self.attribute("href") {
+                    Some(href) => lines.take(Effect::Link, "", href),
+                    None => lines.take(Effect::LinkEnds, "", ""),
+                }
+                if let Some(label) = self.attribute("aria-label") {
+                    lines.take(Effect::Label, label, "");
+                    return after_element("a", rest);
+                }
+            }
+            name => {
+                for effect in Effect::of_tag(name, self.closing) {
+                    lines.take(*effect, "", "");
+                }
+            }
+        }
+        rest
+    }
+
+    /// The value of an attribute, as it stands in the quotes.
+    fn attribute(&self, name: &str) -> Option<&'a str> {
         let mut rest = self.attributes;
         loop {
             rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
@@ -79,7 +121,7 @@ impl<'a> Tag<'a> {
                 _ => value.split_at(value.find(|c: char| c.is_ascii_whitespace()).unwrap_or(value.len())),
             };
             if key.eq_ignore_ascii_case(name) {
-                return Some(decoded(value));
+                return Some(value);
             }
             rest = after;
         }
@@ -87,7 +129,7 @@ impl<'a> Tag<'a> {
 
     /// Whether an attribute written in small letters has this value.
     fn says(&self, name: &str, value: &str) -> bool {
-        self.attributes.contains(name) && self.attribute(name).is_some_and(|v| v == value)
+        self.attributes.contains(name) && self.attribute(name).is_some_and(|v| decoded(v) == value)
     }
 
     /// Whether the style may say `display`; most tags are told apart by this alone.
@@ -97,14 +139,9 @@ impl<'a> Tag<'a> {
 
     /// Whether this element and what it holds are never seen.
     fn is_hidden(&self) -> bool {
-        matches!(self.name.as_str(), "head" | "style" | "script" | "title" | "template" | "noscript")
+        is_never_seen(&self.name)
             || self.says("aria-hidden", "true")
-            || self.may_say_display()
-                && self.attribute("style").is_some_and(|style| {
-                    let style: String =
-                        style.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
-                    style.split(';').any(|rule| matches!(rule, "display:none" | "display:none!important"))
-                })
+            || self.may_say_display() && self.attribute("style").is_some_and(|style| displays_nothing(&decoded(style)))
     }
 
     fn is_void(&self) -> bool {
@@ -113,166 +150,22 @@ impl<'a> Tag<'a> {
     }
 }
 
-#[derive(Default)]
-struct Text {
-    out: String,
-    /// Line breaks owed before the next word.
-    breaks: usize,
-    /// A space owed before the next word on the same line.
-    space: bool,
-    /// Numbers of the ordered lists we are in; `None` for an unordered one.
-    lists: Vec<Option<u32>>,
-    /// Where the open link leads, and where its text began.
-    link: Option<(String, usize)>,
-    /// Where links lead; their number is the place in this list, from 1.
-    links: Vec<String>,
+/// Elements whose words no reader sees.
+pub(super) fn is_never_seen(name: &str) -> bool {
+    matches!(name, "head" | "style" | "script" | "title" | "template" | "noscript")
 }
 
-impl Text {
-    /// Take a tag; returns where reading goes on.
-    fn tag<'a>(&mut self, tag: &Tag<'_>, rest: &'a str) -> &'a str {
-        if !tag.closing && tag.is_hidden() && !tag.is_void() {
-            return after_element(&tag.name, rest);
-        }
-        if !tag.closing && tag.says("role", "contentinfo") {
-            self.owe(2);
-            self.break_line();
-            self.out.push_str("-- ");
-            self.owe(1);
-        }
-        match tag.name.as_str() {
-            "br" => {
-                self.breaks = (self.breaks + 1).min(2);
-                self.space = false;
-            }
-            "p" | "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "blockquote" | "hr" => self.owe(2),
-            "ul" | "ol" => {
-                self.owe(2);
-                match tag.closing {
-                    true => drop(self.lists.pop()),
-                    false => self.lists.push((tag.name == "ol").then_some(0)),
-                }
-            }
-            "li" => {
-                self.owe(1);
-                if !tag.closing {
-                    self.item();
-                }
-            }
-            "div" | "tr" | "section" | "article" | "header" | "footer" | "body" | "center" => self.owe(1),
-            "td" | "th" => self.space = true,
-            "img" if !tag.closing => {
-                if let Some(alt) = tag.attribute("alt") {
-                    self.plain(&alt);
-                }
-            }
-            "a" if tag.closing => self.link_ends(),
-            "a" => {
-                self.link_ends();
-                self.link = tag.attribute("href").map(|href| (href.trim().to_owned(), self.out.len()));
-                if tag.attributes.contains("aria-label")
-                    && let Some(label) = tag.attribute("aria-label")
-                {
-                    self.plain(&label);
-                    self.link_ends();
-                    return after_element("a", rest);
-                }
-            }
-            _ => {}
-        }
-        rest
-    }
-
-    fn owe(&mut self, breaks: usize) {
-        self.breaks = self.breaks.max(breaks);
-        self.space = false;
-    }
-
-    fn item(&mut self) {
-        let depth = self.lists.len().max(1) - 1;
-        let mark = match self.lists.last_mut() {
-            Some(Some(n)) => {
-                *n += 1;
-                format!("{n}. ")
-            }
-            _ => "- ".to_owned(),
-        };
-        self.break_line();
-        self.out.push_str(&"  ".repeat(depth));
-        self.out.push_str(&mark);
-    }
-
-    fn link_ends(&mut self) {
-        let Some((href, start)) = self.link.take() else { return };
-        let said = self.out.get(start..).unwrap_or_default().trim();
-        let leads_somewhere = href.contains(':');
-        if said.is_empty() || !leads_somewhere || said == href || href.strip_prefix("mailto:") == Some(said) {
-            return;
-        }
-        let n = match self.links.iter().position(|l| *l == href) {
-            Some(i) => i + 1,
-            None => {
-                self.links.push(href);
-                self.links.len()
-            }
-        };
-        self.out.push_str(&format!(" [{n}]"));
-    }
-
-    /// Text between tags, with its entities.
-    fn words(&mut self, raw: &str) {
-        match raw.contains('&') {
-            true => self.plain(&decoded(raw)),
-            false => self.plain(raw),
-        }
-    }
-
-    fn plain(&mut self, text: &str) {
-        for (i, word) in text.split([' ', '\t', '\r', '\n', '\u{c}']).enumerate() {
-            if i > 0 {
-                self.space = true;
-            }
-            // A word of nothing but no-break spaces is layout.
-            if word.is_empty() || word.chars().all(|c| c == '\u{a0}') {
-                continue;
-            }
-            self.break_line();
-            let at_start =
-                self.out.is_empty() || self.out.ends_with('\n') || self.out.ends_with("- ") || self.out.ends_with(". ");
-            if self.space && !at_start {
-                self.out.push(' ');
-            }
-            self.space = false;
-            self.out.push_str(word.trim_matches('\u{a0}'));
-        }
-    }
-
-    fn break_line(&mut self) {
-        if !self.out.is_empty() {
-            let breaks = if self.out.ends_with("\n-- ") { 1 } else { self.breaks };
-            self.out.extend(std::iter::repeat_n('\n', breaks));
-        }
-        self.breaks = 0;
-    }
-
-    fn finish(mut self) -> String {
-        self.link_ends();
-        self.out.push('\n');
-        for (i, link) in self.links.iter().enumerate() {
-            self.out.push_str(&format!("\n[{}] {link}", i + 1));
-        }
-        if !self.links.is_empty() {
-            self.out.push('\n');
-        }
-        self.out
-    }
+/// Whether a style hides its element.
+pub(super) fn displays_nothing(style: &str) -> bool {
+    let style: String = style.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
+    style.split(';').any(|rule| matches!(rule, "display:none" | "display:none!important"))
 }
 
 /// What follows the end tag of `name`, counting elements of the same name inside.
 fn after_element<'a>(name: &str, html: &'a str) -> &'a str {
     let mut depth = 1;
     let mut rest = html;
-    while let Some(start) = rest.find('<') {
+    while let Some(start) = memchr::memchr(b'<', rest.as_bytes()) {
         let after = &rest[start..];
         if let Some(comment) = after.strip_prefix("<!--") {
             rest = comment.find("-->").map_or("", |end| &comment[end + 3..]);
@@ -297,7 +190,7 @@ fn after_element<'a>(name: &str, html: &'a str) -> &'a str {
 pub(super) fn decoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find('&') {
+    while let Some(start) = memchr::memchr(b'&', rest.as_bytes()) {
         out.push_str(&rest[..start]);
         let after = &rest[start + 1..];
         let reference = after.bytes().take(ENTITY_BYTES_MAX).position(|b| b == b';').map(|end| &after[..end]);

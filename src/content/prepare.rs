@@ -1,5 +1,5 @@
 //! A mail made ready once, so that each message costs a Tera render and nothing else: flattened, MJML turned into HTML, styles inlined,
-//! links under their filter.
+//! links and what the text part needs between marks.
 //!
 //! What was prepared is compared with the slow way, which renders first and inlines afterwards, for invented people ([`super::gate`]).
 //! Where the two differ, or the preparation refuses, the mail is rendered the slow way, message by message, and `okaeri check` says why.
@@ -12,8 +12,9 @@ use super::engine::Source;
 use super::flatten::{self, Refusal};
 use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
+use super::track::Trail;
 use super::unit::Unit;
-use super::{links, mjml, settled, splice};
+use super::{inline, links, marks, mjml, settled, splice};
 
 /// The names of a prepared mail inside the engine; both are escaped.
 pub(super) fn body_of(html: &str) -> String {
@@ -50,24 +51,35 @@ pub(super) fn prepare(
     for component in &mut flat.components {
         component.text = settled::settled(&component.text, brand);
     }
+    let flat = inline::inlined(flat);
     let root = if is_mjml(html) { mjml::to_html(&flat.root)? } else { flat.root };
     let mut units = vec![Unit::new("", &root)];
     units.extend(flat.components.iter().map(|c| Unit::new(&c.name, &c.text)));
     let mut edits = splice::edits(&units)?;
-    let mut link = 0;
-    for (unit, edits) in units.iter().zip(&mut edits) {
-        edits.extend(links::edits(unit, &mut link));
-    }
     if has_preheader && !shows_preheader(&units) {
         edits[0].extend(preheader(&units[0]));
     }
-    let mut edited = units.iter().zip(edits).map(|(unit, edits)| unit.mapped.edited(edits));
-    let body = edited.next().unwrap_or_default();
+    let styled: Vec<Mapped> = units.iter().zip(edits).map(|(unit, edits)| unit.mapped.edited(edits)).collect();
+    let mut marked = marked(&styled).into_iter();
+    let body = marked.next().unwrap_or_default();
     let mut components = Mapped::default();
-    for component in edited {
+    for component in marked {
         components.copy(&component, 0..component.text.len());
     }
     Ok(Prepared { body, components })
+}
+
+/// Texts with the marks of their links and, where all of them can tell it ahead, of the text part.
+fn marked(styled: &[Mapped]) -> Vec<Mapped> {
+    let units: Vec<Unit<'_>> = styled.iter().map(|text| Unit::new("", text)).collect();
+    let texts: Option<Vec<Vec<Edit>>> = units.iter().map(marks::text_marks).collect();
+    let texts = texts.unwrap_or_else(|| units.iter().map(|_| Vec::new()).collect());
+    let mut link = 0;
+    let all = |(unit, mut edits): (&Unit<'_>, Vec<Edit>)| {
+        edits.extend(links::edits(unit, &mut link));
+        unit.mapped.edited(edits)
+    };
+    units.iter().zip(texts).map(all).collect()
 }
 
 fn shows_preheader(units: &[Unit<'_>]) -> bool {
@@ -83,7 +95,7 @@ fn preheader(root: &Unit<'_>) -> Option<Edit> {
 }
 
 /// The slow way, after the render: MJML, styles, links.
-pub(super) fn finish(html: &str, rendered: String, preheader: Option<&str>) -> Result<String, String> {
+pub(super) fn finish(html: &str, rendered: String, preheader: Option<&str>, trail: &Trail) -> Result<String, String> {
     let rendered = if is_mjml(html) { mjml::rendered_to_html(&rendered)? } else { rendered };
     let mapped = Mapped::of("", &rendered);
     let unit = Unit::rendered(&mapped);
@@ -94,5 +106,5 @@ pub(super) fn finish(html: &str, rendered: String, preheader: Option<&str>) -> R
         let text = String::from_utf8_lossy(&escaped);
         edits.extend(self::preheader(&unit).map(|e| Edit { text: e.text.replace("{{ preheader }}", &text), ..e }));
     }
-    Ok(links::in_rendered(&mapped.edited(edits).text))
+    Ok(links::in_rendered(&mapped.edited(edits).text, trail))
 }

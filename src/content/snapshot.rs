@@ -13,6 +13,7 @@ use tera::Tera;
 use super::compiled::{Compiled, Mail};
 use super::context;
 use super::engine::{self, Source};
+use super::fields::FieldSet;
 use super::flatten::Refusal;
 use super::format::{STYLES, Style};
 use super::load::{TemplateSet, Variant};
@@ -191,6 +192,7 @@ impl Snapshot {
                 .map(|(l, b)| ((*l).to_owned(), context::value(b).expect("an object is not null")))
                 .collect(),
             mails,
+            fields: FieldSet::of(self.files.values().map(String::as_str)),
             sources,
             engines,
             refusals: Vec::new(),

@@ -63,6 +63,7 @@ impl Compiled {
             sender: self.sender.clone(),
             brands: self.brands.clone(),
             mails: self.mails.clone(),
+            fields: self.fields.clone(),
             sources,
             engines: Default::default(),
             refusals: Vec::new(),

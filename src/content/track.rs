@@ -5,16 +5,8 @@
 
 use std::borrow::Cow;
 
-use tera::{Kwargs, State, Tera, TeraResult, Value};
-
-use super::current;
 use super::plain::decoded;
 use crate::token::Clicks;
-
-/// The filter around an `href`, written by [`super::links`].
-pub(super) const FILTER: &str = "track";
-/// The filter around the `src` of a picture, when it comes from data.
-pub(super) const PICTURE_FILTER: &str = "picture";
 
 /// Longest destination that goes through the redirect, in bytes: the link is longer by half, and must fit where links do.
 const TRACKED_BYTES_MAX: usize = 1_500;
@@ -30,15 +22,9 @@ pub(super) struct Trail {
     pub utm: String,
 }
 
-/// What an `href` becomes. Takes and gives the text as it stands inside the quotes, escaped.
-pub(super) fn link(escaped: &str, number: u32, tracked: bool) -> String {
-    current::ask(|c| c.trail.as_ref().map(|trail| trail.link(escaped, number, tracked)))
-        .flatten()
-        .unwrap_or_else(|| Trail::default().link(escaped, number, tracked))
-}
-
 impl Trail {
-    fn link(&self, escaped: &str, number: u32, tracked: bool) -> String {
+    /// Write what an `href` becomes. Takes and gives the text as it stands inside the quotes, escaped.
+    pub(super) fn link(&self, out: &mut String, escaped: &str, number: u32, tracked: bool) {
         let url: Cow<'_, str> = match escaped.contains('&') {
             true => decoded(escaped).into(),
             false => escaped.into(),
@@ -46,18 +32,20 @@ impl Trail {
         let url = url.trim();
         match scheme(url) {
             Leads::Web if tracked && !self.is_own(url) => {}
-            Leads::Nowhere => return "#".to_owned(),
-            _ => return escaped.to_owned(),
+            Leads::Nowhere => return out.push('#'),
+            _ => return out.push_str(escaped),
         }
         if self.redirect.is_none() && self.utm.is_empty() {
-            return escaped.to_owned();
+            return out.push_str(escaped);
         }
         let url = with_utm(url, &self.utm);
         match &self.redirect {
             Some((base, clicks)) if url.len() <= TRACKED_BYTES_MAX => {
-                format!("{base}/c/{}", clicks.token(number, &url))
+                out.push_str(base);
+                out.push_str("/c/");
+                clicks.write_token(out, number, &url);
             }
-            _ => escaped_again(&url),
+            _ => out.push_str(&escaped_again(&url)),
         }
     }
 
@@ -131,20 +119,6 @@ fn with_utm<'a>(url: &'a str, utm: &str) -> Cow<'a, str> {
     format!("{path}?{}{fragment}", pairs.join("&")).into()
 }
 
-/// Give `tera` the filter.
-pub(super) fn register(tera: &mut Tera) {
-    tera.register_filter(FILTER, |value: &Value, args: Kwargs, _: &State| -> TeraResult<Value> {
-        let text = value.as_str().unwrap_or_default();
-        let number = args.get::<u32>("n")?.unwrap_or_default();
-        let off = args.get::<bool>("off")?.unwrap_or_default();
-        // The text stood in quotes already and was escaped for them; it is escaped again where it was changed.
-        Ok(Value::safe_string(&link(text, number, !off)))
-    });
-    tera.register_filter(PICTURE_FILTER, |value: &Value, _: Kwargs, _: &State| -> TeraResult<Value> {
-        Ok(Value::safe_string(picture(value.as_str().unwrap_or_default())))
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +137,12 @@ mod tests {
         Trail { redirect: redirect.then(|| (base.clone(), clicks)), own_pages: Some(base), utm: utm.into() }
     }
 
+    fn led(trail: &Trail, url: &str, number: u32, tracked: bool) -> String {
+        let mut out = String::new();
+        trail.link(&mut out, url, number, tracked);
+        out
+    }
+
     #[test]
     fn links_stay_as_they_are_when_nothing_is_asked() {
         for url in [
@@ -174,7 +154,7 @@ mod tests {
             "/x",
             "HTTPS://e.example",
         ] {
-            assert_eq!(trail(false, "").link(url, 0, true), url);
+            assert_eq!(led(&trail(false, ""), url, 0, true), url);
         }
     }
 
@@ -191,8 +171,8 @@ mod tests {
             "&#x1;javascript:x",
         ] {
             for redirect in [false, true] {
-                assert_eq!(trail(redirect, "utm_source=x").link(url, 0, true), "#", "{url}");
-                assert_eq!(trail(redirect, "").link(url, 0, false), "#", "{url}");
+                assert_eq!(led(&trail(redirect, "utm_source=x"), url, 0, true), "#", "{url}");
+                assert_eq!(led(&trail(redirect, ""), url, 0, false), "#", "{url}");
             }
         }
     }
@@ -209,7 +189,8 @@ mod tests {
 
     #[test]
     fn tracked_links_are_signed_with_their_parameters() {
-        let tracked = trail(true, "utm_source=okaeri&utm_campaign=a").link(
+        let tracked = led(
+            &trail(true, "utm_source=okaeri&utm_campaign=a"),
             "https://example.com/p?x=1&amp;utm_source=own#part",
             3,
             true,
@@ -224,10 +205,10 @@ mod tests {
         for untouched in
             ["https://mail.example.com/u/token", "https://mail.example.com/p/token", "tel:1", "mailto:x@example.com"]
         {
-            assert_eq!(trail.link(untouched, 1, true), untouched);
+            assert_eq!(led(&trail, untouched, 1, true), untouched);
         }
-        assert_eq!(trail.link("https://example.com/", 1, false), "https://example.com/");
+        assert_eq!(led(&trail, "https://example.com/", 1, false), "https://example.com/");
         let long = format!("https://example.com/{}", "x".repeat(2_000));
-        assert_eq!(trail.link(&long, 1, true), format!("{long}?utm_source=okaeri"));
+        assert_eq!(led(&trail, &long, 1, true), format!("{long}?utm_source=okaeri"));
     }
 }

@@ -28,6 +28,14 @@ fn eml_files(demo: &Path) -> usize {
     names.filter(|p| p.extension().is_some_and(|e| e == "eml")).count()
 }
 
+/// The code of a reward that a mail shows.
+fn code_in(mail: &[u8]) -> Option<String> {
+    let parsed = mail_parser::MessageParser::default().parse(mail)?;
+    let text = parsed.body_text(0)?;
+    let line = text.lines().find(|l| l.starts_with("CHA-") || l.starts_with("OTO-"))?;
+    Some(line.to_owned())
+}
+
 /// The secret, as the demo left it for whoever goes on.
 fn secret(demo: &Path) -> String {
     let text = std::fs::read_to_string(demo.join(".env")).unwrap();
@@ -61,12 +69,11 @@ fn the_demo_goes_the_whole_way_and_leaves_a_project_one_can_go_on_with() {
     let people: i64 = reached.as_object().unwrap().values().map(|v| v["people"].as_i64().unwrap()).sum();
     assert_eq!(people, json["people"].as_i64().unwrap(), "everybody is one of mailed, withheld, left alone, not meant");
     assert!(
-        // Nobody has been promised two quiet months yet.
-        json["segments"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|s| (s["people"].as_i64().unwrap() > 0) != (s["segment"] == "resting")),
+        // Nobody has been promised two quiet months yet, and nobody has risen since somebody looked.
+        json["segments"].as_array().unwrap().iter().all(|s| {
+            let nobody_yet = s["segment"] == "resting" || s["segment"] == "came_to_the_hearth";
+            (s["people"].as_i64().unwrap() > 0) != nobody_yet
+        }),
         "{}",
         json["segments"]
     );
@@ -82,6 +89,16 @@ fn the_demo_goes_the_whole_way_and_leaves_a_project_one_can_go_on_with() {
         "Japanese subjects"
     );
     assert_eq!(page.matches("href=\"mails/").count() as u64, accepted + page.matches("<figure").count() as u64);
+
+    // Whoever is won back is given something: each mail shows a code of its own.
+    let letters = std::fs::read_dir(demo.join("mails")).unwrap().map(|e| e.unwrap().path());
+    let texts = letters.filter(|p| p.extension().is_some_and(|e| e == "eml")).map(|p| std::fs::read(p).unwrap());
+    let mut codes: Vec<String> = texts.filter_map(|mail| code_in(&mail)).collect();
+    let given = codes.len();
+    codes.sort();
+    codes.dedup();
+    let win_back = campaigns.iter().find(|c| c["campaign"] == "win-back").unwrap();
+    assert_eq!((codes.len(), given as i64), (given, send(win_back)), "{codes:?}");
 
     let at_home = |args: &[&str]| {
         let mut command = okaeri(&demo, args);

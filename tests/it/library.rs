@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use okaeri::campaign::Library;
-use okaeri::content::{Compiled, Facts, Rendered, SenderValues, Snapshot, TemplateSet, Wanted};
+use okaeri::campaign::{Library, WhenNoneLeft};
+use okaeri::content::{Compiled, Facts, Rendered, Rewards, SenderValues, Snapshot, TemplateSet, Wanted};
 use okaeri::content::{sample_person, sample_recommended, sample_stranger};
 use okaeri::problem::{Place, Problems};
 use okaeri::segment;
-use okaeri::settings::Project;
+use okaeri::settings::{Project, RewardPool};
 use serde_json::{Value, json};
 
 /// A mail is at most so large, in bytes of HTML; mail programs cut off what is larger than 102,400.
@@ -23,6 +23,8 @@ struct Mails {
     compiled: Compiled,
     /// Template → how many products its step recommends, and by which strategies.
     recommends: BTreeMap<String, Option<(usize, Vec<String>)>>,
+    /// Template → what its step gives, when it has it.
+    rewards: BTreeMap<String, RewardPool>,
 }
 
 impl Mails {
@@ -35,6 +37,7 @@ impl Mails {
         let names: Vec<&str> = segments.names().collect();
         let campaigns = Library::load(&project, &names, &mut problems);
         let mut recommends = BTreeMap::new();
+        let mut rewards = BTreeMap::new();
         let mut wanted = Vec::new();
         for campaign in campaigns.iter() {
             for step in &campaign.steps {
@@ -42,12 +45,23 @@ impl Mails {
                     (r.asked.count, r.asked.strategies.iter().map(|s| s.word().to_owned()).collect::<Vec<_>>())
                 });
                 recommends.insert(step.template.clone(), asked);
+                let pools: Vec<RewardPool> = step
+                    .reward
+                    .iter()
+                    .flat_map(|r| &r.pools)
+                    .filter_map(|pool| project.settings.reward(pool).cloned())
+                    .collect();
+                rewards.extend(pools.first().map(|pool| (step.template.clone(), pool.clone())));
                 wanted.push(Wanted {
                     name: step.template.clone(),
                     promotional: campaign.kind == okaeri::campaign::Kind::Promotional,
                     place: Place::file("campaigns"),
                     recommends: None,
-                    rewards: None,
+                    rewards: step.reward.as_ref().map(|r| Rewards {
+                        pools,
+                        may_be_missing: r.when_none_left == WhenNoneLeft::Send,
+                        place: r.place.clone(),
+                    }),
                 });
             }
         }
@@ -55,7 +69,7 @@ impl Mails {
         assert!(problems.is_empty(), "{}", problems.to_text());
         let sender = SenderValues::of(&project.settings).expect("every value is at hand");
         let compiled = Snapshot::take(&set.unwrap(), sender).compile().expect("the library compiles");
-        Mails { compiled, recommends }
+        Mails { compiled, recommends, rewards }
     }
 
     /// Somebody of whom everything is known, or as little as there can be, with what the mail recommends.
@@ -64,6 +78,9 @@ impl Mails {
         if let Some((count, strategies)) = &self.recommends[template] {
             let words: Vec<&str> = strategies.iter().map(String::as_str).collect();
             person["recommend"] = sample_recommended(locale, *count, &words);
+        }
+        if let Some(pool) = self.rewards.get(template).filter(|_| !stranger) {
+            person["reward"] = pool.sample(locale, jiff::civil::date(2026, 11, 24));
         }
         person
     }

@@ -301,6 +301,50 @@ async fn codes_come_back_from_messages_of_which_nothing_left_and_from_no_others(
     .await;
 }
 
+/// Refuses each recipient's first content, and remembers how large every content was.
+#[derive(Default)]
+struct LaterOnce(std::sync::Mutex<BTreeMap<String, Vec<u64>>>);
+
+impl Behaviour for LaterOnce {
+    fn answer(&self, m: &Moment<'_>) -> Answer {
+        if m.stage != Stage::EndOfData {
+            return Answer::agree();
+        }
+        let mut seen = self.0.lock().unwrap();
+        let sizes = seen.entry(m.argument.to_owned()).or_default();
+        sizes.push(m.transaction.content_bytes);
+        if sizes.len() == 1 { Answer::reply(451, "4.7.1", "Greylisted") } else { Answer::agree() }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_tried_again_keeps_its_code() {
+    each_database(|url| async move {
+        let behaviour = Arc::new(LaterOnce::default());
+        let options = CatcherOptions { behaviour: behaviour.clone(), ..CatcherOptions::default() };
+        let catcher = Catcher::start(options).await.unwrap();
+        let calm = "stop_above: { hard_bounce: 100%, policy: 100%, failed: 100% }";
+        let shop = giving(&url, "  ten: { title: Ten }\n", "ten", calm).smtp(&catcher.url()).with_people(4).await;
+        brings_codes(&shop, "ten", 9).await;
+        shop.okaeri("send hello").await.exits(75);
+        assert_eq!(catcher.counts().messages, 0, "nobody has anything yet");
+        let db = shop.database().await;
+        let taken = issued(&db).await;
+        assert_eq!(taken.len(), 4);
+        db.execute("UPDATE chunk SET due_at = 0 WHERE state = 'open'", args![]).await.unwrap();
+        db.execute("UPDATE delivery SET due_at = 0 WHERE state = 'deferred'", args![]).await.unwrap();
+        shop.okaeri("work").await.exits(0);
+        let shown: BTreeMap<String, String> = shown(&catcher).into_iter().map(|(who, code)| (code, who)).collect();
+        assert_eq!(shown, taken, "the second try shows what the first one took");
+        assert_eq!(issued(&db).await, taken);
+        let sizes = behaviour.0.lock().unwrap().clone();
+        assert!(sizes.len() == 4 && sizes.values().all(|tries| tries.len() == 2 && tries[0] == tries[1]), "{sizes:?}");
+        numbers(&pool(&shop, "ten").await, (5, 4, 0, 0));
+        shop.json("queue verify", 0).await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_untried_gives_its_code_back() {
     each_database(|url| async move {

@@ -162,7 +162,7 @@ fn a_failing_value_is_told_where_the_author_wrote_it_after_flattening_and_inlini
     assert_eq!(at(json!({})), "templates/part.html:2:16: `customer.first_name` may be missing and is missing here");
     assert_eq!(
         at(json!({ "customer": { "first_name": "Mia" } })),
-        "templates/a.html:6:3: component argument `v` (type: `undefined`) does not match expected type: `string`"
+        "templates/a.html:6:9: `customer.last_name` may be missing and is missing here"
     );
 }
 
