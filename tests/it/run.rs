@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use okaeri::args;
 use okaeri::clock::{self, HOUR, MINUTE};
 use okaeri::db::Db;
+use okaeri::queue::planner;
 
 use crate::ground::each_database;
 use crate::ground::scenario::Scenario;
@@ -412,6 +413,27 @@ async fn a_run_that_was_half_written_when_its_moment_passed_is_missed() {
         assert!(told.contains("digest · slot 2026-11-24T09:00 · missed: found 24 hours late"), "{told}");
         assert_eq!(runs(&db).await, pairs(&[("2026-11-24T09:00", "missed"), ("2026-11-24", "enqueuing")]));
         assert_eq!(catcher.mails().len(), 0);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_time_is_up_leaves_what_it_has_not_planned_to_the_next() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let campaigns = Scenario::new(&url).smtp(&catcher.url()).campaign("digest", TUESDAY);
+        let shop = campaigns.campaign("extra", "schedule: { every: tuesday 09:00 }\npriority: 90").with_people(2).await;
+        let db = shop.database().await;
+        let other = planner::take(&db, clock::now()).await.unwrap().expect("nobody plans");
+        let ran = shop.okaeri("run --at 2026-11-24T09:05 --max-time 1s").await.exits(75);
+        assert!(ran.stdout.contains("digest · slot 2026-11-24T09:00 · stopped"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("extra · slot now · stopped"), "{}", ran.stdout);
+        assert!(ran.stderr.contains("the time is up before it was looked at"), "{}", ran.stderr);
+        assert!(catcher.mails().is_empty());
+        other.release(&db).await.unwrap();
+        shop.okaeri("run --at 2026-11-24T09:06").await.exits(0);
+        assert_eq!(catcher.mails().len(), 4);
         db.close().await;
     })
     .await;
