@@ -217,15 +217,19 @@ async fn the_calendar_tells_what_is_to_come_and_to_about_how_many() {
         let shop = Scenario::new(&url)
             .smtp(&catcher.url())
             .campaign("digest", TUESDAY)
+            .segment("quiet", "{ did_not: order.placed, in_last: 30d }")
+            .campaign("miss-you", "audience: { in_segment: quiet }\nschedule: { every: thursday 10:00 }")
             .campaign("letter", "")
             .campaign("later", "status: draft\nschedule: { every: day 09:00 }")
             .with_people(3)
             .await;
+        shop.okaeri("profile --quiet").await.exits(0);
         let told = shop.okaeri("calendar --days 9 --at 2026-11-23T00:00").await.exits(0).stdout;
         insta::allow_duplicates! {
             insta::assert_snapshot!(told, @r#"
             when                  campaign  whose clock    about
             Tue 2026-11-24 09:00  digest    Europe/Berlin      3  in its audience now
+            Thu 2026-11-26 10:00  miss-you  Europe/Berlin      3  in its audience now
             Tue 2026-12-01 09:00  digest    Europe/Berlin      3  in its audience now
              sent by hand, without a schedule: letter
             "#);
@@ -233,9 +237,10 @@ async fn the_calendar_tells_what_is_to_come_and_to_about_how_many() {
         shop.okaeri("run --at 2026-11-24T09:00").await.exits(0);
         let json = shop.json("calendar --at 2026-11-24T09:00", 0).await;
         let slots = json["slots"].as_array().unwrap();
-        assert_eq!(slots.len(), 4);
-        assert_eq!((&slots[0]["slot"], &slots[0]["people"]), (&"2026-12-01T09:00".into(), &3.into()));
-        assert_eq!(slots[0]["people_known_by"], "last_run");
+        assert_eq!(slots.len(), 8);
+        let slot = |n: usize| (&slots[n]["slot"], &slots[n]["people"], &slots[n]["people_known_by"]);
+        assert_eq!(slot(0), (&"2026-11-26T10:00".into(), &3.into(), &"audience".into()));
+        assert_eq!(slot(1), (&"2026-12-01T09:00".into(), &3.into(), &"last_run".into()));
         shop.okaeri("calendar --days 0").await.exits(2);
     })
     .await;
