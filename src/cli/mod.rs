@@ -381,7 +381,11 @@ impl Invocation {
 pub fn start() -> ExitCode {
     let cli = Cli::parse();
     rustls::crypto::ring::default_provider().install_default().expect("no other provider was installed before");
+    // One processor is left to the thread of SQLite, or to the server: with as many threads as processors they take turns instead, which costs a
+    // tenth of a send.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((processors - 1).max(1))
         .enable_all()
         .build()
         .expect("the system gives threads")

@@ -96,6 +96,9 @@ enum Leads {
 }
 
 fn scheme(url: &str) -> Leads {
+    if url.len() > "https://".len() && (url.starts_with("https://") || url.starts_with("http://")) {
+        return Leads::Web; // as below; nearly every link
+    }
     // Browsers pass over control characters and white space inside a scheme.
     let seen: String = url.chars().filter(|c| !c.is_control() && !c.is_whitespace()).take(40).collect();
     let Some((scheme, _)) = seen.split_once(':') else { return Leads::Elsewhere };

@@ -53,6 +53,8 @@ const SQLITE_ROWS_AHEAD: usize = 1_000;
 /// Page cache of the writing connection, in KiB as SQLite wants it (negative). The 2 MB it would take by itself spill in the middle of
 /// every batch of an import.
 const SQLITE_WRITER_CACHE: &str = "-32768";
+/// The same while messages are sent: they are passed through in the order of their pages, and none is needed again.
+const SQLITE_SENDING_CACHE: &str = "PRAGMA cache_size = -4096";
 /// Pages in the write-ahead log before they are carried into the file: 32 MiB. With the usual 1,000 every batch of an import would carry
 /// nearly the same pages again.
 const SQLITE_CHECKPOINT_PAGES: &str = "8000";
@@ -63,6 +65,9 @@ const SQLITE_OPEN_WAIT: Duration = Duration::from_millis(20);
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that was given back so recently is there, or is lost no more likely than after it was asked.
+const TRUSTED_FOR: Duration = Duration::from_millis(100);
 
 /// Connections are kept as long as the process: with any limit sqlx starts a task that counts idle connections. The count goes below zero for
 /// a moment when one is given back and taken at once, and for good when the pool is closed meanwhile; the task then counts to 2^64 and the
@@ -200,6 +205,10 @@ impl Db {
                 .idle_timeout(CONNECTION_LIFETIME)
                 .max_lifetime(CONNECTION_LIFETIME)
                 .acquire_timeout(CONNECT_TIMEOUT)
+                .test_before_acquire(false)
+                .before_acquire(|connection, known| {
+                    Box::pin(async move { Ok(known.idle_for < TRUSTED_FOR || connection.ping().await.is_ok()) })
+                })
                 .connect_with(options)
                 .await
                 .map_err(|e| DbError::Open { place: without_password(url), source: e })?;
@@ -267,6 +276,14 @@ impl Db {
                 self.execute("ANALYZE", vec![]).await?
             }
         };
+        Ok(())
+    }
+
+    /// Give back the memory that batches needed: from here on rows are passed through once. Speed only.
+    pub async fn sending_begins(&self) -> DbResult<()> {
+        if let Db::Sqlite { write, .. } = self {
+            sqlx::query(SQLITE_SENDING_CACHE).execute(write).await?;
+        }
         Ok(())
     }
 
@@ -355,8 +372,6 @@ pub async fn retried<T>(mut run: impl AsyncFnMut() -> DbResult<T>) -> DbResult<T
     }
 }
 
-/// Open a pool on a file. Several processes that open a new file at once each turn it to write-ahead logging, which SQLite refuses as
-/// "locked" without waiting; so this waits and tries again.
 /// Tell Postgres how many customers a bucket has. It takes the two columns of a customer's key for independent and expects a thousandth of the rows
 /// that meet; a join of joins then looks like one row, and is gone through again for every customer. That the customers of a bucket are a
 /// 1,024th of all, said of `customer_id` alone, makes the product of both right.
@@ -376,6 +391,8 @@ async fn know_buckets(pool: &PgPool) -> DbResult<()> {
     Ok(())
 }
 
+/// Open a pool on a file. Several processes that open a new file at once each turn it to write-ahead logging, which SQLite refuses as
+/// "locked" without waiting; so this waits and tries again.
 async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     let mut tries = 1;
     loop {
@@ -383,6 +400,7 @@ async fn sqlite_pool(connections: u32, options: SqliteConnectOptions) -> Result<
             .max_connections(connections)
             .idle_timeout(CONNECTION_LIFETIME)
             .max_lifetime(CONNECTION_LIFETIME)
+            .test_before_acquire(false) // a file is there; asking would cost two switches of threads each time
             // A COMMIT that failed (a full disk) was rolled back by SQLite, of which sqlx knows nothing: that connection begins nothing any more.
             .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())

@@ -60,12 +60,12 @@ pub struct Conversation {
     _open: Open,
 }
 
-/// A command written as it stands.
-pub(super) struct Raw<'a>(pub &'a str);
+/// What is written as it stands, piece after piece: contents are not copied together first.
+pub(super) struct Raw<'a>(pub &'a [&'a str]);
 
 impl fmt::Display for Raw<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        self.0.iter().try_for_each(|piece| f.write_str(piece))
     }
 }
 
@@ -173,7 +173,7 @@ impl Conversation {
 
     /// RSET, after a refusal; false when the connection is of no more use.
     pub async fn reset(&mut self) -> bool {
-        let reset = timeout(self.patience.command, self.connection.command(Raw("RSET\r\n"))).await;
+        let reset = timeout(self.patience.command, self.connection.command(Raw(&["RSET\r\n"]))).await;
         matches!(reset.map(reply_of), Ok(Ok(reply)) if reply.code == 250)
     }
 

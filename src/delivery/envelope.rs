@@ -65,7 +65,7 @@ impl Conversation {
             match self.manner {
                 Manner::Stepwise => self.begin_stepwise(envelope).await,
                 manner => {
-                    let first = self.connection.command(Raw(&envelope.group(manner))).await;
+                    let first = self.connection.command(Raw(&[&envelope.group(manner)])).await;
                     self.hear_group(Some(first)).await
                 }
             }
@@ -85,7 +85,7 @@ impl Conversation {
 
     async fn begin_stepwise(&mut self, envelope: &Envelope) -> Begun {
         for (stage, command) in [(Stage::Mail, &envelope.mail), (Stage::Rcpt, &envelope.rcpt)] {
-            match reply_of(self.connection.command(Raw(&format!("{command}\r\n"))).await) {
+            match reply_of(self.connection.command(Raw(&[command, "\r\n"])).await) {
                 Ok(reply) if is_yes(stage, &reply) => {}
                 Ok(reply) => return Begun::Refused(stage, reply),
                 Err(e) => return Begun::Broken(stage, e),
@@ -132,7 +132,7 @@ impl Conversation {
         };
         if data_is_open && stage != Stage::Data {
             // RFC 2920 §3.1: no recipient was taken and DATA was; a lone dot ends it and delivers nothing.
-            if let Err(e) = reply_of(self.connection.command(Raw(".\r\n")).await) {
+            if let Err(e) = reply_of(self.connection.command(Raw(&[".\r\n"])).await) {
                 return Begun::Broken(stage, e);
             }
         }

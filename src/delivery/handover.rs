@@ -2,6 +2,7 @@
 //!
 //! Whatever happens, it is known whether the end of the content can have reached the server: the wire counts the bytes that it took.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -12,9 +13,6 @@ use super::envelope::Envelope;
 use super::replies::{Reply, Stage};
 use crate::failpoint::{self, Step};
 use crate::queue::lease::Lease;
-
-/// Room for the frame of a content and the envelope behind it, in bytes.
-const ROOM: usize = 512;
 
 /// What became of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +34,19 @@ impl Conversation {
     /// Hand over the content, with DATA before it where that is still to be said, and the `next` envelope behind it. Nothing of the content is
     /// written after the end of the lease. Call only after the commit.
     pub async fn content(&mut self, mail: &Mail, next: Option<&Envelope>, lease: Option<&Arc<Lease>>) -> Sent {
-        let Some(mut text) = framed(&mail.bytes, self.manner) else {
+        // Mails are ASCII, or UTF-8 to international addresses (RFC 6532).
+        let Ok(text) = std::str::from_utf8(&mail.bytes) else {
             return Sent::NotWritten("the composed mail is not UTF-8".to_owned());
         };
-        let content_bytes = text.len() as u64;
+        let framed = Framed::new(text, self.manner);
+        let content_bytes = framed.bytes();
         if self.manner == Manner::Stepwise
             && let Some(not_open) = self.open_data().await
         {
             return not_open;
         }
-        if let Some(next) = next {
-            text.push_str(&next.group(self.manner));
+        let behind = next.map(|next| next.group(self.manner)).unwrap_or_default();
+        if next.is_some() {
             self.begun += 1;
             self.is_ahead = true;
         }
@@ -59,7 +59,7 @@ impl Conversation {
         let content_end = self.gauge.taken() + content_bytes;
         self.gauge.only_under(lease.map(|lease| (lease.clone(), content_end)));
         let patience = self.patience.content;
-        let answered = timeout(patience, self.connection.command(Raw(&text))).await;
+        let answered = timeout(patience, self.connection.command(Raw(&framed.then(&behind)))).await;
         self.gauge.only_under(None);
         let why = match answered.map(reply_of) {
             Ok(Ok(reply)) if (200..300).contains(&reply.code) || (400..600).contains(&reply.code) => {
@@ -77,7 +77,7 @@ impl Conversation {
     async fn open_data(&mut self) -> Option<Sent> {
         let patience = self.patience.command;
         self.gauge.expect_silence();
-        match timeout(patience, self.connection.command(Raw("DATA\r\n"))).await.map(reply_of) {
+        match timeout(patience, self.connection.command(Raw(&["DATA\r\n"]))).await.map(reply_of) {
             Ok(Ok(reply)) if reply.code == 354 => {
                 failpoint::pass(Step::Data);
                 None
@@ -89,39 +89,50 @@ impl Conversation {
     }
 }
 
-/// A content as it goes over the wire. `None` when it is not text: mails are ASCII, or UTF-8 to international addresses (RFC 6532).
-fn framed(bytes: &[u8], manner: Manner) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    Some(if manner == Manner::Chunked { chunk(text) } else { stuffed(text) })
+/// A content as it goes over the wire.
+#[derive(Debug)]
+struct Framed<'m> {
+    head: String,
+    text: Cow<'m, str>,
+    end: &'static str,
 }
 
-/// All of it in one chunk, the last (RFC 3030 §2): as it is.
-fn chunk(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + ROOM);
-    out.push_str(&format!("BDAT {} LAST\r\n", text.len()));
-    out.push_str(text);
-    out
+impl<'m> Framed<'m> {
+    fn new(text: &'m str, manner: Manner) -> Framed<'m> {
+        if manner == Manner::Chunked {
+            // All of it in one chunk, the last (RFC 3030 §2): as it is.
+            let head = format!("BDAT {} LAST\r\n", text.len());
+            return Framed { head, text: text.into(), end: "" };
+        }
+        let end = if text.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" };
+        Framed { head: String::new(), text: stuffed(text), end }
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.head.len() + self.text.len() + self.end.len()) as u64
+    }
+
+    fn then<'a>(&'a self, behind: &'a str) -> [&'a str; 4] {
+        [&self.head, &self.text, self.end, behind]
+    }
 }
 
-/// With its dots doubled (RFC 5321 §4.5.2) and its end.
-fn stuffed(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + ROOM);
-    let mut rest = text;
-    if rest.starts_with('.') {
-        out.push('.');
+/// With its dots doubled (RFC 5321 §4.5.2). What we compose has no line that begins with one, so most is not copied.
+fn stuffed(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut copied = 0;
+    for (at, _) in text.match_indices('.') {
+        if at == 0 || text[..at].ends_with("\r\n") {
+            out.push_str(&text[copied..at]);
+            out.push('.');
+            copied = at;
+        }
     }
-    while let Some(at) = rest.find("\r\n.") {
-        let (line, after) = rest.split_at(at + 2);
-        out.push_str(line);
-        out.push('.');
-        rest = after;
+    if copied == 0 && out.is_empty() {
+        return text.into();
     }
-    out.push_str(rest);
-    if !out.ends_with("\r\n") {
-        out.push_str("\r\n");
-    }
-    out.push_str(".\r\n");
-    out
+    out.push_str(&text[copied..]);
+    out.into()
 }
 
 #[cfg(test)]
@@ -137,14 +148,16 @@ mod tests {
             ("a.b\n.c\r\n", "a.b\n.c\r\n.\r\n"),
             ("", "\r\n.\r\n"),
         ] {
-            assert_eq!(framed(text.as_bytes(), Manner::Pipelined).unwrap(), expected, "{text:?}");
+            let framed = Framed::new(text, Manner::Pipelined);
+            assert_eq!(framed.then("").concat(), expected, "{text:?}");
+            assert_eq!(framed.bytes(), expected.len() as u64);
         }
-        assert_eq!(framed(b"\xff", Manner::Stepwise), None);
     }
 
     #[test]
     fn a_chunk_says_its_bytes_and_changes_none() {
-        assert_eq!(framed("灯\r\n.\r\n".as_bytes(), Manner::Chunked).unwrap(), "BDAT 8 LAST\r\n灯\r\n.\r\n");
-        assert_eq!(framed(b"", Manner::Chunked).unwrap(), "BDAT 0 LAST\r\n");
+        let of = |text: &str| Framed::new(text, Manner::Chunked).then("MAIL").concat();
+        assert_eq!(of("灯\r\n.\r\n"), "BDAT 8 LAST\r\n灯\r\n.\r\nMAIL");
+        assert_eq!(of(""), "BDAT 0 LAST\r\nMAIL");
     }
 }

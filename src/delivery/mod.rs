@@ -222,6 +222,7 @@ impl Shared {
 
 /// Send everything that is due until nothing is, or until something stops us.
 pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError> {
+    db.sending_begins().await?;
     let signals: Arc<Signals> = Arc::default();
     let rescued = rescue::rescue(db, clock::now()).await?;
     let outlets = outlets(db, options.relays, &signals).await?;

@@ -1,12 +1,19 @@
 //! The DNS record of a public key (RFC 6376 §3.6.1): written for a zone file, and read as receivers do.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD as BASE64};
 
 use super::{Algorithm, PublicKey};
 
 /// RFC 1035 §3.3: the longest string inside a TXT record, in bytes. A record holds several; receivers join them.
 const STRING_BYTES_MAX: usize = 255;
+
+/// RFC 6376 §2.10: `=` at the end may be left out.
+const AS_RECEIVERS_READ: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Where the key of a selector is published.
 pub fn host(selector: &str, domain: &str) -> String {
@@ -50,6 +57,8 @@ pub struct Record {
 pub enum RecordFault {
     #[error("has `{0}`, which is not `tag=value`")]
     NotATag(String),
+    #[error("has `{0}=` more than once")]
+    Twice(String),
     #[error("has a version other than DKIM1, or not in the first place")]
     Version,
     #[error("has no `p=`")]
@@ -63,19 +72,22 @@ impl Record {
     pub fn parse(text: &str) -> Result<Record, RecordFault> {
         let mut record =
             Record { kind: "rsa".to_owned(), key: Vec::new(), testing: false, strict: false, usable: true };
-        let mut has_key = false;
+        let mut seen: Vec<&str> = Vec::new();
         let tags = text.split(';').map(str::trim).filter(|t| !t.is_empty());
         for (i, tag) in tags.enumerate() {
             let (name, value) = tag.split_once('=').ok_or_else(|| RecordFault::NotATag(tag.to_owned()))?;
-            let value = value.trim();
+            let (name, value) = (name.trim(), value.trim());
+            if seen.contains(&name) {
+                return Err(RecordFault::Twice(name.to_owned())); // §3.2: the whole list is invalid
+            }
+            seen.push(name);
             let lists = |word: &str| value.split(':').any(|v| v.trim().eq_ignore_ascii_case(word));
-            match name.trim() {
+            match name {
                 "v" if i > 0 || value != "DKIM1" => return Err(RecordFault::Version),
                 "k" => record.kind = value.to_ascii_lowercase(),
                 "p" => {
                     let digits: String = value.split_whitespace().collect();
-                    record.key = BASE64.decode(digits).map_err(|_| RecordFault::NotBase64)?;
-                    has_key = true;
+                    record.key = AS_RECEIVERS_READ.decode(digits).map_err(|_| RecordFault::NotBase64)?;
                 }
                 "t" => (record.testing, record.strict) = (lists("y"), lists("s")),
                 "s" => record.usable &= lists("*") || lists("email"),
@@ -83,7 +95,7 @@ impl Record {
                 _ => {} // §3.6.1: unknown tags are ignored
             }
         }
-        if has_key { Ok(record) } else { Err(RecordFault::NoKey) }
+        if seen.contains(&"p") { Ok(record) } else { Err(RecordFault::NoKey) }
     }
 
     /// Whether it publishes this key for mail.

@@ -173,6 +173,11 @@ fn a_key_is_recognised_in_its_record() {
     ] {
         assert_eq!(publishes(&record), Ok(false), "{why}");
     }
+    let small = PrivateKey::parse(ED25519).unwrap();
+    let padded = text(small.public());
+    let unpadded = padded.strip_suffix('=').unwrap();
+    assert_eq!(Record::parse(unpadded).map(|r| r.publishes(small.public())), Ok(true), "RFC 6376 §2.10");
+    assert_eq!(publishes(&format!("v=DKIM1; p=; p={RSA_PUBLIC}")), Err(RecordFault::Twice("p".into())));
     assert_eq!(publishes("v=DKIM1; k=rsa"), Err(RecordFault::NoKey));
     assert_eq!(publishes("p=a; v=DKIM1"), Err(RecordFault::NotBase64));
     assert_eq!(publishes("k=rsa; v=DKIM1; p="), Err(RecordFault::Version));

@@ -1,7 +1,7 @@
 //! DMARC (RFC 7489): the policy of the From domain, and whether our signatures and return path count for it.
 //!
 //! The organisational domain (§3.2) is taken to be the shortest parent of the From domain that has a DMARC record, so no list of public
-//! suffixes is needed: a domain that publishes a policy is nobody's suffix, unless it says so (`psd=y`).
+//! suffixes is needed: a domain that publishes a policy is nobody's suffix, unless it says so (`psd=y`); then it is the one below that.
 
 use super::resolver::{Resolver, Unanswered, txt};
 use super::{Area, Finding, Names};
@@ -81,6 +81,7 @@ pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<F
         match policies.as_slice() {
             [] => {}
             [Ok(policy)] => found.push((domain, policy.clone())),
+            _ if !found.is_empty() => {} // above a record that is read, one that is not changes nothing
             [Err(e)] => {
                 let finding = format!("the DMARC record at _dmarc.{domain} {e}");
                 return Ok(vec![Finding::problem(Area::Dns, finding, NO_POLICY, publish())]);
@@ -92,11 +93,13 @@ pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<F
             }
         }
     }
-    let Some((at, policy)) = found.first() else {
+    let organisation = organisation(&names.from, &found);
+    // §6.6.3: the record of the domain itself, else that of its organisation; nobody looks in between. RFC 9091: else that of the suffix.
+    let of = |domain: &str| found.iter().find(|(d, _)| *d == domain);
+    let Some((at, policy)) = of(&names.from).or_else(|| of(organisation)).or_else(|| suffix(&found)) else {
         let finding = format!("{} has no DMARC record", names.from);
         return Ok(vec![Finding::problem(Area::Dns, finding, NO_POLICY, publish())]);
     };
-    let organisation = found.iter().rev().find(|(_, p)| !p.public_suffix).map_or(*at, |(domain, _)| domain);
     let told = format!("DMARC of {at}: policy {}", policy.for_mail_from(&names.from, at));
     let mut findings = vec![if policy.reports {
         Finding::ok(Area::Dns, told)
@@ -140,6 +143,19 @@ fn alignment(names: &Names, policy: &Policy, organisation: &str) -> Finding {
             let (path, verb) = if spf { (path.as_str(), "align") } else { ("", "aligns") };
             Finding::ok(Area::Dns, format!("{signature}{path} {verb} with From ({from})"))
         }
+    }
+}
+
+/// Nearest of the domains with a record that say they are public suffixes.
+fn suffix<'f, 'd>(found: &'f [(&'d str, Policy)]) -> Option<&'f (&'d str, Policy)> {
+    found.iter().find(|(_, policy)| policy.public_suffix)
+}
+
+/// The organisational domain of one whose own and parents' records were `found`, in this order.
+fn organisation<'d>(from: &'d str, found: &[(&'d str, Policy)]) -> &'d str {
+    match suffix(found) {
+        Some((suffix, _)) => parents(from).take_while(|domain| domain != suffix).last().unwrap_or(from),
+        None => found.last().map_or(from, |(domain, _)| domain),
     }
 }
 

@@ -80,15 +80,19 @@ impl<'r> Term<'r> {
 
     /// Why it cannot be read; the end of a sentence.
     pub fn fault(&self) -> Option<&'static str> {
+        let is_qualified = self.text.len() > self.name.len() + self.argument.len();
         if self.is_modifier() {
-            return None;
+            return is_qualified.then_some("has a sign in front, which only mechanisms have");
+        }
+        if self.argument.starts_with(':') && self.target().is_empty() {
+            return Some("names nothing after its colon");
         }
         match self.name.as_str() {
             "all" if self.argument.is_empty() => None,
             "all" => Some("says more than `all`"),
-            "include" | "ptr" => None,
-            "exists" if self.target().is_empty() => Some("names no domain"),
-            "exists" => None,
+            "ptr" => None,
+            "exists" | "include" if self.target().is_empty() => Some("names no domain"),
+            "exists" | "include" => None,
             "a" | "mx" if self.argument.contains('%') => None,
             "a" | "mx" => {
                 let fits = |(four, six): (Option<u32>, Option<u32>)| four.unwrap_or(0) <= 32 && six.unwrap_or(0) <= 128;
@@ -168,7 +172,7 @@ impl Walk {
         let Waiting { domain, via: mut chain, decides } = of;
         chain.push(domain.clone());
         let mut redirect = None;
-        let mut has_all = false;
+        let (mut has_all, mut has_explanation) = (false, false);
         for term in terms(record) {
             // §4.6: a term that cannot be read spoils the record, wherever it stands.
             if let Some(fault) = term.fault() {
@@ -177,6 +181,9 @@ impl Walk {
             }
             match term.name.as_str() {
                 "redirect" if redirect.is_some() => self.faults.push(format!("{domain} redirects twice")),
+                "exp" if term.is_modifier() && std::mem::replace(&mut has_explanation, true) => {
+                    self.faults.push(format!("{domain} has two `exp=`")) // §6: at most one
+                }
                 "redirect" => redirect = Some(term.target()),
                 _ if has_all || term.is_modifier() => {} // §5.1: never reached; §6: unknown modifiers are ignored
                 "all" => {

@@ -135,14 +135,23 @@ async fn spf_faults_are_named() {
         ("v=spf1 include:none.example -all", "example.com points to none.example, which has no SPF record"),
         ("v=spf1 include:example.com -all", "example.com includes itself again: example.com"),
         ("v=spf1 redirect=example.com", "example.com includes itself again: example.com"),
-        ("v=spf1 include: -all", "example.com names no domain to go on with"),
+        ("v=spf1 include: -all", "`include:` of example.com names nothing after its colon"),
+        ("v=spf1 include -all", "`include` of example.com names no domain"),
+        ("v=spf1 a: -all", "`a:` of example.com names nothing after its colon"),
+        ("v=spf1 mx:/24 -all", "`mx:/24` of example.com names nothing after its colon"),
+        (
+            "v=spf1 ~redirect=a.example",
+            "`~redirect=a.example` of example.com has a sign in front, which only mechanisms have",
+        ),
+        ("v=spf1 exp=a.example -all exp=b.example", "example.com has two `exp=`"),
+        ("v=spf1 redirect=", "example.com names no domain to go on with"),
         ("v=spf1 ip4:mail.example.com -all", "`ip4:mail.example.com` of example.com is not an address"),
         ("v=spf1 ip6:192.0.2.1 -all", "`ip6:192.0.2.1` of example.com is not an address"),
         ("v=spf1 ip4:192.0.2.0/33 -all", "`ip4:192.0.2.0/33` of example.com ends in no length of a prefix"),
         ("v=spf1 ip6:2001:db8::/129 -all", "`ip6:2001:db8::/129` of example.com ends in no length of a prefix"),
         ("v=spf1 a/x -all", "`a/x` of example.com ends in no length of a prefix"),
         ("v=spf1 a/24/64 -all", "`a/24/64` of example.com ends in no length of a prefix"),
-        ("v=spf1 exists: -all", "`exists:` of example.com names no domain"),
+        ("v=spf1 exists: -all", "`exists:` of example.com names nothing after its colon"),
         ("v=spf1 all:x -all", "`all:x` of example.com says more than `all`"),
         ("v=spf1 -all ip4:nowhere", "`ip4:nowhere` of example.com is not an address"),
         ("v=spf1 -all redirect=a.example redirect=b.example", "example.com redirects twice"),
@@ -247,6 +256,12 @@ async fn dmarc_policy_is_found_and_read() {
     assert_eq!(dmarc(spared, ours()).await[0], "Ok: DMARC of example.com: policy none");
     let itself = at("shop.example.com", "v=DMARC1; p=reject; sp=none; rua=mailto:d@example.com");
     assert_eq!(dmarc(itself, ours()).await[0], "Ok: DMARC of shop.example.com: policy reject");
+    // Nobody looks between the domain and its organisation, nor above a record that is there.
+    let between = at("mail.shop.example.com", "v=DMARC1; p=none").txt("_dmarc.example.com", reporting);
+    let below = names("a.mail.shop.example.com", "example.com", &["example.com"]);
+    assert_eq!(dmarc(between, below).await[0], "Ok: DMARC of example.com: policy reject");
+    let above = at("shop.example.com", reporting).txt("_dmarc.example.com", "v=DMARC1; p=rejct");
+    assert_eq!(dmarc(above, ours()).await[0], "Ok: DMARC of shop.example.com: policy reject");
     let twice = at("example.com", reporting).txt("_dmarc.example.com", reporting);
     assert!(dmarc(twice, ours()).await[0].contains("2 DMARC records"));
 }
@@ -279,6 +294,12 @@ async fn alignment_follows_the_policy() {
         .txt("_dmarc.shop.example.com", "v=DMARC1; p=none; rua=mailto:d@example.com")
         .txt("_dmarc.example.com", "v=DMARC1; p=none; psd=y");
     assert!(aligned(suffix, "other.example.com", &["other.example.com"]).await.starts_with("Problem: neither"));
+    let below = Table::default()
+        .txt("_dmarc.letters.shop.example.com", "v=DMARC1; p=none; rua=mailto:d@example.com")
+        .txt("_dmarc.example.com", "v=DMARC1; p=none; psd=y");
+    let names = names("letters.shop.example.com", "esp.example.net", &["shop.example.com"]);
+    let one_organisation = dmarc(below, names).await.pop().unwrap();
+    assert!(one_organisation.starts_with("Ok: the signature of shop.example.com (relaxed)"), "{one_organisation}");
 }
 
 #[tokio::test]
