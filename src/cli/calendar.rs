@@ -2,10 +2,13 @@
 //!
 //! The number is what the last run of the campaign came to; before there was one, how many are in its audience now.
 
+use std::collections::BTreeMap;
+
 use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::loaded::Loaded;
+use super::segment;
 use super::{Exit, Failure, Invocation, table};
 use crate::campaign::schedule::SLOTS_MAX;
 use crate::campaign::{Audience, Campaign, Schedule, Slot, Status};
@@ -13,7 +16,6 @@ use crate::clock::{DAY, Millis};
 use crate::db::Db;
 use crate::money::grouped;
 use crate::queue::status;
-use crate::segment::kept;
 
 /// Lines shown to people; the rest is counted.
 const LINES_MAX: usize = 200;
@@ -38,7 +40,6 @@ struct Day<'l> {
 enum About {
     LastRun(i64),
     Audience(i64),
-    Unknown,
 }
 
 pub async fn run(inv: &Invocation, args: CalendarArgs) -> Result<Exit, Failure> {
@@ -49,13 +50,11 @@ pub async fn run(inv: &Invocation, args: CalendarArgs) -> Result<Exit, Failure> 
     let mut days: Vec<Day> = live.iter().flat_map(|c| days_of(c, now, now + args.days * DAY, zone)).collect();
     days.sort_by_key(|d| (d.opens_at, d.campaign.priority, &d.campaign.name));
     let db = inv.open_db(&loaded.project).await?;
-    let mut about = Vec::new();
-    for campaign in &live {
-        about.push((campaign.name.as_str(), about_of(&db, campaign).await?));
+    let mut about = BTreeMap::new();
+    for campaign in live.iter().filter(|c| days.iter().any(|d| d.campaign.name == c.name)) {
+        about.insert(campaign.name.as_str(), about_of(&db, &loaded, campaign, now).await?);
     }
-    let about = |campaign: &Campaign| {
-        about.iter().find(|(name, _)| *name == campaign.name).map_or(About::Unknown, |(_, about)| *about)
-    };
+    let about = |campaign: &Campaign| about[campaign.name.as_str()];
     let journeys: Vec<&str> = live.iter().filter(|c| c.journey.is_some()).map(|c| c.name.as_str()).collect();
     let by_hand = |c: &&&Campaign| c.schedule.is_none() && c.journey.is_none();
     let others: Vec<&str> = live.iter().filter(by_hand).map(|c| c.name.as_str()).collect();
@@ -73,7 +72,7 @@ fn days_of<'l>(campaign: &'l Campaign, from: Millis, to: Millis, zone: &TimeZone
     days.filter(|d| campaign.is_open_at(d.opens_at)).collect()
 }
 
-async fn about_of(db: &Db, campaign: &Campaign) -> Result<About, Failure> {
+async fn about_of(db: &Db, loaded: &Loaded, campaign: &Campaign, now: Millis) -> Result<About, Failure> {
     if let Some(sent) = status::last_sent(db, &campaign.key).await? {
         return Ok(About::LastRun(sent));
     }
@@ -83,17 +82,17 @@ async fn about_of(db: &Db, campaign: &Campaign) -> Result<About, Failure> {
             About::Audience(people)
         }
         Audience::InSegment(segment) => {
-            let known = kept::history(db, segment, 1).await?;
-            known.last().map_or(About::Unknown, |(_, people, _)| About::Audience(*people))
+            let names = [segment.as_str()];
+            let decided = segment::prepare(db, &loaded.project.settings, &loaded.segments, &names, now).await?;
+            About::Audience(decided.sizes(db).await?[0].people)
         }
     })
 }
 
 fn as_json(day: &Day, about: About, zone: &TimeZone) -> serde_json::Value {
     let (people, known_by) = match about {
-        About::LastRun(n) => (Some(n), "last_run"),
-        About::Audience(n) => (Some(n), "audience"),
-        About::Unknown => (None, "unknown"),
+        About::LastRun(n) => (n, "last_run"),
+        About::Audience(n) => (n, "audience"),
     };
     json!({
         "campaign": day.campaign.name,
@@ -122,7 +121,6 @@ fn as_text(
             let (people, how) = match about(day.campaign) {
                 About::LastRun(n) => (grouped(n), "as the last time"),
                 About::Audience(n) => (grouped(n), "in its audience now"),
-                About::Unknown => ("–".to_owned(), "no run yet"),
             };
             let when = day.slot.time().strftime("%a %Y-%m-%d %H:%M").to_string();
             t.add_row([when, day.campaign.name.clone(), day.schedule.zone.name(zone), people, how.to_owned()]);

@@ -36,7 +36,7 @@ pub async fn follow(
         _ => None,
     };
     recommend::get_ready(inv, db, campaign).await?;
-    let lease = send::planner_lease(db).await?;
+    let lease = send::planner_lease(inv, db).await?;
     let slot = unfinished
         .map_or_else(|| clock::timestamp(as_of).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), |r| r.slot.clone());
     let timing = Timing::of(campaign, settings, None, as_of);
@@ -58,13 +58,10 @@ pub async fn follow(
         leave_at: clock.is_moved().then(|| clock.now()),
         looked_until: due::looked_until(db, &campaign.key).await?.unwrap_or(as_of),
     };
-    let stop = sending::stop_signal();
-    let mut keep = async || !*stop.borrow() && lease.renew(db, clock::now()).await.unwrap_or(false);
+    let mut keep = async || inv.over().is_none() && lease.renew(db, clock::now()).await.unwrap_or(false);
     let Some(filled) = look.fill(kept, &mut keep).await? else {
         lease.release(db).await?;
-        return Err(Failure::Busy(
-            "stopped before every message was written; nothing has left\nrun again to go on".to_owned(),
-        ));
+        return Err(send::interrupted(inv));
     };
     let nobody = run::get(db, &run.run_id).await?.is_none_or(|run| run.audience == 0);
     let stopped = send::stopped(campaign, &filled);

@@ -42,9 +42,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
+use tokio::time::Instant;
 
 use crate::clock::{self, Clock};
 use crate::db::{Db, DbError};
@@ -259,6 +261,8 @@ pub struct Invocation {
     pub quiet: bool,
     at: Option<String>,
     variables: Variables,
+    /// When it ends of its own accord: `--max-time`.
+    until: Option<Instant>,
 }
 
 /// Where `${NAME}` in okaeri.yaml gets its value.
@@ -334,6 +338,25 @@ impl Invocation {
         })
     }
 
+    /// The same, over after this time.
+    pub fn within(&self, time: Option<Duration>) -> Invocation {
+        Invocation { until: time.map(|time| Instant::now() + time), ..self.clone() }
+    }
+
+    /// When it is over, if that was said.
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Why nothing more is to be begun: a signal asked for it, or the time is up.
+    pub fn over(&self) -> Option<&'static str> {
+        let is_up = self.until.is_some_and(|until| Instant::now() >= until);
+        match *sending::stop_signal().borrow() {
+            true => Some("stopped as asked"),
+            false => is_up.then_some("the time is up"),
+        }
+    }
+
     /// Print a result on stdout: `json` with `--format json`, else the text.
     pub fn print(&self, json: impl FnOnce() -> serde_json::Value, text: impl FnOnce() -> String) {
         match self.format {
@@ -387,7 +410,7 @@ async fn invoke(cli: Cli) -> ExitCode {
         anstream::eprintln!("error: this command has no Markdown\n    plan, run, report, calendar and test have");
         return ExitCode::from(Exit::Problems.code());
     }
-    let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process };
+    let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process, until: None };
     let ended = match cli.verb {
         Verb::Init(args) => init::run(&inv, args).await,
         Verb::Check(args) => check::run(&inv, args).await,

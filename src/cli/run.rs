@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::follow;
 use super::ledger;
 use super::loaded::Loaded;
@@ -49,7 +47,7 @@ enum Became {
 }
 
 pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
-    let until = args.max_time.map(|time| Instant::now() + time);
+    let inv = &inv.within(args.max_time);
     let loaded = Loaded::load(inv)?;
     let settings = &loaded.project.settings;
     let clock = inv.clock(&settings.time_zone)?;
@@ -62,7 +60,7 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     score::follow(&db, settings, clock.now()).await?;
     notice_tiers(&db, settings, clock).await?;
     let turns = take_turns(inv, &loaded, &db, clock).await?;
-    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0, until).await?;
+    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0).await?;
     inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));
     ended(turns, &drained)
 }
@@ -77,6 +75,11 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
     let unfinished = run::unfinished(db).await?;
     let mut turns = Vec::new();
     for campaign in live {
+        if let Some(why) = inv.over() {
+            let rest = Failure::Busy(format!("{why} before it was looked at\nrun again to go on"));
+            turns.push(Turn { campaign, slot: "now".to_owned(), became: Became::Stopped(rest) });
+            continue;
+        }
         let before = turns.len();
         let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.key);
         let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;

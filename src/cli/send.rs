@@ -50,7 +50,7 @@ pub struct SendArgs {
 }
 
 pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
-    let until = args.max_time.map(|time| Instant::now() + time);
+    let inv = &inv.within(args.max_time);
     let loaded = Loaded::load(inv)?;
     let clock = inv.clock(&loaded.project.settings.time_zone)?;
     let relays = sending::relays(&loaded.project)?;
@@ -67,7 +67,7 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
             let run_id = Some(enlisted.run.run_id.clone());
-            Some(sending::drain(inv, &loaded, &db, (relays, signer), run_id, waiting, until).await?)
+            Some(sending::drain(inv, &loaded, &db, (relays, signer), run_id, waiting).await?)
         }
         _ => None,
     };
@@ -102,14 +102,13 @@ pub async fn enlist(
     let slot = slot_or_usual(db, loaded, campaign, slot, as_of).await?;
     let timing = Timing::of(campaign, settings, Slot::parse(&slot), as_of);
     let tokens = sending::tokens(&loaded.project)?;
-    let stop = sending::stop_signal();
     let (set, snapshot) = loaded.pinned(inv, campaign)?;
     if run::find(db, &campaign.key, &slot).await?.is_none() {
         loaded.scores_hold(inv, db, campaign).await?;
     }
     let kept = kept_members(loaded, db, campaign, &slot, clock, as_of).await?;
     recommend::get_ready(inv, db, campaign).await?;
-    let lease = planner_lease(db).await?;
+    let lease = planner_lease(inv, db).await?;
     let run = open_run(db, loaded, campaign, (&slot, &timing), &snapshot, as_of, clock).await?;
     if run.state() != RunState::Enqueuing {
         lease.release(db).await?;
@@ -130,13 +129,10 @@ pub async fn enlist(
         slot: &slot,
         leave_at: clock.is_moved().then(|| clock.now()),
     };
-    let keep = async || !*stop.borrow() && lease.renew(db, clock::now()).await.unwrap_or(false);
+    let keep = async || inv.over().is_none() && lease.renew(db, clock::now()).await.unwrap_or(false);
     let Some(filled) = filling.fill(db, &run, keep).await? else {
         lease.release(db).await?;
-        let why = if *stop.borrow() { "stopped as asked" } else { "another process took over planning" };
-        return Err(Failure::Busy(format!(
-            "{why} before every message was written; nothing has left\nrun again to go on"
-        )));
+        return Err(interrupted(inv));
     };
     if let Some(failure) = stopped(campaign, &filled) {
         run::discard(db, &run.run_id).await?;
@@ -266,11 +262,21 @@ pub fn proved_json(filled: &Filled) -> serde_json::Value {
     serde_json::json!({ "rendered": proof.rendered, "shapes": proof.shapes(), "per_second": proof.per_second() })
 }
 
-pub(super) async fn planner_lease(db: &Db) -> Result<Lease, Failure> {
+/// Planning ended before its time.
+pub(super) fn interrupted(inv: &Invocation) -> Failure {
+    let why = inv.over().unwrap_or("another process took over planning");
+    Failure::Busy(format!("{why} before every message was written; nothing has left\nrun again to go on"))
+}
+
+/// Wait for the right to plan, a minute at most.
+pub(super) async fn planner_lease(inv: &Invocation, db: &Db) -> Result<Lease, Failure> {
     let started = Instant::now();
     loop {
         if let Some(lease) = planner::take(db, clock::now()).await? {
             return Ok(lease);
+        }
+        if let Some(why) = inv.over() {
+            return Err(Failure::Busy(format!("{why} while another process was planning\nrun again later")));
         }
         if started.elapsed() > PLANNER_WAIT {
             return Err(Failure::Busy("another process is planning; run again later".to_owned()));

@@ -305,10 +305,9 @@ pub async fn drain(
     (relays, signer): (Vec<Relay>, Option<Arc<Signer>>),
     run_id: Option<String>,
     expected: u64,
-    until: Option<Instant>,
 ) -> Result<Drained, Failure> {
     let project = &loaded.project;
-    let _lock = delivery_lock(db).await?;
+    let _lock = delivery_lock(inv, db).await?;
     let bar = progress_bar(inv, expected);
     let options = Options {
         run_id: run_id.clone(),
@@ -317,7 +316,7 @@ pub async fn drain(
         recheck: Some(rechecker(db.clone(), loaded.files())),
         signer,
         stop: stop_signal(),
-        until,
+        until: inv.until(),
         progress: bar.clone().map(|bar| {
             let told: delivery::Progress =
                 Arc::new(move |t: &Totals| bar.set_position(t.accepted + t.failed + t.deferred));
@@ -337,12 +336,12 @@ pub async fn drain(
     Ok(Drained { totals, ended, next_due_at, held, back })
 }
 
-async fn delivery_lock(db: &Db) -> Result<DeliveryLock, Failure> {
+async fn delivery_lock(inv: &Invocation, db: &Db) -> Result<DeliveryLock, Failure> {
     let started = Instant::now();
     loop {
         match DeliveryLock::take(db) {
             Ok(Some(lock)) => return Ok(lock),
-            Ok(None) if started.elapsed() < LOCK_WAIT => tokio::time::sleep(LOCK_POLL).await,
+            Ok(None) if started.elapsed() < LOCK_WAIT && inv.over().is_none() => tokio::time::sleep(LOCK_POLL).await,
             Ok(None) => {
                 return Err(Failure::Busy(
                     "another process is delivering from this SQLite file\nrun again later; with Postgres any number may deliver at once".to_owned(),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::ledger;
 use super::loaded::Loaded;
 use super::sending;
@@ -20,7 +18,7 @@ pub struct WorkArgs {
 }
 
 pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
-    let until = args.max_time.map(|time| Instant::now() + time);
+    let inv = &inv.within(args.max_time);
     let loaded = Loaded::for_delivery(inv)?;
     let project = &loaded.project;
     let clock = inv.clock(&project.settings.time_zone)?;
@@ -29,7 +27,7 @@ pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
     sending::refuse_throwaway(inv, project, &relays, args.ephemeral_ok)?;
     let signer = sending::signer(project)?;
     let db = ledger::open(inv, project).await?;
-    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0, until).await?;
+    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0).await?;
     inv.print(|| drained.json(), || drained.text(&project.settings.time_zone));
     drained.exit()
 }

@@ -328,6 +328,7 @@ impl Db {
             Db::Sqlite { .. } => self.execute("PRAGMA optimize", vec![]).await.map(|_| ()),
             Db::Postgres(pool) => {
                 layout::know_buckets(pool).await?;
+                layout::leave_room(pool).await?;
                 Ok(layout::vacuum(pool).await?)
             }
         }

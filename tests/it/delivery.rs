@@ -166,6 +166,27 @@ async fn state_of(db: &Db, customer_id: &str) -> (String, Option<i64>, String) {
     .unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_leaves_room_beside_messages_unless_told_otherwise() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        db.analyze().await.unwrap();
+        if url.starts_with("postgres") {
+            let options = async || {
+                let sql = "SELECT array_to_string(reloptions, ',') FROM pg_class \
+                           WHERE relname = 'delivery' AND relnamespace = current_schema()::regnamespace";
+                db.fetch_one::<(String,)>(sql, vec![]).await.unwrap().0
+            };
+            assert_eq!(options().await, "fillfactor=45");
+            db.execute("ALTER TABLE delivery SET (fillfactor = 70)", vec![]).await.unwrap();
+            db.analyze().await.unwrap();
+            assert_eq!(options().await, "fillfactor=70", "an operator's own word stays");
+        }
+        db.close().await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn everyone_is_mailed_once_and_the_ledger_adds_up() {
     each_database(|url| async move {

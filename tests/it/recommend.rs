@@ -2,6 +2,7 @@
 
 use okaeri::catcher::{Catcher, CatcherOptions};
 use okaeri::clock::{self, DAY, MINUTE};
+use okaeri::db::Db;
 use serde_json::{Value, json};
 
 use crate::ground::each_database;
@@ -150,7 +151,7 @@ async fn what_is_learnt_is_shown_with_its_reasons() {
         assert_eq!((&again["pairs"], &again["products"]), (&card["pairs"], &card["products"]));
         let db = shop.database().await;
         let hold = "INSERT INTO lease (name, token, until_at) VALUES ('recommend_fit', 'other', $1)";
-        db.execute(hold, okaeri::args![clock::now() + 10 * MINUTE]).await.unwrap();
+        db.execute(hold, okaeri::args![clock::now() + 2 * MINUTE]).await.unwrap();
         db.close().await;
         let busy = shop.okaeri("recommend fit").await.exits(75);
         assert!(busy.stderr.contains("another process"), "{}", busy.stderr);
@@ -272,7 +273,7 @@ async fn an_old_fit_is_renewed_when_a_campaign_needs_it_and_something_came_in() 
         };
         age(&format!(
             "INSERT INTO lease (name, token, until_at) VALUES ('recommend_fit', 'x', {})",
-            clock::now() + 10 * MINUTE
+            clock::now() + 2 * MINUTE
         ))
         .await;
         assert!(shop.okaeri("plan gift").await.exits(75).stderr.contains("another process is learning"));
@@ -363,4 +364,49 @@ async fn a_campaign_that_recommends_wrongly_is_told_where() {
     let told = shop.okaeri("check").await.exits(2).stderr;
     assert!(told.contains("there is no strategy `discovery`") && told.contains("did you mean `discover`?"), "{told}");
     assert!(told.contains("`count` must be between 1 and 20, not 0"), "{told}");
+}
+
+/// Every pair that is kept with its support, and how many its card says there are.
+async fn kept(db: &Db) -> (i64, Vec<(String, String, i64)>) {
+    let (pairs,): (i64,) = db.fetch_one("SELECT pairs FROM recommend_fit", vec![]).await.expect("there is one fit");
+    let sql = "SELECT sku, other_sku, customers FROM product_pair ORDER BY sku, other_sku";
+    (pairs, db.fetch_all(sql, vec![]).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fit_that_is_killed_leaves_what_was_learnt_before_and_the_next_one_learns() {
+    each_database(|url| async move {
+        let shop = shop(&url, "again");
+        import(&shop, PRODUCTS, &ORDERS).await;
+        shop.okaeri("recommend fit").await.exits(0);
+        let db = shop.database().await;
+        let before = kept(&db).await;
+        import(&shop, PRODUCTS, &[("20", "g", 9, "note pot"), ("21", "a", 8, "note pen"), ("22", "b", 7, "note tea")])
+            .await;
+        let shift = |n: usize| (n as i64 * 3 * MINUTE).to_string(); // past the lease of the one that was killed
+        let mut killed = 0;
+        for n in 1.. {
+            let words = ["recommend", "fit"];
+            let mut fit = shop.start_under(&[], &words, &[("OKAERI_CLOCK_SHIFT", &shift(n))]);
+            while !fit.has_ended() && fit.statements() < n {
+                tokio::task::yield_now().await;
+            }
+            if !fit.kill().await {
+                break;
+            }
+            killed += 1;
+            let after = kept(&db).await;
+            assert_eq!(after.0, after.1.len() as i64, "all of a fit or nothing of it");
+            if after != before {
+                break; // killed between its commit and its last word
+            }
+        }
+        assert!(killed > 0);
+        let words = ["recommend", "fit"];
+        shop.start_under(&[], &words, &[("OKAERI_CLOCK_SHIFT", &shift(1_000))]).end().await.exits(0);
+        let learnt = kept(&db).await;
+        assert!(learnt.0 > before.0 && learnt.0 == learnt.1.len() as i64, "{before:?} {learnt:?}");
+        db.close().await;
+    })
+    .await;
 }

@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use okaeri::args;
 use okaeri::clock::{self, HOUR, MINUTE};
 use okaeri::db::Db;
+use okaeri::queue::planner;
 
 use crate::ground::each_database;
 use crate::ground::scenario::Scenario;
@@ -216,15 +217,19 @@ async fn the_calendar_tells_what_is_to_come_and_to_about_how_many() {
         let shop = Scenario::new(&url)
             .smtp(&catcher.url())
             .campaign("digest", TUESDAY)
+            .segment("quiet", "{ did_not: order.placed, in_last: 30d }")
+            .campaign("miss-you", "audience: { in_segment: quiet }\nschedule: { every: thursday 10:00 }")
             .campaign("letter", "")
             .campaign("later", "status: draft\nschedule: { every: day 09:00 }")
             .with_people(3)
             .await;
+        shop.okaeri("profile --quiet").await.exits(0);
         let told = shop.okaeri("calendar --days 9 --at 2026-11-23T00:00").await.exits(0).stdout;
         insta::allow_duplicates! {
             insta::assert_snapshot!(told, @r#"
             when                  campaign  whose clock    about
             Tue 2026-11-24 09:00  digest    Europe/Berlin      3  in its audience now
+            Thu 2026-11-26 10:00  miss-you  Europe/Berlin      3  in its audience now
             Tue 2026-12-01 09:00  digest    Europe/Berlin      3  in its audience now
              sent by hand, without a schedule: letter
             "#);
@@ -232,9 +237,10 @@ async fn the_calendar_tells_what_is_to_come_and_to_about_how_many() {
         shop.okaeri("run --at 2026-11-24T09:00").await.exits(0);
         let json = shop.json("calendar --at 2026-11-24T09:00", 0).await;
         let slots = json["slots"].as_array().unwrap();
-        assert_eq!(slots.len(), 4);
-        assert_eq!((&slots[0]["slot"], &slots[0]["people"]), (&"2026-12-01T09:00".into(), &3.into()));
-        assert_eq!(slots[0]["people_known_by"], "last_run");
+        assert_eq!(slots.len(), 8);
+        let slot = |n: usize| (&slots[n]["slot"], &slots[n]["people"], &slots[n]["people_known_by"]);
+        assert_eq!(slot(0), (&"2026-11-26T10:00".into(), &3.into(), &"audience".into()));
+        assert_eq!(slot(1), (&"2026-12-01T09:00".into(), &3.into(), &"last_run".into()));
         shop.okaeri("calendar --days 0").await.exits(2);
     })
     .await;
@@ -412,6 +418,27 @@ async fn a_run_that_was_half_written_when_its_moment_passed_is_missed() {
         assert!(told.contains("digest · slot 2026-11-24T09:00 · missed: found 24 hours late"), "{told}");
         assert_eq!(runs(&db).await, pairs(&[("2026-11-24T09:00", "missed"), ("2026-11-24", "enqueuing")]));
         assert_eq!(catcher.mails().len(), 0);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_time_is_up_leaves_what_it_has_not_planned_to_the_next() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let campaigns = Scenario::new(&url).smtp(&catcher.url()).campaign("digest", TUESDAY);
+        let shop = campaigns.campaign("extra", "schedule: { every: tuesday 09:00 }\npriority: 90").with_people(2).await;
+        let db = shop.database().await;
+        let other = planner::take(&db, clock::now()).await.unwrap().expect("nobody plans");
+        let ran = shop.okaeri("run --at 2026-11-24T09:05 --max-time 1s").await.exits(75);
+        assert!(ran.stdout.contains("digest · slot 2026-11-24T09:00 · stopped"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("extra · slot now · stopped"), "{}", ran.stdout);
+        assert!(ran.stderr.contains("the time is up before it was looked at"), "{}", ran.stderr);
+        assert!(catcher.mails().is_empty());
+        other.release(&db).await.unwrap();
+        shop.okaeri("run --at 2026-11-24T09:06").await.exits(0);
+        assert_eq!(catcher.mails().len(), 4);
         db.close().await;
     })
     .await;

@@ -112,7 +112,7 @@ async fn travel(outer: &Invocation, inv: &Invocation, folder: &Folder, catcher: 
     terminal::planned(outer, &enlisted, took.plan);
 
     let started = Instant::now();
-    let drained = sending::drain(outer, &loaded, &db, (sending::relays(project)?, None), None, 0, None).await?;
+    let drained = sending::drain(outer, &loaded, &db, (sending::relays(project)?, None), None, 0).await?;
     took.send = started.elapsed();
     terminal::sent(outer, &drained, catcher.counts(), took.send);
 

@@ -15,8 +15,8 @@ use crate::clock::{self, DAY, MINUTE, Millis};
 use crate::db::{BUCKETS, Conflict, Db, DbError, DbResult, Lease, Value};
 use crate::token::random_token;
 
-/// How long the right to fit holds unless it is renewed.
-const HOLD: Millis = 10 * MINUTE;
+/// How long the right to fit holds unless it is renewed, which happens every few thousand customers: so long nobody learns after one that was killed.
+const HOLD: Millis = 2 * MINUTE;
 /// A fit older than this is renewed when a campaign needs it.
 const FRESH: Millis = DAY;
 /// Products whose neighbours are turned into rows at once.

@@ -274,6 +274,11 @@ impl Running {
         alive
     }
 
+    /// How many statements it has begun.
+    pub fn statements(&self) -> usize {
+        emitted::read(&self.statements).len()
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("the process can be asked").is_some()
