@@ -35,7 +35,7 @@ const NO_SMTP: &str = "smtp://127.0.0.1:1";
 fn main() -> ExitCode {
     let customers = measure::customers(CUSTOMERS);
     let runtime = Runtime::new().expect("a runtime");
-    place::on_each_engine(|place| on(place, customers, &runtime))
+    place::on_each_engine(None, |place| on(place, customers, &runtime))
 }
 
 /// Measure on one engine; whether every verb succeeded.

@@ -5,7 +5,8 @@
 //! What each line means: `docs/benchmarks.md`.
 //!
 //! `OKAERI_BENCH_CUSTOMERS` (default 1,000,000) changes the size, everything else grows with it. Postgres is measured when
-//! `OKAERI_TEST_POSTGRES` names a server on which databases may be created. Words on the command line choose engines.
+//! `OKAERI_TEST_POSTGRES` names a server on which databases may be created; `OKAERI_BENCH_KEPT` one of its databases that is measured again, and made
+//! when it is missing. Words on the command line choose engines.
 
 #[path = "segments/campaigns.rs"]
 mod campaigns;
@@ -44,6 +45,8 @@ use shop::Shop;
 const CUSTOMERS: usize = 1_000_000;
 /// One in so many customers does something before the last evaluation.
 const RETURNS_EVERY: usize = 100;
+/// Names a database of the server that is kept: what was written into it is measured again.
+const KEPT: &str = "OKAERI_BENCH_KEPT";
 /// Nothing is sent.
 const NO_SMTP: &str = "smtp://127.0.0.1:1";
 const SEGMENT_LIST: [&str; 4] = ["segment", "list", "--format", "json"];
@@ -52,7 +55,7 @@ const ZONE: &str = "Europe/Berlin";
 fn main() -> ExitCode {
     let customers = measure::customers(CUSTOMERS);
     let runtime = Runtime::new().expect("a runtime");
-    place::on_each_engine(|place| on(place, customers, &runtime))
+    place::on_each_engine(std::env::var(KEPT).ok(), |place| on(place, customers, &runtime))
 }
 
 /// Measure on one engine; whether every verb succeeded.
@@ -63,10 +66,12 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
         anstream::eprintln!("{problems}");
         return false;
     }
-    runtime.block_on(generate(place, &shop));
+    let is_new = runtime.block_on(begin(place, &shop));
 
     let verbs = Verbs::in_project(place.dir(), &place.database, NO_SMTP);
-    verbs.run("profile --full", &["profile", "--full"]);
+    if is_new {
+        verbs.run("profile --full", &["profile", "--full"]);
+    }
     if let Err(why) = runtime.block_on(disk::forget_cache(place)) {
         println!("(the database stayed in the page cache: {why})");
     }
@@ -87,6 +92,24 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
     println!("{sizes}");
     campaigns::plan(&verbs);
     verbs.all_succeeded()
+}
+
+/// Write the shop unless a kept database holds one; there nothing is known of its segments any more. Whether it was written.
+async fn begin(place: &Place, shop: &Shop) -> bool {
+    let db = place.open().await;
+    let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await.expect("our own database");
+    if customers == 0 {
+        db.close().await;
+        generate(place, shop).await;
+        return true;
+    }
+    assert_eq!(customers, shop.customers as i64, "the kept database holds another shop");
+    for table in ["segment_bits", "segment_rule", "segment_due"] {
+        db.execute(&format!("DELETE FROM {table}"), vec![]).await.expect("our own table");
+    }
+    db.execute("VACUUM", vec![]).await.expect("our own database");
+    db.close().await;
+    false
 }
 
 /// Write the shop, and say what it became.

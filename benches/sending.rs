@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let customers = measure::customers(CUSTOMERS);
-    let ended = place::on_each_engine(|place| measure_engine(place, customers));
+    let ended = place::on_each_engine(None, |place| measure_engine(place, customers));
     smtp_source(customers);
     ended
 }

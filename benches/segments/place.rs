@@ -12,8 +12,8 @@ const SQLITE: &str = "sqlite";
 const ENGINES: [&str; 2] = [SQLITE, "postgres"];
 
 /// Measure on the engines that the command line names, or on all; `measure` says whether every verb succeeded. Postgres is left out unless
-/// `OKAERI_TEST_POSTGRES` names a server.
-pub fn on_each_engine(measure: impl Fn(&Place) -> bool) -> ExitCode {
+/// `OKAERI_TEST_POSTGRES` names a server; there `kept` may name a database to measure in, which stays.
+pub fn on_each_engine(kept: Option<String>, measure: impl Fn(&Place) -> bool) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     if let Some(unknown) = words.iter().find(|word| !ENGINES.contains(&word.as_str())) {
         eprintln!("no engine is called `{unknown}`; name some of: {}", ENGINES.join(", "));
@@ -23,7 +23,7 @@ pub fn on_each_engine(measure: impl Fn(&Place) -> bool) -> ExitCode {
     for engine in ENGINES.into_iter().filter(|e| words.is_empty() || words.iter().any(|word| word == e)) {
         let place = match (engine, std::env::var("OKAERI_TEST_POSTGRES")) {
             (SQLITE, _) => Place::sqlite(),
-            (_, Ok(server)) => Place::postgres(&server),
+            (_, Ok(server)) => Place::postgres(&server, kept.clone()),
             (_, Err(_)) => {
                 println!("\nPostgres is left out: OKAERI_TEST_POSTGRES names no server");
                 continue;
@@ -52,16 +52,18 @@ impl Place {
         Place { engine: "SQLite", database, folder, server: None }
     }
 
-    /// A new database on a server.
-    pub fn postgres(server: &str) -> Place {
+    /// A new database on a server, or the one that is kept there.
+    pub fn postgres(server: &str, kept: Option<String>) -> Place {
         let (base, _) = server.rsplit_once('/').expect("the address of a server ends in the name of a database");
-        let name = format!("okaeri_bench_{}", std::process::id());
-        administer(server, &format!("CREATE DATABASE {name} TEMPLATE template0")).expect("the server makes a database");
+        let is_kept = kept.is_some();
+        let name = kept.unwrap_or_else(|| format!("okaeri_bench_{}", std::process::id()));
+        let made = administer(server, &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        assert!(is_kept || made.is_ok(), "the server makes no database: {made:?}");
         Place {
             engine: "Postgres",
             database: format!("{base}/{name}"),
             folder: tempfile::tempdir().expect("a temporary folder"),
-            server: Some((server.to_owned(), name)),
+            server: (!is_kept).then(|| (server.to_owned(), name)),
         }
     }
 

@@ -67,6 +67,14 @@ async fn read(
     tasks: Vec<Task>,
     through: impl Fn(&ImportTotals),
 ) -> Result<Vec<ImportTotals>, Failure> {
+    let bytes = db.lies_badly().await?;
+    if bytes > 0 {
+        let megabytes = grouped(bytes as u64 / 1_000_000);
+        anstream::eprintln!(
+            "{megabytes} MB of tables are laid out anew, once; who uses them meanwhile waits some minutes"
+        );
+        db.lay_out().await?;
+    }
     let mut all = Vec::new();
     for task in tasks {
         let bar = progress_bar(inv);

@@ -1,4 +1,6 @@
 //! Where SQLite and Postgres differ: table layout, row locks, bulk parameters. Everything else is one SQL text.
+//!
+//! Read on: `json` (members of stored JSON), `layout` (how tables lie on Postgres).
 
 /// The engine behind an open database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,83 +39,6 @@ impl Dialect {
         match self {
             Dialect::Sqlite => format!("json_group_object({key}, {value} ORDER BY {order})"),
             Dialect::Postgres => format!("CAST(json_object_agg({key}, {value} ORDER BY {order}) AS TEXT)"),
-        }
-    }
-
-    /// The member of a JSON object as text: strings unquoted, numbers as they are written, `true` and `false`; NULL when it is absent,
-    /// null, an object or a list. `path` is the placeholder that [`Dialect::json_key`] is bound to.
-    pub fn json_scalar(self, json: &str, path: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!(
-                "CASE json_type({json}, {path}) WHEN 'text' THEN {json} ->> {path} WHEN 'integer' THEN {json} -> {path} \
-                 WHEN 'real' THEN {json} -> {path} WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' END"
-            ),
-            Dialect::Postgres => {
-                let json = readable_json(json);
-                format!(
-                    "CASE WHEN json_typeof({json} -> {path}) IN ('string', 'number', 'boolean') THEN {json} ->> {path} END"
-                )
-            }
-        }
-    }
-
-    /// The member of a JSON object, to be compared with texts that read neither as a number nor as `true`, `false`, a list or an object: then it
-    /// equals one of them exactly when [`Dialect::json_scalar`] does, for less.
-    pub fn json_word(self, json: &str, path: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!("{json} ->> {path}"),
-            Dialect::Postgres => format!("{} ->> {path}", readable_json(json)),
-        }
-    }
-
-    /// The member of a JSON object as a number: what [`Dialect::decimal_of`] makes of its text.
-    pub fn json_decimal(self, json: &str, path: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!(
-                "CASE json_type({json}, {path}) WHEN 'integer' THEN \
-                 CASE WHEN LENGTH({json} -> {path}) <= {DECIMAL_CHARS_MAX} THEN CAST({json} ->> {path} AS DOUBLE PRECISION) END \
-                 WHEN 'real' THEN {} WHEN 'text' THEN {} END",
-                self.decimal_of(&format!("({json} -> {path})")),
-                self.decimal_of(&format!("({json} ->> {path})"))
-            ),
-            Dialect::Postgres => self.decimal_of(&format!("({})", self.json_scalar(json, path))),
-        }
-    }
-
-    /// A condition: the member of a JSON object is a list that holds one of the texts `wanted` (placeholders), or a text that does when it is
-    /// taken apart at `;`. Members of a list are compared by their text: strings, whole numbers, `true` and `false`.
-    pub fn json_list_has(self, json: &str, path: &str, wanted: &[String]) -> String {
-        let list = wanted.join(", ");
-        let apart = |text: &str, found: &dyn Fn(&str, &str) -> String| {
-            let text = format!("(';' || REPLACE({text}, '; ', ';') || ';')");
-            let parts: Vec<String> = wanted.iter().map(|w| found(&text, &format!("(';' || {w} || ';')"))).collect();
-            parts.join(" OR ")
-        };
-        match self {
-            Dialect::Sqlite => format!(
-                "(CASE json_type({json}, {path}) WHEN 'array' THEN EXISTS (SELECT 1 FROM json_each({json}, {path}) j_ \
-                 WHERE (CASE j_.type WHEN 'text' THEN j_.value WHEN 'integer' THEN CAST(j_.value AS TEXT) WHEN 'true' THEN 'true' \
-                 WHEN 'false' THEN 'false' END) IN ({list})) WHEN 'text' THEN {apart} END) IS TRUE",
-                apart = apart(&format!("({json} ->> {path})"), &|text, part| format!("INSTR({text}, {part}) > 0")),
-            ),
-            Dialect::Postgres => {
-                let json = readable_json(json);
-                format!(
-                    "(CASE json_typeof({json} -> {path}) WHEN 'array' THEN EXISTS (SELECT 1 FROM json_array_elements({json} -> {path}) \
-                     AS j_ (value) WHERE (CASE json_typeof(j_.value) WHEN 'string' THEN j_.value #>> '{{}}' \
-                     WHEN 'boolean' THEN j_.value #>> '{{}}' WHEN 'number' THEN SUBSTRING(j_.value #>> '{{}}' FROM '^-?[0-9]+$') END) \
-                     IN ({list})) WHEN 'string' THEN {apart} END) IS TRUE",
-                    apart = apart(&format!("({json} ->> {path})"), &|text, part| format!("STRPOS({text}, {part}) > 0")),
-                )
-            }
-        }
-    }
-
-    /// A condition: the member of a JSON object is a list.
-    pub fn json_is_list(self, json: &str, path: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!("(json_type({json}, {path}) = 'array') IS TRUE"),
-            Dialect::Postgres => format!("(json_typeof({} -> {path}) = 'array') IS TRUE", readable_json(json)),
         }
     }
 
@@ -168,14 +93,6 @@ impl Dialect {
         format!("CASE WHEN {is_date} THEN {text} END")
     }
 
-    /// What to bind for [`Dialect::json_scalar`] to read `key`. A key holds no `"` and no `\`.
-    pub fn json_key(self, key: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!("$.\"{key}\""),
-            Dialect::Postgres => key.to_owned(),
-        }
-    }
-
     /// A text expression read as a decimal number: digits with an optional sign and fraction, at most [`DECIMAL_CHARS_MAX`]
     /// characters; NULL when it is anything else. [`decimal`] is the same rule in Rust.
     pub fn decimal_of(self, text: &str) -> String {
@@ -199,6 +116,34 @@ impl Dialect {
         }
     }
 
+    /// An aggregate that [`Dialect::different`] counts the different values of, among the rows of a group that meet a condition. Postgres would begin
+    /// a sort for every group, even one without such rows, which takes longer than all else.
+    pub fn gathered(self, value: &str, filter: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("COUNT(DISTINCT {value}) FILTER (WHERE {filter})"),
+            Dialect::Postgres => format!("ARRAY_AGG({value}) FILTER (WHERE {filter} AND {value} IS NOT NULL)"),
+        }
+    }
+
+    /// How many different values were [`gathered`](Dialect::gathered) in a column; NULL may stand for none.
+    pub fn different(self, gathered: &str) -> String {
+        match self {
+            Dialect::Sqlite => gathered.to_owned(),
+            Dialect::Postgres => format!(
+                "CASE WHEN CARDINALITY({gathered}) > 1 THEN (SELECT COUNT(DISTINCT u_.value) FROM UNNEST({gathered}) AS u_ (value)) \
+                 ELSE CARDINALITY({gathered}) END"
+            ),
+        }
+    }
+
+    /// Events with all their columns but event_id, of the buckets `$1 … $2`, in the order of their customers: what follows FROM, before an alias.
+    pub fn events_in_key_order(self) -> String {
+        match self {
+            Dialect::Sqlite => "event".to_owned(),
+            Dialect::Postgres => super::layout::events_in_key_order(),
+        }
+    }
+
     /// A migration text in this engine's words: `CLUSTERED` after a table means that rows lie in key order.
     pub fn ddl(self, text: &str) -> String {
         match self {
@@ -206,11 +151,6 @@ impl Dialect {
             Dialect::Postgres => text.replace(" CLUSTERED", ""),
         }
     }
-}
-
-/// A text column read as JSON on Postgres, whose text holds no NUL: reading an escaped one would fail the whole statement.
-fn readable_json(json: &str) -> String {
-    format!("CAST(REPLACE({json}, '\\u0000', '\\ufffd') AS JSON)")
 }
 
 /// A text that [`Dialect::date_of`] takes for a date.

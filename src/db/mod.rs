@@ -16,6 +16,8 @@ mod binds;
 mod bulk;
 mod dialect;
 mod generation;
+mod json;
+mod layout;
 mod lease;
 mod migrations;
 mod passing;
@@ -27,6 +29,7 @@ pub use binds::Binds;
 pub use bulk::{Conflict, padded};
 pub use dialect::{Dialect, decimal, is_date};
 pub use generation::{Behind, Beside};
+pub use json::Member;
 pub use lease::Lease;
 pub use passing::Cells;
 #[cfg(debug_assertions)]
@@ -38,7 +41,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection as _, Postgres, Sqlite, Transaction};
+use sqlx::{Connection as _, Postgres, Sqlite, Transaction};
 
 /// How many buckets customers are spread over. A constant of the stored data: it never changes.
 pub const BUCKETS: i64 = 1024;
@@ -63,12 +66,17 @@ const SQLITE_OPEN_TRIES_MAX: u32 = 200;
 const SQLITE_OPEN_WAIT: Duration = Duration::from_millis(20);
 /// Connections to Postgres that one process opens at most.
 const POSTGRES_CONNECTIONS: u32 = 10;
+/// What Postgres is told before a pass over everybody: [`Tx::plan_in_key_order`].
+const IN_KEY_ORDER: [(&str, &str); 6] = [
+    ("plan_cache_mode", "force_custom_plan"),
+    ("random_page_cost", "1"),
+    ("enable_nestloop", "off"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("max_parallel_workers_per_gather", "0"), // several buckets are worked on at once anyway
+];
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How full, in percent, Postgres makes the pages of `delivery`: each row is written twice more before it is done, and where the new one finds
-/// room beside the old one no index is touched and the old one's place is free at once.
-const DELIVERY_FILL: u32 = 45;
 
 /// A connection that was given back so recently is there, or is lost no more likely than after it was asked.
 const TRUSTED_FOR: Duration = Duration::from_millis(100);
@@ -160,6 +168,15 @@ pub enum Db {
     Postgres(PgPool),
 }
 
+/// How much of its tables a statement reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The rows of few customers, each found by its key.
+    Few,
+    /// All rows of some buckets.
+    Everybody,
+}
+
 /// A transaction; rolled back when dropped.
 pub enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
@@ -171,6 +188,9 @@ impl Db {
     pub async fn open(url: &str) -> DbResult<Db> {
         let db = Db::connect(url).await?;
         migrations::run(&db).await?;
+        if let Db::Postgres(pool) = &db {
+            layout::lay_out_small(pool).await?;
+        }
         Ok(db)
     }
 
@@ -253,6 +273,21 @@ impl Db {
         }
     }
 
+    /// [`Db::fetch_all`] of a large statement, planned for the values it is run with and for how much of its tables it reads.
+    pub async fn fetch_planned<T: Row>(&self, reads: Reads, sql: &str, args: Vec<Value>) -> DbResult<Vec<T>> {
+        if self.dialect() == Dialect::Sqlite {
+            return self.fetch_all(sql, args).await;
+        }
+        let mut tx = self.begin().await?;
+        match reads {
+            Reads::Few => tx.plan_for_values().await?,
+            Reads::Everybody => tx.plan_in_key_order().await?,
+        }
+        let rows = tx.fetch_all(sql, args).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
     /// The first row, if there is one.
     pub async fn fetch_optional<T: Row>(&self, sql: &str, args: Vec<Value>) -> DbResult<Option<T>> {
         Ok(self.fetch_all(sql, args).await?.into_iter().next())
@@ -271,17 +306,32 @@ impl Db {
         }
     }
 
-    /// Refresh the planner's statistics after a bulk load. Speed only: correctness never depends on it.
+    /// Bytes of tables that lie slower than they could: opening a database mends small ones alone. [`Db::lay_out`] mends them.
+    pub async fn lies_badly(&self) -> DbResult<i64> {
+        match self {
+            Db::Sqlite { .. } => Ok(0),
+            Db::Postgres(pool) => Ok(layout::waiting(pool).await?),
+        }
+    }
+
+    /// Lay the tables out as reading them wants it. Nobody can use a table meanwhile, a minute for some ten million rows.
+    pub async fn lay_out(&self) -> DbResult<()> {
+        match self {
+            Db::Sqlite { .. } => Ok(()),
+            Db::Postgres(pool) => Ok(layout::lay_out(pool).await?),
+        }
+    }
+
+    /// Refresh what the engine knows of its tables after a bulk load. Speed only: correctness never depends on it.
     pub async fn analyze(&self) -> DbResult<()> {
         match self {
-            Db::Sqlite { .. } => self.execute("PRAGMA optimize", vec![]).await?,
+            Db::Sqlite { .. } => self.execute("PRAGMA optimize", vec![]).await.map(|_| ()),
             Db::Postgres(pool) => {
-                know_buckets(pool).await?;
-                leave_room(pool).await?;
-                self.execute("ANALYZE", vec![]).await?
+                layout::know_buckets(pool).await?;
+                layout::leave_room(pool).await?;
+                Ok(layout::vacuum(pool).await?)
             }
-        };
-        Ok(())
+        }
     }
 
     /// Give back the memory that batches needed: from here on rows are passed through once. Speed only.
@@ -343,6 +393,19 @@ impl Tx {
         }
     }
 
+    /// The same, and have it go through tables in the order of their keys, joining and grouping as it goes. Left to itself Postgres expects a
+    /// single row of joins on four columns and chooses by that; and it takes a page of an index for four times as dear as it is.
+    pub async fn plan_in_key_order(&mut self) -> DbResult<()> {
+        match self {
+            Tx::Sqlite(_) => Ok(()),
+            Tx::Postgres(_) => {
+                let set: Vec<String> =
+                    IN_KEY_ORDER.iter().map(|(name, value)| format!("set_config('{name}', '{value}', TRUE)")).collect();
+                self.execute(&format!("SELECT {}", set.join(", ")), vec![]).await.map(|_| ())
+            }
+        }
+    }
+
     /// Make it durable. [`DbError::InDoubt`] when the engine did not answer: read the rows back before acting on them.
     pub async fn commit(self) -> DbResult<()> {
         let done = match self {
@@ -375,41 +438,6 @@ pub async fn retried<T>(mut run: impl AsyncFnMut() -> DbResult<T>) -> DbResult<T
             ended => return ended,
         }
     }
-}
-
-/// Tell Postgres how many customers a bucket has. It takes the two columns of a customer's key for independent and expects a thousandth of the rows
-/// that meet; a join of joins then looks like one row, and is gone through again for every customer. That the customers of a bucket are a
-/// 1,024th of all, said of `customer_id` alone, makes the product of both right.
-async fn know_buckets(pool: &PgPool) -> DbResult<()> {
-    let sql = "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_attribute b ON b.attrelid = c.oid
-               WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
-                 AND a.attname = 'customer_id' AND a.attoptions IS NULL AND b.attname = 'bucket'";
-    let tables: Vec<(String,)> = sqlx::query_as(sql).fetch_all(pool).await?;
-    for (table,) in tables {
-        let sql = format!("ALTER TABLE {table} ALTER COLUMN customer_id SET (n_distinct = {})", -1.0 / BUCKETS as f64);
-        match sqlx::query(AssertSqlSafe(sql)).execute(pool).await {
-            // A role that does not own the tables may not. Then it is only slower.
-            Ok(_) | Err(sqlx::Error::Database(_)) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Have Postgres leave room for the states a message goes through, in pages to come. What somebody else has said of it stays.
-async fn leave_room(pool: &PgPool) -> DbResult<()> {
-    let sql = "SELECT COUNT(*) FROM pg_class c WHERE c.relname = 'delivery' AND c.relnamespace = current_schema()::regnamespace
-               AND COALESCE(array_to_string(c.reloptions, ','), '') NOT LIKE '%fillfactor%'";
-    let (full,): (i64,) = sqlx::query_as(sql).fetch_one(pool).await?;
-    if full > 0 {
-        let sql = format!("ALTER TABLE delivery SET (fillfactor = {DELIVERY_FILL})");
-        match sqlx::query(AssertSqlSafe(sql)).execute(pool).await {
-            // A role that does not own the table may not. Then it is only slower.
-            Ok(_) | Err(sqlx::Error::Database(_)) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Open a pool on a file. Several processes that open a new file at once each turn it to write-ahead logging, which SQLite refuses as

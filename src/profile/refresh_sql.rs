@@ -4,7 +4,7 @@
 //! and numbers of ours are written into the text.
 
 use super::Scope;
-use crate::db::Dialect;
+use crate::db::{Dialect, Member};
 
 /// What is stored beside the key and `computed_at`.
 pub(super) const COLUMNS: [&str; 23] = [
@@ -96,7 +96,7 @@ pub(super) fn events(scope: Scope, dialect: Dialect, names: &EventNames) -> Stri
         (None, None) => "CAST(NULL AS TEXT)".to_owned(),
         (opened, closed) => {
             let numbers: Vec<String> = opened.iter().chain(&closed).map(i64::to_string).collect();
-            let scalar = dialect.json_scalar("e.properties", path);
+            let scalar = dialect.json_scalar(Member::Of { json: "e.properties", path });
             format!("CASE WHEN e.name_id IN ({}) THEN {scalar} END", numbers.join(", "))
         }
     };

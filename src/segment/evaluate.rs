@@ -7,7 +7,7 @@ use super::resolve::{Defined, Resolved};
 use super::rule::{Leaf, Pick, Rule};
 use super::sql::{self, Scope, Statement};
 use crate::clock::Millis;
-use crate::db::{BUCKETS, Db, DbResult, Dialect, Value};
+use crate::db::{BUCKETS, Db, DbResult, Dialect, Reads, Value};
 use crate::profile::Moment;
 use crate::settings::Settings;
 
@@ -213,7 +213,8 @@ impl Prepared {
         let mut members: Vec<Member> = Vec::new();
         for statement in &self.statements {
             let sql = format!("SELECT bucket, customer_id, bits FROM ({}) found WHERE bits <> 0", statement.sql);
-            let rows: Vec<(i64, String, i64)> = db.fetch_all(&sql, statement.values_for(first, last)).await?;
+            let rows: Vec<(i64, String, i64)> =
+                db.fetch_planned(Reads::Everybody, &sql, statement.values_for(first, last)).await?;
             members.extend(rows.into_iter().map(|(bucket, customer_id, bits)| Member {
                 bucket,
                 customer_id,
@@ -245,7 +246,7 @@ impl Prepared {
             );
             for first in (0..BUCKETS).step_by(BUCKETS_PER_STATEMENT as usize) {
                 let values = statement.values_for(first, first + BUCKETS_PER_STATEMENT - 1);
-                let rows: Vec<(i64, i64, i64)> = db.fetch_all(&sql, values).await?;
+                let rows: Vec<(i64, i64, i64)> = db.fetch_planned(Reads::Everybody, &sql, values).await?;
                 for (bits, people, revenue) in rows {
                     add(&mut sizes, bits as u64, people, revenue);
                 }

@@ -12,7 +12,7 @@ use super::evaluate::BUCKETS_PER_STATEMENT;
 use super::rule::{Leaf, Op, Pick, Rule, Sample, Take, Top};
 use super::sql::{self, Scope};
 use crate::args;
-use crate::db::{BUCKETS, Binds, Conflict, Db, DbResult, Value};
+use crate::db::{BUCKETS, Binds, Conflict, Db, DbResult, Reads, Value};
 use crate::profile::fields::{Field, SCORE_PREFIX};
 use crate::profile::quantile::{self, Population};
 use crate::profile::{self, EVERYONE, Moment, derived_sql};
@@ -279,7 +279,8 @@ async fn edge(db: &Db, resolved: &Resolved, name: &str, top: &Top) -> DbResult<O
     let mut values: Vec<(f64, i64)> = Vec::new();
     let mut members = 0;
     for (first, last) in ranges() {
-        let rows: Vec<(Option<f64>, i64)> = db.fetch_all(&counting, statement.values_for(first, last)).await?;
+        let rows: Vec<(Option<f64>, i64)> =
+            db.fetch_planned(Reads::Everybody, &counting, statement.values_for(first, last)).await?;
         for (value, people) in rows {
             members += people;
             values.extend(value.map(|v| (v, people)));
@@ -315,7 +316,7 @@ async fn edge(db: &Db, resolved: &Resolved, name: &str, top: &Top) -> DbResult<O
     );
     for (first, last) in ranges() {
         (values_bound[0], values_bound[1]) = (first.into(), last.into());
-        let mut people: Vec<(i64, String)> = db.fetch_all(&sharing, values_bound.clone()).await?;
+        let mut people: Vec<(i64, String)> = db.fetch_planned(Reads::Everybody, &sharing, values_bound.clone()).await?;
         if left > people.len() as i64 {
             left -= people.len() as i64;
             continue;

@@ -237,6 +237,10 @@ pub async fn write(db: &Db, from: usize, happenings: &[Happening]) {
                     _ => "late".into(),
                 };
                 properties.insert("note".to_owned(), note);
+                if n.is_multiple_of(5) {
+                    // Longer than what an index carries.
+                    properties.insert("letter".to_owned(), "字".repeat(400).into());
+                }
                 if n.is_multiple_of(3) {
                     properties.insert("tags".to_owned(), serde_json::json!(["early", n % 2]));
                 }

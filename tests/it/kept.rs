@@ -208,3 +208,71 @@ async fn postgres_knows_how_many_customers_a_bucket_has() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_lays_its_tables_out_whenever_it_is_opened() {
+    each_database(|url| async move {
+        if !url.starts_with("postgres") {
+            return;
+        }
+        let db = Db::open(&url).await.unwrap();
+        history::write_customers(&db, 3).await;
+        db.analyze().await.unwrap();
+        for sql in [
+            // As an earlier version left them, and a table of a later one.
+            "ALTER TABLE customer ALTER COLUMN customer_id TYPE TEXT COLLATE \"default\"",
+            "ALTER TABLE order_line DROP CONSTRAINT order_line_pkey, \
+             ADD PRIMARY KEY (bucket, customer_id, ordered_at, order_id, line_no)",
+            "DROP INDEX event_by_customer",
+            "CREATE TABLE later (bucket BIGINT NOT NULL, customer_id TEXT NOT NULL, PRIMARY KEY (bucket, customer_id))",
+        ] {
+            db.execute(sql, vec![]).await.unwrap();
+        }
+        db.close().await;
+        let (one, other) = tokio::join!(Db::open(&url), Db::open(&url));
+        let (db, other) = (one.unwrap(), other.unwrap());
+        let sql = "SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema() \
+                   AND column_name = 'customer_id' AND collation_name IS DISTINCT FROM 'C' AND table_name IN \
+                   (SELECT table_name FROM information_schema.columns WHERE column_name = 'bucket')";
+        let otherwise: Vec<(String,)> = db.fetch_all(sql, vec![]).await.unwrap();
+        assert_eq!(otherwise, []);
+        let sql = "SELECT CAST(indnatts AS BIGINT), CAST(indnkeyatts AS BIGINT) FROM pg_index \
+                   WHERE indexrelid = 'order_line_pkey'::regclass";
+        assert_eq!(db.fetch_one::<(i64, i64)>(sql, vec![]).await.unwrap(), (9, 5));
+        let sql = "SELECT COUNT(*) FROM pg_class WHERE relname IN ('event_by_customer', 'event_long')";
+        assert_eq!(db.fetch_one::<(i64,)>(sql, vec![]).await.unwrap(), (2,));
+        let (customers,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM customer", vec![]).await.unwrap();
+        assert_eq!(customers, 3);
+        // What Postgres knew of the values is asked anew.
+        let sql = "SELECT CAST(n_distinct AS DOUBLE PRECISION) FROM pg_stats WHERE tablename = 'customer' AND attname = 'customer_id'";
+        let (distinct,): (f64,) = db.fetch_one(sql, vec![]).await.unwrap();
+        assert_eq!(distinct, -1.0 / BUCKETS as f64);
+        other.close().await;
+
+        // Somebody whose tables they are not opens them as they are; their owner is told, and may lay out what is large.
+        assert_eq!(db.lies_badly().await.unwrap(), 0);
+        let guest = format!("guest_of_{}", url.rsplit('/').next().unwrap());
+        for sql in [
+            "DROP INDEX event_by_customer".to_owned(),
+            format!("CREATE ROLE {guest}"),
+            format!("GRANT ALL ON SCHEMA public TO {guest}"),
+            format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {guest}"),
+        ] {
+            db.execute(&sql, vec![]).await.unwrap();
+        }
+        let theirs = Db::open(&format!("{url}?options=-c%20role%3D{guest}")).await.unwrap();
+        assert_eq!(theirs.lies_badly().await.unwrap(), 0);
+        theirs.close().await;
+        let indexes = "SELECT COUNT(*) FROM pg_class WHERE relname = 'event_by_customer'";
+        assert_eq!(db.fetch_one::<(i64,)>(indexes, vec![]).await.unwrap(), (0,));
+        assert!(db.lies_badly().await.unwrap() > 0);
+        db.lay_out().await.unwrap();
+        assert_eq!(db.fetch_one::<(i64,)>(indexes, vec![]).await.unwrap(), (1,));
+        assert_eq!(db.lies_badly().await.unwrap(), 0);
+        for sql in [format!("DROP OWNED BY {guest}"), format!("DROP ROLE {guest}")] {
+            db.execute(&sql, vec![]).await.unwrap();
+        }
+        db.close().await;
+    })
+    .await;
+}

@@ -1,5 +1,6 @@
 //! Segments: the compiled SQL decides as the plain evaluator does, on both engines; problems are exact; sizes add up.
 
+use okaeri::args;
 use okaeri::clock::{DAY, HOUR};
 use okaeri::db::{BUCKETS, Db, bucket_of};
 use okaeri::problem::Problems;
@@ -527,6 +528,40 @@ async fn a_proof_shows_this_persons_values_for_why_not_as_well() {
         }
         assert!(Person::load(&db, "nobody").await.unwrap().is_none());
         assert_eq!(bucket_of(&customer_id(0)), person.facts.bucket);
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn properties_are_read_however_they_are_written_and_however_long_they_are() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let settings = history::settings();
+        let long = "字".repeat(2_000);
+        let said = [
+            r#"{"note":"late"}"#.to_owned(),
+            r#"{"note":"l\u0061te"}"#.to_owned(),
+            format!(r#"{{"letter":"{long}","note":"late"}}"#),
+            r#"{"note":"later","other":"late"}"#.to_owned(),
+            r#"{"note":["late"]}"#.to_owned(),
+            r#"{"note":null}"#.to_owned(),
+        ];
+        history::write_customers(&db, said.len() + 1).await;
+        let viewed = What::Event { name: 0, category: None, score: None, amount: None, ticket: None, note: 0 };
+        for (n, properties) in said.into_iter().enumerate() {
+            history::write(&db, n, &[Happening { customer: n, at: NOW - DAY, what: viewed.clone() }]).await;
+            let id = customer_id(n);
+            let sql = "UPDATE event SET properties = $1 WHERE bucket = $2 AND customer_id = $3";
+            db.execute(sql, args![properties, bucket_of(&id), id]).await.unwrap();
+        }
+        refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap();
+        let rules =
+            ["{ did: product.viewed, with: { note: late } }", "{ did: product.viewed, with: { note: { has: late } } }"];
+        let library = library(&rules.map(str::to_owned), &settings);
+        let prepared = library.compile(&["s0", "s1"], NOW, &settings).unwrap().prepare(&db).await.unwrap();
+        let people: Vec<i64> = prepared.sizes(&db).await.unwrap().iter().map(|s| s.people).collect();
+        assert_eq!(people, [3, 4]);
         db.close().await;
     })
     .await;

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value as Json;
 
 use super::super::categories;
-use super::super::cells::{Cells, Reading, Stated};
+use super::super::cells::{Cells, Reading, Stated, check_id};
 use super::super::columns::Kind;
 use super::{Table, Written, merge_attributes, owned};
 use crate::args;
@@ -56,10 +56,14 @@ impl Table for Products {
             Some(_) => Some(Some(cells.money(PRICE, reading.shop.exponent)?)),
             None => cells.is_stated(PRICE).then_some(None),
         };
+        let category = cells.stated(CATEGORY);
+        if let Some(Some(text)) = &category {
+            check_id("category", text)?; // it is carried by every line and event of the product, and by indexes of them
+        }
         Ok(Row {
             sku: cells.id(SKU)?.to_owned(),
             name: cells.stated(NAME),
-            category: cells.stated(CATEGORY),
+            category,
             price,
             url: cells.stated(URL),
             image_url: cells.stated(IMAGE_URL),

@@ -1,4 +1,5 @@
-//! The walk over all buckets that decides rules and counts what changed: slice by slice, written in one transaction each.
+//! The walk over all buckets that decides rules and counts what changed: slice by slice, read by whoever is
+//! free and written in one transaction each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,7 +24,7 @@ const SLICE_LONG: Duration = Duration::from_millis(500);
 /// Slices that are read at once on SQLite, at most; each takes a core.
 const READERS_MAX: usize = 4;
 /// Buckets of a slice on Postgres, of everybody and of those that are due, and how many slices are worked on at once. The lease is renewed between
-/// slices, so none may take long; but planning the statement takes a tenth of a second.
+/// slices, so none may take long, and what a slice gathers lies in memory; but planning the statement takes some thirtieth of a second.
 const SLICE_BUCKETS_POSTGRES: [i64; 2] = [32, 128];
 const WORKERS_POSTGRES: usize = 3;
 
@@ -129,11 +130,6 @@ impl Work<'_> {
         Ok(Some(due))
     }
 
-    /// On SQLite one connection writes while several read: what takes long is read on those, and only what changed is written.
-    fn reads_apart(&self) -> bool {
-        self.db.dialect() == Dialect::Sqlite
-    }
-
     async fn worker(&self, next: &AtomicI64, due: &[u64], lease: &Lease) -> DbResult<Option<Done>> {
         let adapts = self.db.dialect() == Dialect::Sqlite;
         let [whole, some] = SLICE_BUCKETS_POSTGRES;
@@ -172,40 +168,18 @@ impl Work<'_> {
             return Ok(Some(done));
         }
         let jobs: Vec<&Job> = self.jobs.iter().filter(|j| has_due || j.scope == Scope::Everyone).collect();
-        let mut tx;
-        if self.reads_apart() {
-            let mut changes = Changes::new();
-            for job in jobs {
-                Found::read(self.db, job, first, last).await?.merge(&mut changes, &mut done);
-            }
-            tx = self.db.begin().await?;
-            write(&mut tx, changes).await?;
-        } else {
-            tx = self.db.begin().await?;
-            self.decide(&mut tx, &jobs, (first, last), &mut done).await?;
+        let mut changes = Changes::new();
+        for job in jobs {
+            Found::read(self.db, job, first, last).await?.merge(&mut changes, &mut done);
         }
+        let mut tx = self.db.begin().await?;
+        write(&mut tx, changes).await?;
         self.drop_gone(&mut tx, first, last).await?;
         if has_due {
             let sql = "DELETE FROM segment_now WHERE bucket >= $1 AND bucket <= $2";
             tx.execute(sql, args![first, last]).await?;
         }
         Ok(commit(tx, lease).await?.then_some(done))
-    }
-
-    /// Decide all within the database.
-    async fn decide(&self, tx: &mut Tx, jobs: &[&Job], (first, last): (i64, i64), done: &mut Done) -> DbResult<()> {
-        // What was there is counted before any job writes: those of one word share rows.
-        for job in jobs.iter().filter(|j| j.scope == Scope::Due) {
-            job.count(tx, first, last, -1, done).await?;
-        }
-        tx.plan_for_values().await?;
-        for job in jobs {
-            job.decide(tx, first, last).await?;
-        }
-        for job in jobs {
-            job.count(tx, first, last, 1, done).await?;
-        }
-        Ok(())
     }
 
     /// Drop the rows of customers who have no profile any more.
@@ -223,46 +197,6 @@ impl Work<'_> {
         for (bucket, customer_id) in gone {
             let sql = "DELETE FROM segment_bits WHERE bucket = $1 AND customer_id = $2";
             tx.execute(sql, args![bucket, customer_id]).await?;
-        }
-        Ok(())
-    }
-}
-
-impl Job {
-    /// Decide the job's rules for its customers of a range.
-    async fn decide(&self, tx: &mut Tx, first: i64, last: i64) -> DbResult<()> {
-        for statement in &self.statements {
-            let mut values = statement.values_for(first, last);
-            let mut bind = |value: i64| {
-                values.push(value.into());
-                format!("${}", values.len())
-            };
-            let (word, keep) = (bind(self.word), bind(!statement.mask));
-            let merged = format!("(segment_bits.bits & {keep}) | excluded.bits");
-            let sql = format!(
-                "INSERT INTO segment_bits (bucket, customer_id, word, bits, revenue)
-                 SELECT bucket, customer_id, CAST({word} AS BIGINT), bits, revenue FROM ({}) found WHERE true
-                 ON CONFLICT (bucket, customer_id, word) DO UPDATE SET bits = {merged}, revenue = excluded.revenue
-                 WHERE segment_bits.bits <> ({merged}) OR segment_bits.revenue <> excluded.revenue",
-                statement.sql
-            );
-            tx.execute(&sql, values).await?;
-        }
-        Ok(())
-    }
-
-    /// Add the customers of a range to what the walk came to, or take them off it.
-    async fn count(&self, tx: &mut Tx, first: i64, last: i64, sign: i64, done: &mut Done) -> DbResult<()> {
-        let from = self.scope.rows("segment_bits", "b");
-        let profiled = "EXISTS (SELECT 1 FROM profile q WHERE q.bucket = b.bucket AND q.customer_id = b.customer_id)";
-        // Before: what was there. After: whoever still has a profile, since the others are dropped.
-        let condition = if sign > 0 { format!(" AND {profiled}") } else { String::new() };
-        let sql = format!(
-            "SELECT b.bits & $3, COUNT(*), CAST(SUM(b.revenue) AS BIGINT) FROM {from} AND b.word = $4{condition} GROUP BY 1"
-        );
-        let rows: Vec<(i64, i64, i64)> = tx.fetch_all(&sql, args![first, last, self.mask, self.word]).await?;
-        for (bits, people, revenue) in rows {
-            done.add(self.word, bits, sign * people, sign * revenue);
         }
         Ok(())
     }
@@ -287,7 +221,8 @@ impl Found {
         for statement in &job.statements {
             let sql =
                 format!("SELECT bucket, customer_id, bits, revenue FROM ({}) found WHERE bits <> 0", statement.sql);
-            let rows: Vec<(i64, String, i64, i64)> = db.fetch_all(&sql, statement.values_for(first, last)).await?;
+            let rows: Vec<(i64, String, i64, i64)> =
+                db.fetch_planned(job.scope.reads(), &sql, statement.values_for(first, last)).await?;
             for (bucket, customer_id, bits, revenue) in rows {
                 let entry = now.entry((bucket, customer_id)).or_insert((0, revenue));
                 entry.0 |= bits;
@@ -306,7 +241,8 @@ impl Found {
             "SELECT b.bucket, b.customer_id, b.bits, b.revenue FROM {} AND b.word = $3",
             job.scope.rows("segment_bits", "b")
         );
-        let stored: Vec<(i64, String, i64, i64)> = db.fetch_all(&sql, args![first, last, job.word]).await?;
+        let stored: Vec<(i64, String, i64, i64)> =
+            db.fetch_planned(job.scope.reads(), &sql, args![first, last, job.word]).await?;
         let mut changed = Vec::new();
         for (bucket, customer_id, bits, revenue) in stored {
             // The size of what is decided anew for everybody is counted from nothing.
@@ -377,7 +313,7 @@ mod tests {
         let job = |scope: Scope, mask: i64| {
             let from = scope.rows("profile", "p");
             let sql = format!("SELECT p.bucket, p.customer_id, p.revenue, {mask} AS bits FROM {from}");
-            Job { word: 0, scope, mask, statements: vec![Statement { sql, values: args![0_i64, 0_i64], mask }] }
+            Job { word: 0, scope, mask, statements: vec![Statement { sql, values: args![0_i64, 0_i64] }] }
         };
         let jobs = [job(Scope::Everyone, 1), job(Scope::Due, 2)];
         let work = Work { db: &db, jobs: &jobs, is_whole: true, has_due: true };

@@ -2,6 +2,7 @@
 
 use super::{Writer, balanced};
 use crate::clock;
+use crate::db;
 use crate::profile::day::anniversaries;
 use crate::profile::fields::Kind;
 use crate::segment::rule::{Attribute, Calendar, Check, Number, Op, Operand, Pattern, What, Window};
@@ -33,6 +34,17 @@ struct Member {
     path: String,
     /// It is the customer's own, read once for each of them.
     is_own: bool,
+    /// The column that it is in already.
+    read: Option<String>,
+}
+
+impl Member {
+    fn of(&self) -> db::Member<'_> {
+        match &self.read {
+            Some(column) => db::Member::Read(column),
+            None => db::Member::Of { json: &self.column, path: &self.path },
+        }
+    }
 }
 
 impl Expression {
@@ -71,7 +83,8 @@ impl Writer<'_> {
 
     fn json_member(&mut self, column: &str, attribute: &Attribute, is_own: bool) -> Expression {
         let path = self.binds.bind(self.dialect.json_key(&attribute.name));
-        let source = Source::Json(Member { column: column.to_owned(), path, is_own });
+        let read = if is_own { self.own_member(&path) } else { None };
+        let source = Source::Json(Member { column: column.to_owned(), path, is_own, read });
         Expression { source, is_whole: false, is_date: attribute.is_date }
     }
 
@@ -80,7 +93,7 @@ impl Writer<'_> {
         match &value.source {
             Source::Sql(sql) => sql.clone(),
             Source::Json(member) => {
-                let text = format!("({})", self.dialect.json_scalar(&member.column, &member.path));
+                let text = format!("({})", self.dialect.json_scalar(member.of()));
                 let sql = if value.is_date { format!("({})", self.dialect.date_of(&text)) } else { text };
                 self.read(member, sql)
             }
@@ -92,7 +105,7 @@ impl Writer<'_> {
         match &value.source {
             Source::Sql(sql) => sql.clone(),
             Source::Json(member) => {
-                let sql = self.dialect.json_decimal(&member.column, &member.path);
+                let sql = self.dialect.json_decimal(member.of());
                 self.read(member, sql)
             }
         }
@@ -145,7 +158,11 @@ impl Writer<'_> {
             Check::Has(texts) => match value.json() {
                 Some(member) => {
                     let wanted: Vec<String> = texts.iter().map(|t| self.binds.bind(t)).collect();
-                    let has = self.dialect.json_list_has(&member.column, &member.path, &wanted);
+                    let has = self.dialect.json_list_has(member.of(), &wanted);
+                    let has = match self.dialect.json_may_hold(&member.column, &wanted) {
+                        Some(may) => format!("({may} AND {has})"),
+                        None => has,
+                    };
                     self.read_condition(member, has)
                 }
                 None => "1 = 0".to_owned(),
@@ -163,7 +180,7 @@ impl Writer<'_> {
         let known = match value.json() {
             // A list is known, though it is no single value.
             Some(member) if !value.is_date => {
-                let is_list = self.dialect.json_is_list(&member.column, &member.path);
+                let is_list = self.dialect.json_is_list(member.of());
                 format!("({text} IS NOT NULL OR {})", self.read_condition(member, is_list))
             }
             _ => format!("{text} IS NOT NULL"),
@@ -196,9 +213,7 @@ impl Writer<'_> {
         if !texts.is_empty() {
             let word = value.json().filter(|_| !value.is_date && texts.iter().all(|t| is_word(t)));
             let text = match word {
-                Some(member) => {
-                    self.read(member, format!("({})", self.dialect.json_word(&member.column, &member.path)))
-                }
+                Some(member) => self.read(member, format!("({})", self.dialect.json_word(member.of()))),
                 None => self.text(value),
             };
             parts.push(if texts.len() > LIST_BINDS_MAX {
@@ -206,7 +221,12 @@ impl Writer<'_> {
                 self.dialect.in_json_list(&text, &list, false)
             } else {
                 let list: Vec<String> = texts.iter().map(|t| self.binds.bind(t)).collect();
-                format!("{text} IN ({})", list.join(", "))
+                let holds = format!("{text} IN ({})", list.join(", "));
+                // What is the customer's own is read once anyway.
+                match value.json().filter(|m| !m.is_own).and_then(|m| self.dialect.json_may_hold(&m.column, &list)) {
+                    Some(may) => format!("{may} AND {holds}"),
+                    None => holds,
+                }
             });
         }
         balanced(parts.into_iter().map(|p| format!("({p}) IS TRUE")).collect(), " OR ")

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use super::resolve::{Drawn, Resolved};
 use super::rule::{Check, History, Leaf, Measure, Number, Op, Rows, Rule, Stretch, Tier, What, Window};
-use crate::db::{Binds, Dialect, Value};
+use crate::db::{Binds, Dialect, Reads, Value};
 use crate::profile::derived_sql;
 use crate::profile::fields::Field;
 use rows::{Pass, Table};
@@ -44,6 +44,8 @@ pub(super) struct Writer<'a> {
     funnels: Vec<String>,
     /// What is read from attributes: the columns `a0, a1 …` of a subquery of the customers.
     own: Vec<String>,
+    /// Members of their attributes, by the placeholders of their paths, that are read into columns first: `m0, m1 …`.
+    own_members: Vec<String>,
 }
 
 /// A statement and its values; the first two are the bucket range.
@@ -52,8 +54,6 @@ pub(super) struct Statement {
     /// Columns bucket, customer_id, revenue, bits; one row per customer.
     pub sql: String,
     pub values: Vec<Value>,
-    /// The bits it decides.
-    pub mask: i64,
 }
 
 impl Statement {
@@ -109,8 +109,7 @@ pub(super) fn statement_of(
         "SELECT p.bucket, p.customer_id, p.revenue, CAST({bits} AS BIGINT) AS bits{value}\n FROM {from}\n \
          WHERE c.bucket >= $1 AND c.bucket <= $2 AND c.bucket = p.bucket AND c.customer_id = p.customer_id"
     );
-    let mask = rules.iter().fold(0, |mask, (bit, _)| mask | 1_i64 << bit);
-    Statement { sql, values: w.binds.into_values(), mask }
+    Statement { sql, values: w.binds.into_values() }
 }
 
 /// What the tests of `rows` ask of a row under an alias, for a statement of somebody else, to whose values theirs are appended.
@@ -130,11 +129,28 @@ pub(super) fn row_tests(
 
 impl<'a> Writer<'a> {
     fn new(dialect: Dialect, resolved: &'a Resolved, scope: Scope, binds: Binds) -> Writer<'a> {
-        Writer { dialect, resolved, scope, binds, passes: BTreeMap::new(), funnels: Vec::new(), own: Vec::new() }
+        Writer {
+            dialect,
+            resolved,
+            scope,
+            binds,
+            passes: BTreeMap::new(),
+            funnels: Vec::new(),
+            own: Vec::new(),
+            own_members: Vec::new(),
+        }
     }
 }
 
 impl Scope {
+    /// How much of the tables its statements read.
+    pub fn reads(self) -> Reads {
+        match self {
+            Scope::Everyone => Reads::Everybody,
+            Scope::Due => Reads::Few,
+        }
+    }
+
     /// `FROM`'s text for the rows of a table, with their WHERE; more conditions follow after ` AND `. CROSS JOIN makes SQLite begin with the few
     /// customers that are due.
     pub fn rows(self, table: &str, alias: &str) -> String {
@@ -281,12 +297,28 @@ impl Writer<'_> {
         format!("own.a{at}")
     }
 
+    /// The column that a member of the customer's attributes is read into, where reading it again would cost much.
+    fn own_member(&mut self, path: &str) -> Option<String> {
+        if self.dialect == Dialect::Sqlite {
+            return None;
+        }
+        let at = self.own_members.iter().position(|p| p == path).unwrap_or_else(|| {
+            self.own_members.push(path.to_owned());
+            self.own_members.len() - 1
+        });
+        Some(format!("c.m{at}"))
+    }
+
     fn own_values(&self) -> String {
         let columns: Vec<String> = self.own.iter().enumerate().map(|(n, sql)| format!("MAX({sql}) AS a{n}")).collect();
+        let rows = self.scope.rows("customer", "c");
+        let from = match self.dialect.json_columns(&rows, "c", "attributes", &self.own_members) {
+            Some(read) => format!("{read} c"),
+            None => rows,
+        };
         format!(
-            "SELECT c.bucket, c.customer_id, {} FROM {} GROUP BY c.bucket, c.customer_id",
-            columns.join(",\n   "),
-            self.scope.rows("customer", "c")
+            "SELECT c.bucket, c.customer_id, {} FROM {from} GROUP BY c.bucket, c.customer_id",
+            columns.join(",\n   ")
         )
     }
 

@@ -3,6 +3,7 @@
 use super::compare::Expression;
 use super::{RECEIVED_STATES, Scope, Writer};
 use crate::clock::DAY;
+use crate::db::Reads;
 use crate::profile::day::{civil_sql, day_sql};
 use crate::profile::fields::Field;
 use crate::segment::rule::{
@@ -118,10 +119,11 @@ impl Writer<'_> {
         let filter = self.filter(table, alias, rows);
         let aggregate = match measure {
             Measure::Times => format!("COUNT(*) FILTER (WHERE {filter})"),
-            Measure::Orders => format!("COUNT(DISTINCT {alias}.order_id) FILTER (WHERE {filter})"),
+            Measure::Orders => self.dialect.gathered(&format!("{alias}.order_id"), &filter),
             Measure::Distinct(property) => {
                 let of = self.property(table, alias, property);
-                format!("COUNT(DISTINCT {}) FILTER (WHERE {filter})", self.text(&of))
+                let value = self.text(&of);
+                self.dialect.gathered(&value, &filter)
             }
             Measure::Sum(property) => {
                 let of = self.property(table, alias, property);
@@ -129,7 +131,11 @@ impl Writer<'_> {
                 format!("CAST(SUM({}) FILTER (WHERE {filter}) AS {ty})", self.as_number(&of))
             }
         };
-        self.column(table, aggregate)
+        let column = self.column(table, aggregate);
+        match measure {
+            Measure::Orders | Measure::Distinct(_) => self.dialect.different(&column),
+            Measure::Times | Measure::Sum(_) => column,
+        }
     }
 
     /// Whether there is a row at all, by the latest or the earliest one: a column that leaves with other windows share. `None` where that does not tell.
@@ -323,7 +329,7 @@ impl Writer<'_> {
     /// The subquery of one pass.
     pub(super) fn grouped(&mut self, table: Table, pass: &Pass) -> String {
         let alias = table.inside();
-        let (mut from, key) = self.from(table, alias, pass);
+        let (mut from, key) = self.from(table, alias, pass, self.scope.reads());
         if table == Table::Events {
             let ids: Vec<String> = pass.name_ids.iter().map(|id| self.binds.bind(*id)).collect();
             from.push_str(&format!(" AND {alias}.name_id IN ({})", ids.join(", ")));
@@ -336,7 +342,7 @@ impl Writer<'_> {
     }
 
     /// FROM and WHERE of the rows of a table, and the alias whose key they are grouped by: the outermost loop, so that groups come in order.
-    fn from(&mut self, table: Table, alias: &str, pass: &Pass) -> (String, String) {
+    fn from(&mut self, table: Table, alias: &str, pass: &Pass, reads: Reads) -> (String, String) {
         let mut chain: Vec<(&str, String)> = Vec::new();
         if self.scope == Scope::Due {
             chain.push(("segment_now", "d".to_owned()));
@@ -384,7 +390,11 @@ impl Writer<'_> {
         if pass.product {
             beside.push_str(&format!(" LEFT JOIN product {alias}p ON {alias}p.sku = {alias}.sku"));
         }
-        let tables: Vec<String> = chain.iter().map(|(table, alias)| format!("{table} {alias}")).collect();
+        let named = |(name, alias): &(&str, String)| match *name {
+            "event" if reads == Reads::Everybody => format!("{} {alias}", self.dialect.events_in_key_order()),
+            name => format!("{name} {alias}"),
+        };
+        let tables: Vec<String> = chain.iter().map(named).collect();
         let from = format!("{}{beside} WHERE {}", tables.join(" CROSS JOIN "), conditions.join(" AND "));
         (from, chain.swap_remove(0).1)
     }
@@ -395,7 +405,7 @@ impl Writer<'_> {
         let table = Table::of(&first.rows.source);
         let alias = format!("{}0", table.inside());
         let (conditions, pass) = self.step(table, &alias, &first.rows);
-        let (from, key) = self.from(table, &alias, &pass);
+        let (from, key) = self.from(table, &alias, &pass, self.scope.reads());
         let after = self.after(rest, 1, &table.at(&alias), &alias);
         let number = self.funnels.len();
         self.funnels.push(format!(
@@ -445,7 +455,7 @@ impl Writer<'_> {
     fn further_rows(&mut self, table: Table, alias: &str, pass: &Pass, outer: &str) -> String {
         // The customer is known, so the due ones need not be asked for again.
         let scope = std::mem::replace(&mut self.scope, Scope::Everyone);
-        let (from, _) = self.from(table, alias, pass);
+        let (from, _) = self.from(table, alias, pass, Reads::Few);
         self.scope = scope;
         format!("{from} AND {alias}.bucket = {outer}.bucket AND {alias}.customer_id = {outer}.customer_id")
     }

@@ -169,6 +169,9 @@ async fn rejected_rows_are_listed_kept_and_welcome_back() {
         let long = format!("order_id,customer_id,ordered_at,total\n{},c1,2026-10-01,1\n", "x".repeat(201));
         let long = shop.import(Kind::Orders, long).await;
         assert!(long.rejected_rows[0].reason.starts_with("`order_id` is longer than 200 bytes: xxx"), "{long:?}");
+        let long = format!("sku,category\nS1,{}\nS2,tea\n", "茶".repeat(67));
+        let long = shop.import(Kind::Products, long).await;
+        assert!(long.rejected_rows[0].reason.starts_with("`category` is longer than 200 bytes: 茶茶"), "{long:?}");
         let huge = format!("customer_id,first_name\nc1,{}\nc2,Bo\n", "字".repeat(40_000));
         let huge = shop.import(Kind::Customers, huge).await;
         assert!(huge.rejected_rows[0].reason.starts_with("a cell is larger than 64 KiB: 字字"), "{huge:?}");
