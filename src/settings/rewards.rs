@@ -139,7 +139,14 @@ impl RewardPool {
         let code = match &self.codes {
             Codes::None => None,
             Codes::Imported => Some(SAMPLE_CODE.to_owned()),
-            Codes::Pattern(pattern) => Some(pattern.replace(PLACE, "X")),
+            Codes::Pattern(pattern) => {
+                // The same signs each time, and none that look like a place somebody forgot to fill.
+                let mut turn = 0;
+                Some(code_by(pattern, |below| {
+                    turn += 7;
+                    turn % below
+                }))
+            }
         };
         let expires_on = self.expires.map(|expires| match expires {
             Expires::After(days) => today.saturating_add(SignedDuration::from_hours(24 * days)),
@@ -334,7 +341,7 @@ mod tests {
         assert_eq!(gift.sample("fr", today)["title"], "A small gift");
         assert_eq!(
             sorry.sample("en", today),
-            json!({ "pool": "sorry", "kind": "code", "title": "Sorry", "code": "SORRY-XXXX-XXXX",
+            json!({ "pool": "sorry", "kind": "code", "title": "Sorry", "code": "SORRY-9JS3-BKT4",
                     "expires_on": "2026-12-24", "terms": "Once, from 20 €" })
         );
         assert_eq!(ten.sample("en", today)["code"], "SAMPLE-CODE");
