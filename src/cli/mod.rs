@@ -338,8 +338,9 @@ impl Invocation {
         })
     }
 
-    /// The same, over after this time.
+    /// The same, over after this time, or when a signal asks for it from now on.
     pub fn within(&self, time: Option<Duration>) -> Invocation {
+        sending::stop_signal();
         Invocation { until: time.map(|time| Instant::now() + time), ..self.clone() }
     }
 

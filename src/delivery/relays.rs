@@ -248,6 +248,14 @@ impl Outlets {
         outlet.lanes.open();
     }
 
+    /// It answered; whether something is kept of outages that are over. While it takes no mail an answer says nothing: it may let everybody in
+    /// and refuse what they bring.
+    fn answered(&self, outlet: &Outlet) -> bool {
+        let out = self.out();
+        let is_out = self.place(&outlet.relay.name).is_some_and(|i| out[i].is_some());
+        !is_out && outlet.outages.swap(0, Ordering::Relaxed) > 0
+    }
+
     /// The one to be tried again next, and when.
     fn next_try(&self) -> Option<(Arc<Outlet>, Instant)> {
         let out = self.out();
@@ -284,7 +292,7 @@ impl Shared {
     /// A relay answers: what is kept of its outages is over.
     pub(super) async fn relay_works(&self, outlet: &Outlet) {
         outlet.connect_failures.store(0, Ordering::Relaxed);
-        if outlet.outages.swap(0, Ordering::Relaxed) > 0 {
+        if self.outlets.answered(outlet) {
             // Should this fail, the next process that finds it at work forgets it.
             let _ = forget(&self.db, &outlet.relay.name).await;
         }

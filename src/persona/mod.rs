@@ -4,6 +4,8 @@
 //! A persona is described like the person of a test, and templates see them through the same view as a customer. They are nobody: their
 //! addresses lead to example.com, and nothing of theirs is recorded.
 
+pub mod schema;
+
 use serde_json::Value;
 
 use crate::clock::{self, Millis};

@@ -1,5 +1,7 @@
 use super::*;
 use crate::clock::parse_instant;
+use crate::segment::schema::Names;
+use crate::yaml::schema::assert_like_readers;
 
 fn personas(file: Option<&str>) -> (Vec<Persona>, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -51,6 +53,23 @@ fn a_project_adds_its_own_and_replaces_ours() {
     assert_eq!(problems, "");
     assert_eq!((personas[0].title.as_str(), &personas[0].payload["customer"]["points"]), ("Ours", &3.into()));
     assert_eq!((personas[1].name.as_str(), personas.len()), ("collector", 9));
+}
+
+#[test]
+fn the_schema_has_the_keys_that_the_reader_asks_for() {
+    let text = "project: shop\nsender: { from: a@example.com, organisation: Shop, postal_address: 1 Road }\n";
+    let mut problems = Problems::new();
+    let settings = Settings::from_texts(("okaeri.yaml", text), None, |_| None, &mut problems).unwrap();
+    crate::yaml::asked::taken();
+    let people = "- persona: kim\n  title: Kim\n  strange: true\n  customer: { orders: 2 }\n";
+    read(FILE, people, 1_795_510_800_000, &settings, &mut problems);
+    assert_eq!(problems.to_text(), "");
+    let names = Names { settings: &settings, segments: &[], campaigns: &[] };
+    assert_like_readers(
+        &schema::personas_file(names),
+        &["a persona"],
+        &["a customer", "`customer`", "an event", "an order", "an order line"],
+    );
 }
 
 #[test]

@@ -75,6 +75,18 @@ fn every_example_file_is_right_by_its_schema() {
     }
 }
 
+/// Ours, which know no contract.
+#[test]
+fn the_personas_that_come_with_the_program_are_right_by_their_schema() {
+    let project = tempfile::tempdir().unwrap();
+    let settings = "project: shop\nsender: { from: a@example.com, organisation: o, postal_address: p }\n";
+    std::fs::write(project.path().join("okaeri.yaml"), settings).unwrap();
+    let schemas = schemas(project.path());
+    let people = std::fs::read_to_string(root().join("src/persona/people.yaml")).unwrap();
+    let Some(found) = judged(&[(schemas.path().join("personas.json"), people)]) else { return };
+    assert!(found[0].is_empty(), "{:#?}", found[0]);
+}
+
 /// The examples of the language, when they are at hand.
 #[test]
 fn every_example_of_the_segment_language_is_right_by_its_schema() {
@@ -124,6 +136,7 @@ fn a_slip_is_underlined_where_it_stands() {
             format!("project: shop\nsender: {{ from: a@example.com, organisation: o, postal_address: p }}\n{line}\n"),
         )
     };
+    let person = |lines: &str| ("personas.json", format!("- persona: kim\n{lines}\n"));
     let cases = [
         (segment("{ custmer: orders, gte: 2 }"), "where: "),
         (segment("{ customer: ordres, gte: 2 }"), "where.customer: 'ordres'"),
@@ -160,6 +173,8 @@ fn a_slip_is_underlined_where_it_stands() {
         (settings("compliance: [eu, uk]"), "compliance.1: 'uk'"),
         (settings("loyalty: { by: speed, tiers: { a: 1 } }"), "loyalty.by: 'speed'"),
         (settings("brnd: { name: x }"), ": "),
+        (person("  customer: { account: staf }"), "0.customer.account: 'staf'"),
+        (person("  customr: { orders: 2 }"), "0: "),
     ];
     let asked: Vec<_> = cases.iter().map(|((schema, text), _)| (schemas.path().join(schema), text.clone())).collect();
     let Some(found) = judged(&asked) else { return };

@@ -1,4 +1,4 @@
-//! `okaeri schema editor`: JSON Schemas of okaeri.yaml, contract.yaml, campaigns and segments, with this project's own names in them.
+//! `okaeri schema editor`: JSON Schemas of okaeri.yaml, contract.yaml, campaigns, segments and personas, with this project's own names in them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use crate::campaign;
 use crate::cli::loaded::Loaded;
 use crate::cli::{Exit, Failure, Invocation, write_file};
 use crate::content::{RULES, template_names};
+use crate::persona;
 use crate::problem::Problems;
 use crate::segment::{self, schema::Names};
 use crate::settings;
@@ -46,7 +47,7 @@ fn write_to(loaded: &Loaded, folder: &Path) -> Result<Vec<Schema>, Failure> {
     let names = Names { settings: &loaded.project.settings, segments: &segments, campaigns: &campaigns };
     let templates = template_names(&loaded.project.dir);
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
-    let schemas: [(&'static str, &'static [&'static str], Value); 4] = [
+    let schemas: [(&'static str, &'static [&'static str], Value); 5] = [
         ("settings.json", &["okaeri.yaml"], settings::schema::settings_file(&RULES.map(|r| r.code))),
         ("contract.json", &["contract.yaml"], settings::schema::contract_file()),
         ("campaign.json", &["campaigns/*.yaml", "campaigns/*.yml"], campaign::schema::campaign_file(names, &templates)),
@@ -55,6 +56,7 @@ fn write_to(loaded: &Loaded, folder: &Path) -> Result<Vec<Schema>, Failure> {
             &["campaigns/segments/*.yaml", "campaigns/segments/*.yml"],
             segment::schema::segment_file(names),
         ),
+        ("personas.json", &["personas.yaml"], persona::schema::personas_file(names)),
     ];
     let dir = loaded.project.dir.join(folder);
     std::fs::create_dir_all(&dir).map_err(|e| Failure::Environment(format!("cannot make {}: {e}", dir.display())))?;

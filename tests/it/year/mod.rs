@@ -1,6 +1,8 @@
 //! A year of a shop in simulated time: several campaigns and journeys, a scheduler that comes every few hours, late, twice, and is killed;
 //! then the ledger is asked whether any rule was broken. All chance comes from one seed, which is printed (`OKAERI_SEED` sets it).
 
+mod library;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -42,6 +44,13 @@ const WELCOME_STEPS: &str = "steps:\n  - { step: hello, template: welcome/letter
 struct Chance(u64);
 
 impl Chance {
+    /// Of a seed that is printed; `OKAERI_SEED` sets it.
+    fn of_seed() -> Chance {
+        let seed = std::env::var("OKAERI_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(clock::now() as u64);
+        println!("OKAERI_SEED={seed}");
+        Chance(seed)
+    }
+
     fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -53,6 +62,11 @@ impl Chance {
     fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
+}
+
+async fn catcher() -> Catcher {
+    let behaviour = Arc::new(ByRecipient::standard());
+    Catcher::start(CatcherOptions { behaviour, ..CatcherOptions::default() }).await.unwrap()
 }
 
 fn zone() -> TimeZone {
@@ -69,13 +83,10 @@ fn written(at: Millis) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_year_breaks_no_rule() {
-    let seed = std::env::var("OKAERI_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(clock::now() as u64);
-    println!("OKAERI_SEED={seed}");
-    let mut chance = Chance(seed);
+    let mut chance = Chance::of_seed();
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("okaeri.db").display());
-    let behaviour = Arc::new(ByRecipient::standard());
-    let catcher = Catcher::start(CatcherOptions { behaviour, ..CatcherOptions::default() }).await.unwrap();
+    let catcher = catcher().await;
     let mut shop = Scenario::new(&url).smtp(&catcher.url()).settings(&format!(
         "guards:\n  frequency_cap: {{ messages: {CAP}, in_last: {CAP_DAYS}d }}\n  quiet_hours: {{ from: \"21:00\", to: \"07:30\" }}\n"
     ));
@@ -124,8 +135,17 @@ async fn a_year_breaks_no_rule() {
     settle(&shop, &db, now).await;
     slots_ran_once_or_were_missed(&db, begin, now).await;
     caps_quiet_hours_and_entries_hold(&db).await;
-    let accepted = count(&db, "SELECT COUNT(*) FROM delivery WHERE state = 'accepted'").await;
-    let unknown = count(&db, "SELECT COUNT(*) FROM delivery WHERE state = 'unknown'").await;
+    let (accepted, unknown) = everyone_was_mailed_once(&db, &catcher).await;
+    assert!(accepted > 200, "{accepted} mails in a year: nothing was tried");
+    shop.okaeri("queue verify").await.exits(0);
+    println!("{accepted} accepted, {unknown} unknown, {} runs", count(&db, "SELECT COUNT(*) FROM run").await);
+    db.close().await;
+}
+
+/// Every message that was taken arrived, none of them twice; how many were accepted, and how many are unknown.
+async fn everyone_was_mailed_once(db: &Db, catcher: &Catcher) -> (i64, i64) {
+    let accepted = count(db, "SELECT COUNT(*) FROM delivery WHERE state = 'accepted'").await;
+    let unknown = count(db, "SELECT COUNT(*) FROM delivery WHERE state = 'unknown'").await;
     let mailed = catcher.mails().len() as i64;
     assert!(
         mailed >= accepted && mailed <= accepted + unknown,
@@ -135,10 +155,7 @@ async fn a_year_breaks_no_rule() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len() as i64, mailed, "a message was mailed twice");
-    assert!(accepted > 200, "{accepted} mails in a year: nothing was tried");
-    shop.okaeri("queue verify").await.exits(0);
-    println!("{accepted} accepted, {unknown} unknown, {} runs", count(&db, "SELECT COUNT(*) FROM run").await);
-    db.close().await;
+    (accepted, unknown)
 }
 
 /// The scheduler comes: once, twice at once, or is killed.
@@ -206,31 +223,44 @@ async fn slots_ran_once_or_were_missed(db: &Db, begin: Millis, end: Millis) {
     assert!(ran > 30 && missed > 0, "{ran} digests ran, {missed} slots were missed");
 }
 
+/// A message that was planned for somebody.
+#[derive(sqlx::FromRow)]
+struct Planned {
+    customer_id: String,
+    campaign: String,
+    step: String,
+    slot: String,
+    due_at: Millis,
+    kind: String,
+    time_zone: Option<String>,
+}
+
+/// All of them, person by person, the earliest first.
+async fn planned(db: &Db) -> Vec<Planned> {
+    let sql = "SELECT m.customer_id, m.campaign, m.step, m.slot, m.due_at, m.kind, c.time_zone FROM message m \
+               JOIN customer c ON c.bucket = m.bucket AND c.customer_id = m.customer_id ORDER BY m.customer_id, m.due_at";
+    db.fetch_all(sql, args![]).await.unwrap()
+}
+
 async fn caps_quiet_hours_and_entries_hold(db: &Db) {
-    type Row = (String, String, String, String, i64, String, Option<String>);
-    let rows: Vec<Row> = db
-        .fetch_all(
-            "SELECT m.customer_id, m.campaign, m.step, m.slot, m.due_at, m.kind, c.time_zone FROM message m \
-             JOIN customer c ON c.bucket = m.bucket AND c.customer_id = m.customer_id ORDER BY m.customer_id, m.due_at",
-            args![],
-        )
-        .await
-        .unwrap();
-    let mut of_person: BTreeMap<&str, Vec<Millis>> = BTreeMap::new();
+    let planned = planned(db).await;
     let mut steps = BTreeSet::new();
-    for (customer, campaign, step, slot, due_at, kind, own) in &rows {
-        if campaign == "welcome" {
-            assert_eq!(slot, "entry 1", "{customer} entered twice");
-            assert!(steps.insert((customer, step)), "{customer} had {step} twice");
-        }
-        if kind != "promotional" {
-            continue;
-        }
-        let zone = own.as_deref().and_then(|name| TimeZone::get(name).ok()).unwrap_or_else(zone);
-        let local = clock::timestamp(*due_at).to_zoned(zone).time();
+    for p in planned.iter().filter(|p| p.campaign == "welcome") {
+        assert_eq!(p.slot, "entry 1", "{} entered twice", p.customer_id);
+        assert!(steps.insert((&p.customer_id, &p.step)), "{} had {} twice", p.customer_id, p.step);
+    }
+    caps_and_quiet_hours_hold(&planned, &zone());
+}
+
+/// No promotion between 21:00 and 07:30 of the person's own clock, or the shop's; never more than the cap allows.
+fn caps_and_quiet_hours_hold(planned: &[Planned], shop: &TimeZone) {
+    let mut of_person: BTreeMap<&str, Vec<Millis>> = BTreeMap::new();
+    for p in planned.iter().filter(|p| p.kind == "promotional") {
+        let own = p.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        let local = clock::timestamp(p.due_at).to_zoned(own.unwrap_or_else(|| shop.clone())).time();
         let (from, to) = (jiff::civil::time(21, 0, 0, 0), jiff::civil::time(7, 30, 0, 0));
-        assert!(local >= to && local < from, "{campaign}/{step} for {customer} is due at {local}");
-        of_person.entry(customer).or_default().push(*due_at);
+        assert!(local >= to && local < from, "{}/{} for {} is due at {local}", p.campaign, p.step, p.customer_id);
+        of_person.entry(&p.customer_id).or_default().push(p.due_at);
     }
     for (customer, due) in of_person {
         for (n, first) in due.iter().enumerate() {
