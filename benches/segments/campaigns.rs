@@ -45,7 +45,7 @@ pub fn plan(verbs: &Verbs<'_>) {
         all.succeeded &= cost.succeeded;
         let said = std::fs::read_to_string(verbs.dir.join("said")).unwrap_or_default();
         let said: Json = serde_json::from_str(&said).unwrap_or_default();
-        audience += said["audience"].as_i64().unwrap_or_default();
+        audience += said["verdicts"]["audience"].as_i64().unwrap_or_default();
         messages += ["send", "withheld"].iter().map(|v| sum(&said["verdicts"][v])).sum::<i64>();
     }
     verbs.tell("ten campaigns planned", &all);

@@ -78,6 +78,7 @@ fn copy_text(rows: &[Value], width: usize) -> Vec<u8> {
 struct Tables {
     customer: Table,
     consent: Table,
+    address: Table,
     order: Table,
     line: Table,
     event: Table,
@@ -174,6 +175,7 @@ impl Tables {
                 ],
             ),
             consent: table("consent", &["bucket", "customer_id", "topic", "granted", "at", "source"]),
+            address: table("address", &["address_key", "bucket", "customer_id"]),
             order: table(
                 "customer_order",
                 &["bucket", "customer_id", "ordered_at", "order_id", "total", "currency", "status"],
@@ -264,6 +266,7 @@ impl Tables {
             p.attributes.as_str(),
             p.first_seen_at,
         ]);
+        self.address.rows.extend(args![p.address.as_str(), p.bucket, id]);
         for (topic, granted) in &p.consents {
             self.consent.rows.extend(args![p.bucket, id, *topic, *granted, p.first_seen_at, "import"]);
         }
@@ -338,6 +341,7 @@ impl Tables {
         let tables = [
             &mut self.customer,
             &mut self.consent,
+            &mut self.address,
             &mut self.order,
             &mut self.line,
             &mut self.event,
