@@ -164,11 +164,7 @@ pub(super) async fn know_buckets(pool: &PgPool) -> Result<(), sqlx::Error> {
     let tables: Vec<(String,)> = sqlx::query_as(sql).fetch_all(pool).await?;
     for (table,) in tables {
         let sql = format!("ALTER TABLE {table} ALTER COLUMN customer_id SET (n_distinct = {})", -1.0 / BUCKETS as f64);
-        match sqlx::query(AssertSqlSafe(sql)).execute(pool).await {
-            // A role that does not own the tables may not. Then it is only slower.
-            Ok(_) | Err(sqlx::Error::Database(_)) => {}
-            Err(e) => return Err(e),
-        }
+        set_if_allowed(pool, sql).await?;
     }
     Ok(())
 }
@@ -180,11 +176,15 @@ pub(super) async fn leave_room(pool: &PgPool) -> Result<(), sqlx::Error> {
     let (full,): (i64,) = sqlx::query_as(sql).fetch_one(pool).await?;
     if full > 0 {
         let sql = format!("ALTER TABLE delivery SET (fillfactor = {DELIVERY_FILL})");
-        match sqlx::query(AssertSqlSafe(sql)).execute(pool).await {
-            // A role that does not own the table may not. Then it is only slower.
-            Ok(_) | Err(sqlx::Error::Database(_)) => {}
-            Err(e) => return Err(e),
-        }
+        set_if_allowed(pool, sql).await?;
     }
     Ok(())
+}
+
+/// A role that does not own the table may not. Then it is only slower.
+async fn set_if_allowed(pool: &PgPool, sql: String) -> Result<(), sqlx::Error> {
+    match sqlx::query(AssertSqlSafe(sql)).execute(pool).await {
+        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+        Err(e) => Err(e),
+    }
 }
