@@ -14,6 +14,7 @@ mod doctor;
 mod follow;
 mod import;
 mod init;
+mod invocation;
 mod junit;
 mod ledger;
 mod loaded;
@@ -38,21 +39,18 @@ mod test;
 mod why;
 mod work;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use jiff::tz::TimeZone;
-use tokio::time::Instant;
 
-use crate::clock::{self, Clock};
-use crate::db::{Db, DbError};
+use crate::clock;
+use crate::db::DbError;
 use crate::plan::PlanError;
 use crate::problem::Problems;
-use crate::settings::{NotSet, Project, env};
+use crate::settings::NotSet;
+pub use invocation::Invocation;
+use invocation::Variables;
 use new_file::NewFile;
 
 /// Personal e-mail that brings customers back: segments, plans and a durable queue, kept in git.
@@ -250,131 +248,6 @@ impl From<PlanError> for Failure {
 impl From<NotSet> for Failure {
     fn from(e: NotSet) -> Failure {
         Failure::Usage(e.to_string())
-    }
-}
-
-/// One invocation: what the shared options say.
-#[derive(Debug, Clone)]
-pub struct Invocation {
-    pub project_dir: PathBuf,
-    pub format: Format,
-    pub quiet: bool,
-    at: Option<String>,
-    variables: Variables,
-    /// When it ends of its own accord: `--max-time`.
-    until: Option<Instant>,
-}
-
-/// Where `${NAME}` in okaeri.yaml gets its value.
-#[derive(Debug, Clone)]
-enum Variables {
-    /// The environment of the process.
-    Process,
-    /// These and no others, whatever the process was started with.
-    Given(Arc<BTreeMap<&'static str, String>>),
-}
-
-impl Variables {
-    fn lookup(&self, name: &str) -> Option<String> {
-        match self {
-            Variables::Process => env::lookup(name),
-            Variables::Given(given) => given.get(name).cloned(),
-        }
-    }
-}
-
-impl Invocation {
-    /// The project, checked; its problems end the verb, its warnings are told on stderr.
-    pub fn project(&self) -> Result<Project, Failure> {
-        let mut problems = Problems::new();
-        let project = self.read_project(&mut problems);
-        self.settle(problems)?;
-        project.ok_or_else(|| Failure::Usage("the settings could not be read".to_owned()))
-    }
-
-    /// The project, if its settings can be used; what is wrong with them is among `problems`.
-    fn read_project(&self, problems: &mut Problems) -> Option<Project> {
-        Project::load_with(&self.project_dir, |name| self.variables.lookup(name), problems)
-    }
-
-    /// The project with plain values in place of what is wrong, so that its other files can be checked too; never to be acted upon.
-    fn read_project_to_check(&self, problems: &mut Problems) -> Option<Project> {
-        Project::load_to_check(&self.project_dir, |name| self.variables.lookup(name), problems)
-    }
-
-    /// End the verb if there are errors among `problems`; otherwise tell the warnings.
-    pub fn settle(&self, problems: Problems) -> Result<(), Failure> {
-        if problems.has_errors() {
-            return Err(Failure::Problems(problems));
-        }
-        if !problems.is_empty() && !self.quiet {
-            anstream::eprint!("{}", problems.to_text());
-        }
-        Ok(())
-    }
-
-    /// The project's database, open and up to date.
-    pub async fn open_db(&self, project: &Project) -> Result<Db, Failure> {
-        Ok(Db::open(&project.database_url()?).await?)
-    }
-
-    /// Whether this is a job of continuous integration, whose machine may be thrown away: `CI` is set, as all of them do.
-    pub fn is_ci(&self) -> bool {
-        self.variables.lookup("CI").is_some_and(|value| !matches!(value.as_str(), "" | "false" | "0"))
-    }
-
-    /// Who is logged in.
-    pub fn login_name(&self) -> Option<String> {
-        ["USER", "LOGNAME"].into_iter().find_map(|name| self.variables.lookup(name)).filter(|name| !name.is_empty())
-    }
-
-    /// The clock, moved by `--at` if given.
-    pub fn clock(&self, zone: &TimeZone) -> Result<Clock, Failure> {
-        let Some(text) = &self.at else { return Ok(Clock::real()) };
-        clock::parse_instant(text, zone).map(Clock::planning_at).ok_or_else(|| {
-            Failure::Usage(format!(
-                "--at {text}: not an instant\nwrite 2026-11-24T09:00, 2026-11-24 or 2026-11-24T09:00:00+01:00"
-            ))
-        })
-    }
-
-    /// The same, over after this time, or when a signal asks for it from now on.
-    pub fn within(&self, time: Option<Duration>) -> Invocation {
-        sending::stop_signal();
-        Invocation { until: time.map(|time| Instant::now() + time), ..self.clone() }
-    }
-
-    /// When it is over, if that was said.
-    pub fn until(&self) -> Option<Instant> {
-        self.until
-    }
-
-    /// Why nothing more is to be begun: a signal asked for it, or the time is up.
-    pub fn over(&self) -> Option<&'static str> {
-        let is_up = self.until.is_some_and(|until| Instant::now() >= until);
-        match *sending::stop_signal().borrow() {
-            true => Some("stopped as asked"),
-            false => is_up.then_some("the time is up"),
-        }
-    }
-
-    /// Print a result on stdout: `json` with `--format json`, else the text.
-    pub fn print(&self, json: impl FnOnce() -> serde_json::Value, text: impl FnOnce() -> String) {
-        match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&json()).expect("a JSON value serialises");
-                anstream::println!("{text}");
-            }
-            Format::Text => anstream::print!("{}", text()),
-            Format::Markdown => anstream::print!("```\n{}```\n", anstream::adapter::strip_str(&text())),
-        }
-    }
-
-    /// Say something on stderr, unless `--quiet`.
-    pub fn say(&self, text: impl std::fmt::Display) {
-        if !self.quiet {
-            anstream::eprintln!("{text}");
-        }
     }
 }
 
