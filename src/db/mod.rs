@@ -1,6 +1,6 @@
 //! The database: SQLite embedded, Postgres for teams, one SQL text for both.
 //!
-//! Owns opening, migrations, transactions and bulk inserts. Everything above speaks SQL with `$1 … $n` and binds [`Value`]s;
+//! Owns opening (`open`), migrations, transactions and bulk inserts. Everything above speaks SQL with `$1 … $n` and binds [`Value`]s;
 //! where the engines differ (bulk load, row locks, clustered tables) the difference lives in [`dialect`].
 //!
 //! Rules for the SQL (each was tried on SQLite, Postgres and Citus):
