@@ -8,9 +8,12 @@ use super::resolve::Resolved;
 use super::rule::{FunnelStep, Leaf, Source, What, Window};
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{Binds, Db, DbResult};
+use crate::db::{BUCKETS, Binds, Db, DbResult, each_range};
 use crate::profile::{Cuts, EVERYONE, derived_sql};
 use crate::yaml::Span;
+
+/// Buckets that are looked through at once: halves, since each look may read the whole table of profiles.
+const BUCKETS_PER_LOOK: i64 = BUCKETS / 2;
 
 /// What members were decided with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,10 +93,13 @@ pub(super) async fn collect(
             "INSERT INTO segment_due (bucket, customer_id) SELECT p.bucket, p.customer_id FROM ({derived}) p{customers}{scores}
              WHERE {conditions} ON CONFLICT (bucket, customer_id) DO NOTHING"
         );
-        let mut values = moved.binds.into_values();
-        values[1] = (crate::db::BUCKETS - 1).into();
-        values[0] = 0_i64.into();
-        db.execute(&sql, values).await?;
+        let values = moved.binds.into_values();
+        each_range(db, BUCKETS_PER_LOOK, |first, last| {
+            let mut values = values.clone();
+            (values[0], values[1]) = (first.into(), last.into());
+            db.execute(&sql, values)
+        })
+        .await?;
     }
     messages(db, &leaves, then).await?;
     clicks(db, &leaves, then).await
