@@ -248,7 +248,7 @@ async fn a_customer_who_is_gone_loses_the_profile_and_another_zone_rebuilds_ever
 /// What a refresh of a few moves in the kept grid is what a count of everybody finds; what was cut off or done at once is counted anew.
 #[tokio::test]
 async fn the_kept_grid_follows_a_few_and_is_counted_anew_after_what_was_cut_off() {
-    const MANY: usize = 60;
+    const MANY: usize = 120;
     let order = |customer: usize, days: i64, total: i64| Happening {
         customer,
         at: NOW - days * DAY,
