@@ -30,7 +30,10 @@ impl Answering {
         let Some(base) = &self.base else {
             return (!url.is_empty()).then(|| format!("{url}{}", answer.score));
         };
-        let token = self.clicks.as_ref().map_or_else(|| "preview".to_owned(), |clicks| clicks.answer(answer));
+        let token = match &self.clicks {
+            Some(clicks) => clicks.answer(answer),
+            None => format!("preview-{}", answer.score),
+        };
         Some(format!("{base}/a/{token}"))
     }
 }
@@ -42,7 +45,9 @@ pub(super) fn register(tera: &mut Tera) {
         let url = args.get::<&str>("url")?.unwrap_or_default();
         let address = current::ask(|c| c.answering.address(&answer, url)).flatten();
         address.ok_or_else(|| {
-            Error::message("nobody would hear the answer: set `links.base_url` in okaeri.yaml, or give `url=` a page of your own")
+            Error::message(
+                "nobody would hear the answer: set `links.base_url` in okaeri.yaml, or give `url=` a page of your own",
+            )
         })
     });
 }
@@ -51,7 +56,9 @@ pub(super) fn register(tera: &mut Tera) {
 fn asked(args: &Kwargs) -> TeraResult<Answer> {
     let event = args.must_get::<&str>("event")?;
     if !(event.starts_with("survey.") || event.starts_with("review.")) || !is_name(event) {
-        return Err(Error::message("`event` of answer() is a name that begins with `survey.` or `review.`: those carry a score"));
+        return Err(Error::message(
+            "`event` of answer() is a name that begins with `survey.` or `review.`: those carry a score",
+        ));
     }
     let of = args.must_get::<i64>("of")?;
     let of = u8::try_from(of).ok().filter(|of| (2..=SCALE_MAX).contains(of));
@@ -90,7 +97,7 @@ mod tests {
         assert_eq!(rendered(call, Answering::default()).unwrap(), "https://www.example.com/?stars=4");
         let base = Some("https://mail.example.com".to_owned());
         let here = Answering { base: base.clone(), clicks: None };
-        assert_eq!(rendered(call, here).unwrap(), "https://mail.example.com/a/preview");
+        assert_eq!(rendered(call, here).unwrap(), "https://mail.example.com/a/preview-4");
         let tokens = Tokens::new("a secret of the project");
         let text = || "x".to_owned();
         let key = MessageKey { customer_id: text(), campaign: text(), step: text(), slot: text(), topic: text() };

@@ -220,7 +220,8 @@ impl Compiled {
         let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
         for person in gate::people(locale, &self.sources) {
             let facts = Facts::invented(&person, locale);
-            let current = Current { locale: locale.to_owned(), today: facts.today.to_owned(), answering: self.answering(&facts) };
+            let current =
+                Current { locale: locale.to_owned(), today: facts.today.to_owned(), answering: self.answering(&facts) };
             let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));

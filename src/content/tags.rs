@@ -50,9 +50,7 @@ impl Tag {
 /// Whether a source may call a function.
 pub(super) fn calls(source: &str, function: &str) -> bool {
     let in_tag = |inner: &str| inner.split(function).skip(1).any(|rest| rest.trim_start().starts_with('('));
-    tags(source)
-        .iter()
-        .any(|t| matches!(t.kind, Kind::Expression | Kind::Statement) && in_tag(t.inner(source)))
+    tags(source).iter().any(|t| matches!(t.kind, Kind::Expression | Kind::Statement) && in_tag(t.inner(source)))
 }
 
 /// All tags of a source in order. What is not closed ends the list.

@@ -84,7 +84,14 @@ fn properties(key: &MessageKey, answer: &Answer, comment: &str) -> Json {
     properties
 }
 
-async fn file(tx: &mut Tx, bucket: i64, key: &MessageKey, id: &str, answer: &Answer, now: Millis) -> DbResult<Recorded> {
+async fn file(
+    tx: &mut Tx,
+    bucket: i64,
+    key: &MessageKey,
+    id: &str,
+    answer: &Answer,
+    now: Millis,
+) -> DbResult<Recorded> {
     let MessageKey { customer_id, campaign, step, slot, .. } = key;
     let detail = json!({ "event": answer.event, "score": answer.score, "of": answer.of }).to_string();
     let new = tx

@@ -57,7 +57,8 @@ impl Answers {
 
     /// How they stand, in words.
     pub(super) fn text(&self) -> String {
-        let chosen: Vec<String> = self.by_score.iter().rev().map(|(score, n)| format!("{score}: {}", grouped(*n))).collect();
+        let chosen: Vec<String> =
+            self.by_score.iter().rev().map(|(score, n)| format!("{score}: {}", grouped(*n))).collect();
         let nps = self.nps.map_or(String::new(), |nps| format!("NPS {nps:+.0} · "));
         format!("{nps}mean {:.1} of {} · {}", self.mean, self.of, chosen.join(", "))
     }

@@ -189,7 +189,8 @@ async fn timeline(
             of(),
         )
         .await?;
-    let events: Vec<(Millis, String, Option<String>, Option<f64>, String)> = db
+    type Event = (Millis, String, Option<String>, Option<f64>, String);
+    let events: Vec<Event> = db
         .fetch_all(
             "SELECT e.at, n.name, e.sku, e.score, e.properties FROM event e JOIN event_name n ON n.name_id = e.name_id
              WHERE e.bucket = $1 AND e.customer_id = $2 AND e.at <= $3 ORDER BY e.at DESC, e.event_id LIMIT $4",

@@ -153,7 +153,9 @@ mod tests {
         );
         let long = said(&format!("score=1&do=answer&comment={}", "%E8%8C%B6".repeat(1_200))).unwrap();
         assert_eq!(long.comment, "茶".repeat(COMMENT_CHARS_MAX));
-        for none in ["score=4", "do=answer", "do=answer&score=", "do=answer&score=-1", "do=answer&score=4.5", "do=save&score=4"] {
+        for none in
+            ["score=4", "do=answer", "do=answer&score=", "do=answer&score=-1", "do=answer&score=4.5", "do=save&score=4"]
+        {
             assert_eq!(said(none), None, "{none}");
         }
     }

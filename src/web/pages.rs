@@ -179,9 +179,8 @@ impl Page<'_> {
     pub fn answered(&self, answer: &Answer, again: &str) -> String {
         let t = self.texts();
         let body = format!(
-            "<p role=\"status\">{} {}</p>\n{}",
+            "<p role=\"status\">{}</p>\n{}",
             self.fill(&counted(t.answered, answer.score, answer.of)),
-            self.fill(t.reads_each),
             self.link(again, t.answer_again),
         );
         self.html(t.answered_title, &body)
@@ -316,7 +315,7 @@ fieldset{border:0;margin:0;padding:0;min-width:0}legend{padding:0;margin:0 0 10p
 .scale label{position:relative;padding:0;gap:0;border:0;justify-content:center;flex:1 1 44px;max-width:64px}\
 .scale input{position:absolute;inset:0;width:100%;height:100%;opacity:0;cursor:pointer}\
 .scale span{width:100%;text-align:center;border-radius:9px;line-height:46px;min-height:48px;border:1px solid var(--line)}\
-.numbers{gap:5px}.numbers label{flex-basis:38px}\
+.numbers{display:grid;grid-template-columns:repeat(11,1fr);gap:5px}.numbers legend{grid-column:1/-1;float:none}\
 .numbers input:checked+span{background:var(--accent);border-color:var(--accent);color:var(--on-accent);font-weight:600}\
 .stars span{border:0;font-size:2.3rem;color:var(--line)}\
 .stars input:checked+span,.stars label:has(~label input:checked) span{color:var(--star)}\
@@ -324,6 +323,7 @@ fieldset{border:0;margin:0;padding:0;min-width:0}legend{padding:0;margin:0 0 10p
 .words{display:block;padding:14px 0 4px}.words span{display:block;margin-bottom:8px;color:var(--soft);font-size:.9rem}\
 textarea{display:block;width:100%;font:inherit;color:inherit;background:var(--page);border:1px solid var(--line);border-radius:9px;\
 padding:10px 12px;resize:vertical;min-height:7rem}\
+@media(max-width:520px){.numbers{grid-template-columns:repeat(6,1fr)}}\
 @media(max-width:420px){body{padding:16px 12px}main{padding-top:22px}}";
 
 #[cfg(test)]
