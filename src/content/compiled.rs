@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use tera::value::Key;
 use tera::{Context, Tera, Value};
 
+use super::answer::Answering;
 use super::current::{self, Current};
 use super::engine::{self, RenderError, Source};
 use super::fields::FieldSet;
@@ -145,6 +146,7 @@ impl Compiled {
         let current = Current {
             locale: self.written_in(mail, facts.locale).to_owned(),
             today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
+            answering: self.answering(facts),
         };
         current::with(current, || {
             let mut context = self.context(mail, facts);
@@ -202,6 +204,14 @@ impl Compiled {
         }
     }
 
+    /// Where the answers of a message go.
+    fn answering(&self, facts: &Facts<'_>) -> Answering {
+        match self.fields.answers {
+            true => Answering { base: self.sender.base_url.clone(), clicks: facts.clicks.cloned() },
+            false => Answering::default(),
+        }
+    }
+
     /// Compare a prepared mail with the slow way.
     pub(super) fn judged(&self, html: &str) -> Result<(), Refusal> {
         let at = Origin { source: html.into(), offset: 0 };
@@ -210,7 +220,8 @@ impl Compiled {
         let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
         for person in gate::people(locale, &self.sources) {
             let facts = Facts::invented(&person, locale);
-            let current = Current { locale: locale.to_owned(), today: facts.today.to_owned() };
+            let current =
+                Current { locale: locale.to_owned(), today: facts.today.to_owned(), answering: self.answering(&facts) };
             let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));

@@ -11,6 +11,7 @@
 //! Read on: [`load`] (files), [`check`] (names and trial renders), [`lint`] (rules of good mail), [`snapshot`] (pinning and rendering),
 //! [`fields`] (what templates may name).
 
+mod answer;
 mod check;
 mod compiled;
 mod context;
