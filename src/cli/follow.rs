@@ -89,9 +89,8 @@ async fn comes_to_anything(
     (looked_until, as_of): (Millis, Millis),
 ) -> Result<bool, Failure> {
     let (settings, library) = (&loaded.project.settings, &loaded.segments);
-    let planning = async |step| {
-        Planning::prepare(db, settings, library, (campaign, step), FieldSet::nothing(), as_of).await
-    };
+    let planning =
+        async |step| Planning::prepare(db, settings, library, (campaign, step), FieldSet::nothing(), as_of).await;
     if campaign.journey.is_some() && campaign.is_open_at(as_of) {
         let planning = planning(&campaign.steps[0]).await?.with_kept(kept);
         if planning.anybody_enters(db).await? {

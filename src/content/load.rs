@@ -106,7 +106,8 @@ impl TemplateSet {
     /// reasons are among `problems`. What the templates name and how they behave without data is [`TemplateSet::check`]'s.
     pub fn load(dir: &Path, wanted: &[Wanted], settings: &Settings, problems: &mut Problems) -> Option<TemplateSet> {
         let mut loader = Loader::new(dir, problems);
-        let mut set = TemplateSet { wanted: Vec::new(), mails: BTreeMap::new(), files: BTreeMap::new(), home: dir.to_owned() };
+        let mut set =
+            TemplateSet { wanted: Vec::new(), mails: BTreeMap::new(), files: BTreeMap::new(), home: dir.to_owned() };
         for template in wanted {
             match set.wanted.iter_mut().find(|w| w.name == template.name) {
                 Some(known) => {

@@ -108,7 +108,13 @@ pub enum SnapshotError {
 impl Snapshot {
     /// Pin a set of templates and the sender's values.
     pub fn take(set: &TemplateSet, sender: SenderValues) -> Snapshot {
-        Snapshot { format: FORMAT, sender, mails: set.mails.clone(), files: set.files.clone(), home: Some(set.home.clone()) }
+        Snapshot {
+            format: FORMAT,
+            sender,
+            mails: set.mails.clone(),
+            files: set.files.clone(),
+            home: Some(set.home.clone()),
+        }
     }
 
     /// At home in the project of this folder.

@@ -178,12 +178,7 @@ impl Planning<'_> {
 }
 
 /// Entries of which a step may be due.
-pub(super) async fn open_entries(
-    db: &Db,
-    step: (&Campaign, &Step),
-    as_of: Millis,
-    look: Look<'_>,
-) -> DbResult<i64> {
+pub(super) async fn open_entries(db: &Db, step: (&Campaign, &Step), as_of: Millis, look: Look<'_>) -> DbResult<i64> {
     let mut args = args![0, BUCKETS - 1];
     let sql = format!("SELECT COUNT(*) FROM entry e WHERE {}", open_steps(step, as_of, look, &mut args));
     Ok(db.fetch_one::<(i64,)>(&sql, args).await?.0)

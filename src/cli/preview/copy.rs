@@ -2,7 +2,6 @@
 //!
 //! Nothing is recorded: a copy is no message of a campaign, bars nobody from one, and counts nowhere.
 
-
 use serde_json::Value;
 
 use super::PreviewArgs;
