@@ -3,6 +3,7 @@
 //! Brings profiles up to date, opens the slots that schedules ask for (keyed, so any number of these may overlap), goes on with runs that an
 //! earlier invocation left half written, and delivers what is due. What one campaign's problems stop, stops that campaign alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::follow;
@@ -15,6 +16,8 @@ use super::{Exit, Failure, Invocation};
 use crate::campaign::{Campaign, Slot, Status};
 use crate::clock::{self, Clock, Millis};
 use crate::db::Db;
+use crate::delivery::Relay;
+use crate::dkim::Signer;
 use crate::money::grouped;
 use crate::problem::Problems;
 use crate::profile::{self, Scope};
@@ -48,21 +51,52 @@ enum Became {
 
 pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let inv = &inv.within(args.max_time);
-    let loaded = Loaded::load(inv)?;
-    let settings = &loaded.project.settings;
-    let clock = inv.clock(&settings.time_zone)?;
-    let relays = sending::relays(&loaded.project)?;
-    sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
-    sending::refuse_throwaway(inv, &loaded.project, &relays, args.ephemeral_ok)?;
-    let signer = sending::signer(&loaded.project)?;
-    let db = ledger::open(inv, &loaded.project).await?;
-    profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
-    score::follow(&db, settings, clock.now()).await?;
-    notice_tiers(&db, settings, clock).await?;
-    let turns = take_turns(inv, &loaded, &db, clock).await?;
-    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0).await?;
-    inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));
+    let scheduler = Scheduler::open(inv, args.ephemeral_ok).await?;
+    let clock = inv.clock(&scheduler.loaded.project.settings.time_zone)?;
+    let (turns, drained) = scheduler.turns(inv, clock).await?;
+    inv.print(|| json(&turns, &drained), || text(&scheduler.loaded, &turns, &drained, clock));
     ended(turns, &drained)
+}
+
+/// A project that is ready to be looked at: files read, database open, relays known.
+pub struct Scheduler {
+    loaded: Loaded,
+    db: Db,
+    relays: Vec<Relay>,
+    signer: Option<Arc<Signer>>,
+}
+
+impl Scheduler {
+    /// Read the files and open the database.
+    pub async fn open(inv: &Invocation, ephemeral_ok: bool) -> Result<Scheduler, Failure> {
+        let loaded = Loaded::load(inv)?;
+        let clock = inv.clock(&loaded.project.settings.time_zone)?;
+        let relays = sending::relays(&loaded.project)?;
+        sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
+        sending::refuse_throwaway(inv, &loaded.project, &relays, ephemeral_ok)?;
+        let signer = sending::signer(&loaded.project)?;
+        let db = ledger::open(inv, &loaded.project).await?;
+        Ok(Scheduler { loaded, db, relays, signer })
+    }
+
+    /// See to everything that is due, as `okaeri run` does.
+    pub async fn look(&self, inv: &Invocation) -> Result<Exit, Failure> {
+        let clock = inv.clock(&self.loaded.project.settings.time_zone)?;
+        let (turns, drained) = self.turns(inv, clock).await?;
+        ended(turns, &drained)
+    }
+
+    /// Bring profiles up to date, open what is due, and deliver.
+    async fn turns(&self, inv: &Invocation, clock: Clock) -> Result<(Vec<Turn<'_>>, Drained), Failure> {
+        let (db, settings) = (&self.db, &self.loaded.project.settings);
+        profile::refresh(db, settings, clock.now(), Scope::Dirty).await?;
+        score::follow(db, settings, clock.now()).await?;
+        notice_tiers(db, settings, clock).await?;
+        let turns = take_turns(inv, &self.loaded, db, clock).await?;
+        let mail = (self.relays.clone(), self.signer.clone());
+        let drained = sending::drain(inv, &self.loaded, db, mail, None, 0).await?;
+        Ok((turns, drained))
+    }
 }
 
 /// Open what is due, campaign by campaign, the smallest priority first.

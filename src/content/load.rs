@@ -4,7 +4,7 @@
 //! names is not loaded, so a half-written template of another campaign disturbs nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +97,8 @@ pub struct TemplateSet {
     pub(super) mails: BTreeMap<String, Vec<Variant>>,
     /// File below `templates/` → text.
     pub(super) files: BTreeMap<String, String>,
+    /// The project's folder.
+    pub(super) home: PathBuf,
 }
 
 impl TemplateSet {
@@ -104,7 +106,8 @@ impl TemplateSet {
     /// reasons are among `problems`. What the templates name and how they behave without data is [`TemplateSet::check`]'s.
     pub fn load(dir: &Path, wanted: &[Wanted], settings: &Settings, problems: &mut Problems) -> Option<TemplateSet> {
         let mut loader = Loader::new(dir, problems);
-        let mut set = TemplateSet { wanted: Vec::new(), mails: BTreeMap::new(), files: BTreeMap::new() };
+        let mut set =
+            TemplateSet { wanted: Vec::new(), mails: BTreeMap::new(), files: BTreeMap::new(), home: dir.to_owned() };
         for template in wanted {
             match set.wanted.iter_mut().find(|w| w.name == template.name) {
                 Some(known) => {

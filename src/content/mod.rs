@@ -23,6 +23,7 @@ mod flatten;
 mod format;
 mod gate;
 mod inline;
+mod kept;
 mod lines;
 mod links;
 mod lint;
