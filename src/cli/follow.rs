@@ -12,20 +12,20 @@ use crate::content::FieldSet;
 use crate::db::Db;
 use crate::message::Composer;
 use crate::plan::{self, Planning, Timing};
-use crate::queue::due;
 use crate::queue::fill::{Filled, Filling};
 use crate::queue::run::{self, Move, Run};
 use crate::segment::kept::{self, Kept};
 use crate::token::Tokens;
 
-/// Let people enter and take their steps; `None` when nobody had anything to come. `unfinished` is a run of an earlier look that was interrupted.
+/// Let people enter and take their steps; `None` when nobody had anything to come. `since` is the mark of the look before, `unfinished` a run of an
+/// earlier look that was interrupted.
 pub async fn follow(
     inv: &Invocation,
     loaded: &Loaded,
     db: &Db,
     campaign: &Campaign,
     clock: Clock,
-    unfinished: Option<&Run>,
+    (since, unfinished): (Option<Millis>, Option<&Run>),
 ) -> Result<Option<Enlisted>, Failure> {
     let settings = &loaded.project.settings;
     let as_of = unfinished.map_or(clock.as_of(), |run| run.as_of);
@@ -35,7 +35,7 @@ pub async fn follow(
         _ => None,
     };
     recommend::get_ready(inv, db, campaign).await?;
-    let looked_until = due::looked_until(db, &campaign.key).await?.unwrap_or(as_of);
+    let looked_until = since.unwrap_or(as_of);
     if unfinished.is_none() && !comes_to_anything(loaded, db, campaign, kept.clone(), (looked_until, as_of)).await? {
         return Ok(None);
     }

@@ -105,7 +105,8 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
     let mut live: Vec<&Campaign> = loaded.campaigns.iter().filter(|c| c.status == Status::Live).collect();
     live.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
     let names: Vec<&str> = live.iter().map(|c| c.key.as_str()).collect();
-    due::forget_others(db, &names).await?;
+    let marks = due::marks(db, &names).await?;
+    let mut seen_to = Vec::new();
     let unfinished = run::unfinished(db).await?;
     let mut turns = Vec::new();
     for campaign in live {
@@ -116,7 +117,8 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         }
         let before = turns.len();
         let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.key);
-        let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;
+        let since = marks.get(&campaign.key).copied();
+        let opened = due::opened(campaign, since, &loaded.project.settings.time_zone, now);
         let mut slots = Vec::new();
         let mut interrupted = None;
         for run in half_written() {
@@ -148,7 +150,7 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         }
         if campaign.is_followed() {
             let slot = interrupted.map_or_else(|| "now".to_owned(), |run| run.slot.clone());
-            match follow::follow(inv, loaded, db, campaign, clock, interrupted).await {
+            match follow::follow(inv, loaded, db, campaign, clock, (since, interrupted)).await {
                 Ok(None) => {}
                 Ok(Some(enlisted)) => {
                     let slot = enlisted.run.slot.clone();
@@ -161,9 +163,11 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         // Looked at up to now, unless something of it waits for another try.
         let all_taken = turns[before..].iter().all(|t| !matches!(t.became, Became::Stopped(_)));
         if (campaign.schedule.is_some() || campaign.is_followed()) && all_taken {
-            due::mark(db, &campaign.key, now).await?;
+            seen_to.push(campaign.key.as_str());
         }
     }
+    seen_to.sort_unstable();
+    due::mark(db, &seen_to, now).await?;
     Ok(turns)
 }
 

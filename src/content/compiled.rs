@@ -14,7 +14,7 @@ use super::engine::{self, RenderError, Source};
 use super::fields::FieldSet;
 use super::flatten::Refusal;
 use super::format::{STYLES, Style};
-use super::load::Variant;
+use super::load::{self, Variant, same_locale};
 use super::mapped::Origin;
 use super::plain;
 use super::prepare::{self, body_of};
@@ -305,20 +305,8 @@ impl Compiled {
         self.mails.keys().map(String::as_str)
     }
 
-    /// `ja-JP → ja → default`.
     fn mail(&self, template: &str, locale: &str) -> Option<&Mail> {
-        let variants = self.mails.get(template)?;
-        let mut wanted = locale;
-        loop {
-            let fits = |m: &&Mail| m.locale.as_deref().is_some_and(|l| same_locale(l, wanted));
-            if let Some(mail) = variants.iter().find(fits) {
-                return Some(mail);
-            }
-            match wanted.rfind(['-', '_']) {
-                Some(end) => wanted = &wanted[..end],
-                None => return variants.iter().find(|m| m.locale.is_none()),
-            }
-        }
+        load::written_for(self.mails.get(template)?, |m| m.locale.as_deref(), locale)
     }
 
     /// Numbers and dates follow the language the mail is written in, in the person's own region when it is theirs too.
@@ -376,11 +364,4 @@ impl Compiled {
 
 fn language(locale: &str) -> &str {
     locale.split(['-', '_']).next().unwrap_or(locale)
-}
-
-/// Locales are the same whatever their case, `-` or `_`.
-fn same_locale(a: &str, b: &str) -> bool {
-    let letters =
-        |t: &str| t.bytes().map(|b| if b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect::<Vec<u8>>();
-    a.len() == b.len() && (a == b || letters(a) == letters(b))
 }

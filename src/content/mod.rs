@@ -16,6 +16,7 @@ mod check;
 mod compiled;
 mod context;
 mod current;
+mod editions;
 mod engine;
 mod fields;
 mod file;
@@ -48,6 +49,7 @@ mod words;
 
 pub use crate::money::minor_digits as exponent;
 pub use compiled::{Compiled, Facts, Rendered};
+pub use editions::{Edition, EditionChange, Editions, is_part};
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
 pub use lint::{Client, IGNORED, Ignored, RULES, Reader, Rule, Sign, weigh};

@@ -22,7 +22,7 @@ use super::load::{TemplateSet, Variant};
 use super::mapped::Origin;
 use super::prepare::{body_of, components_of, prepare};
 use crate::problem::Problems;
-use crate::settings::{Brand, NotSet, Settings};
+use crate::settings::{Brand, Links, NotSet, Settings};
 
 /// The shape of a stored snapshot; another number is a snapshot of another version of this program.
 const FORMAT: u32 = 3;
@@ -70,6 +70,12 @@ impl SenderValues {
     /// What templates see as `brand` in mails of a locale.
     pub(super) fn brand_in(&self, locale: &str) -> Json {
         self.brand.in_locale(locale, &self.name, &self.organisation, &self.postal_address)
+    }
+
+    /// From the settings, needing nothing of the environment.
+    pub(super) fn without_links(settings: &Settings) -> SenderValues {
+        let links = Links { base_url: None, ..settings.links.clone() };
+        SenderValues::of(&Settings { links, ..settings.clone() }).expect("no other value needs the environment")
     }
 
     /// From the settings. Fails when the links' address comes from an environment variable that is not set.
