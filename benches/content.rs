@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     });
     println!("compile, two languages:       {:>8.1} ms", once / 1_000.0);
     assert!(compiled.is_prepared(TEMPLATE), "the letter is prepared ahead");
-    measure(&Arc::new(compiled));
+    measure(&compiled);
     ExitCode::SUCCESS
 }
 

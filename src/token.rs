@@ -1,4 +1,4 @@
-//! Tokens: what we sign and later recognise — unsubscribe links, clicks, return paths (VERP), Message-IDs.
+//! Tokens: what we sign and later recognise — unsubscribe links, clicks, answers, return paths (VERP), Message-IDs.
 //!
 //! HMAC-SHA-256 (RFC 2104) with one derived key per purpose, so that a token of one kind is never valid as another. Tags are cut to
 //! 128 bits, return paths to 80. Tokens carry no personal data beyond the customer_id that the link must name.
@@ -21,6 +21,7 @@ pub struct Tokens {
     bounce: hmac::Key,
     message_id: hmac::Key,
     click: hmac::Key,
+    answer: hmac::Key,
 }
 
 /// One message, as a link names it.
@@ -56,6 +57,7 @@ impl Tokens {
             bounce: derive("okaeri return path v1"),
             message_id: derive("okaeri message-id v1"),
             click: derive("okaeri click v1"),
+            answer: derive("okaeri answer v1"),
         }
     }
 
@@ -77,14 +79,14 @@ impl Tokens {
         verify_cut(&self.link, &body, &tag, 16).then(|| serde_json::from_slice(&body).ok()).flatten()
     }
 
-    /// What signs the clicks of one message.
+    /// What signs the clicks and answers of one message.
     pub fn clicks(&self, key: &MessageKey) -> Clicks {
         let body = serde_json::to_vec(key).expect("strings serialise");
         let mut context = hmac::Context::with_key(&self.click);
         let body = BASE64.encode(&body);
         context.update(body.as_bytes());
         context.update(b".");
-        Clicks { body, context }
+        Clicks { body, context, answer: self.answer.clone() }
     }
 
     /// The message and the link that a click's token names, when the token is ours and unaltered.
@@ -102,6 +104,20 @@ impl Tokens {
         let link = String::from_utf8(BASE64.decode(link).ok()?).ok()?;
         let (number, url) = link.split_once(' ')?;
         Some((key, Link { number: number.parse().ok()?, url: url.to_owned() }))
+    }
+
+    /// The message and the answer that a token names, when the token is ours and unaltered.
+    pub fn open_answer(&self, token: &str) -> Option<(MessageKey, Answer)> {
+        if token.len() > CLICK_CHARS_MAX {
+            return None;
+        }
+        let (signed, tag) = token.rsplit_once('.')?;
+        if !verify_cut(&self.answer, signed.as_bytes(), &BASE64.decode(tag).ok()?, 16) {
+            return None;
+        }
+        let (body, answer) = signed.split_once('.')?;
+        let key = serde_json::from_slice(&BASE64.decode(body).ok()?).ok()?;
+        Some((key, serde_json::from_slice(&BASE64.decode(answer).ok()?).ok()?))
     }
 
     /// The local part of a message's return path: `b-BUCKET-CHUNK-SEQ-TAG` in base 36.
@@ -142,11 +158,35 @@ pub struct Link {
     pub url: String,
 }
 
-/// Signs the clicks of one message; the message's part is signed once for all of them.
+/// An answer that a mail offers: one number of a scale. Its link proposes it, and the page behind it asks before it counts.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Answer {
+    /// The event it becomes: `survey.nps`.
+    #[serde(rename = "e")]
+    pub event: String,
+    #[serde(rename = "n")]
+    pub score: u8,
+    /// The end of the scale.
+    #[serde(rename = "m")]
+    pub of: u8,
+    /// The product it is about.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+}
+
+impl Answer {
+    /// All numbers of the scale: a scale of ten begins with 0, as that of the Net Promoter Score does, any other with 1.
+    pub fn scale(&self) -> std::ops::RangeInclusive<u8> {
+        u8::from(self.of != 10)..=self.of
+    }
+}
+
+/// Signs the clicks and answers of one message; the message's part is signed once for all of its clicks.
 #[derive(Clone)]
 pub struct Clicks {
     body: String,
     context: hmac::Context,
+    answer: hmac::Key,
 }
 
 impl std::fmt::Debug for Clicks {
@@ -174,6 +214,16 @@ impl Clicks {
         context.update(&out.as_bytes()[start..]);
         out.push('.');
         BASE64.encode_string(&context.sign().as_ref()[..16], out);
+    }
+}
+
+impl Clicks {
+    /// The token of an answer: `MESSAGE.ANSWER.TAG`.
+    pub fn answer(&self, answer: &Answer) -> String {
+        let answer = serde_json::to_vec(answer).expect("strings and numbers serialise");
+        let signed = format!("{}.{}", self.body, BASE64.encode(answer));
+        let tag = hmac::sign(&self.answer, signed.as_bytes());
+        format!("{signed}.{}", BASE64.encode(&tag.as_ref()[..16]))
     }
 }
 
@@ -280,6 +330,28 @@ mod tests {
             String::new(),
         ] {
             assert_eq!(tokens.open_click(&forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn answers_open_only_unaltered_and_as_nothing_else() {
+        let tokens = Tokens::new("a secret of the project");
+        let answer = Answer { event: "survey.nps".into(), score: 0, of: 10, sku: None };
+        let token = tokens.clicks(&key()).answer(&answer);
+        assert_eq!(tokens.open_answer(&token), Some((key(), answer.clone())));
+        assert_eq!(tokens.open_click(&token), None, "an answer's token is no other kind of token");
+        assert_eq!(tokens.open_link(&token), None);
+        assert_eq!(tokens.open_answer(&tokens.clicks(&key()).token(7, "https://example.com/")), None);
+        for i in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[i] = if bytes[i] == b'A' { b'B' } else { b'A' };
+            assert_eq!(tokens.open_answer(&String::from_utf8(bytes).unwrap()), None, "digit {i}");
+        }
+        let stars = Answer { event: "review.given".into(), score: 4, of: 5, sku: Some("茶-1".into()) };
+        assert_eq!(tokens.open_answer(&tokens.clicks(&key()).answer(&stars)).unwrap().1, stars);
+        assert_eq!((answer.scale(), stars.scale()), (0..=10, 1..=5));
+        for hostile in ["", "..", &"x".repeat(1 << 20)] {
+            assert_eq!(tokens.open_answer(hostile), None);
         }
     }
 

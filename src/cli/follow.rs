@@ -11,31 +11,35 @@ use crate::clock::{self, Clock, Millis};
 use crate::content::FieldSet;
 use crate::db::Db;
 use crate::message::Composer;
-use crate::plan::{Planning, Timing};
-use crate::queue::due;
+use crate::plan::{self, Planning, Timing};
 use crate::queue::fill::{Filled, Filling};
 use crate::queue::run::{self, Move, Run};
 use crate::segment::kept::{self, Kept};
 use crate::token::Tokens;
 
-/// Let people enter and take their steps; `None` when nobody had anything to come. `unfinished` is a run of an earlier look that was interrupted.
+/// Let people enter and take their steps; `None` when nobody had anything to come. `since` is the mark of the look before, `unfinished` a run of an
+/// earlier look that was interrupted.
 pub async fn follow(
     inv: &Invocation,
     loaded: &Loaded,
     db: &Db,
     campaign: &Campaign,
     clock: Clock,
-    unfinished: Option<&Run>,
+    (since, unfinished): (Option<Millis>, Option<&Run>),
 ) -> Result<Option<Enlisted>, Failure> {
     let settings = &loaded.project.settings;
     let as_of = unfinished.map_or(clock.as_of(), |run| run.as_of);
-    let (set, snapshot) = loaded.pinned(inv, campaign)?;
     loaded.scores_hold(inv, db, campaign).await?;
     let kept = match unfinished.is_none() && campaign.journey.is_some() && !clock.is_moved() {
         true if !campaign.segments().is_empty() => kept::refresh(db, &loaded.segments, settings, as_of).await?,
         _ => None,
     };
     recommend::get_ready(inv, db, campaign).await?;
+    let looked_until = since.unwrap_or(as_of);
+    if unfinished.is_none() && !comes_to_anything(loaded, db, campaign, kept.clone(), (looked_until, as_of)).await? {
+        return Ok(None);
+    }
+    let (set, snapshot) = loaded.pinned(inv, campaign)?;
     let lease = send::planner_lease(inv, db).await?;
     let slot = unfinished
         .map_or_else(|| clock::timestamp(as_of).strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), |r| r.slot.clone());
@@ -45,7 +49,7 @@ pub async fn follow(
         lease.release(db).await?;
         return Ok(None); // another look at the same second
     }
-    let snapshot = send::pinned_earlier(db, &run, snapshot).await?;
+    let snapshot = send::pinned_earlier(db, &run, snapshot).await?.at_home(&loaded.project.dir);
     let tokens = sending::tokens(&loaded.project)?;
     let look = Look {
         loaded,
@@ -56,7 +60,7 @@ pub async fn follow(
         tokens,
         fields: set.fields_used(),
         leave_at: clock.is_moved().then(|| clock.now()),
-        looked_until: due::looked_until(db, &campaign.key).await?.unwrap_or(as_of),
+        looked_until,
     };
     let mut keep = async || inv.over().is_none() && lease.renew(db, clock::now()).await.unwrap_or(false);
     let Some(filled) = look.fill(kept, &mut keep).await? else {
@@ -74,6 +78,33 @@ pub async fn follow(
     lease.release(db).await?;
     let run = run::get(db, &run.run_id).await?.unwrap_or(run);
     Ok(Some(Enlisted { run, filled: Some(filled) }))
+}
+
+/// Whether anybody enters or has a step to come. It opens no run and compiles no template, for a scheduler that comes by the hour.
+async fn comes_to_anything(
+    loaded: &Loaded,
+    db: &Db,
+    campaign: &Campaign,
+    kept: Option<Kept>,
+    (looked_until, as_of): (Millis, Millis),
+) -> Result<bool, Failure> {
+    let (settings, library) = (&loaded.project.settings, &loaded.segments);
+    let planning =
+        async |step| Planning::prepare(db, settings, library, (campaign, step), FieldSet::nothing(), as_of).await;
+    if campaign.journey.is_some() && campaign.is_open_at(as_of) {
+        let planning = planning(&campaign.steps[0]).await?.with_kept(kept);
+        if planning.anybody_enters(db).await? {
+            return Ok(true);
+        }
+    }
+    for step in &campaign.steps {
+        if plan::may_be_due(db, (campaign, step), as_of, looked_until).await?
+            && planning(step).await?.anybody_is_due(db, library, looked_until).await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What one look needs.

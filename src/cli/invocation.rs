@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Failure, Format, sending};
@@ -24,6 +25,8 @@ pub struct Invocation {
     pub(super) variables: Variables,
     /// When it ends of its own accord: `--max-time`.
     pub(super) until: Option<Instant>,
+    /// Turns true when it is to end; `None`: on a signal to the process.
+    pub(super) stop: Option<watch::Receiver<bool>>,
 }
 
 /// Where `${NAME}` in okaeri.yaml gets its value.
@@ -45,6 +48,25 @@ impl Variables {
 }
 
 impl Invocation {
+    /// Of a project whose settings see these variables and no others; says nothing, and is deaf to signals.
+    pub fn inside(project_dir: PathBuf, variables: BTreeMap<&'static str, String>) -> Invocation {
+        static NEVER: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+        Invocation {
+            project_dir,
+            format: Format::Text,
+            quiet: true,
+            at: None,
+            variables: Variables::Given(Arc::new(variables)),
+            until: None,
+            stop: Some(NEVER.subscribe()),
+        }
+    }
+
+    /// The same at another time.
+    pub fn at(&self, instant: &str) -> Invocation {
+        Invocation { at: Some(instant.to_owned()), ..self.clone() }
+    }
+
     /// The project, checked; its problems end the verb, its warnings are told on stderr.
     pub fn project(&self) -> Result<Project, Failure> {
         let mut problems = Problems::new();
@@ -101,7 +123,7 @@ impl Invocation {
 
     /// The same, over after this time, or when a signal asks for it from now on.
     pub fn within(&self, time: Option<Duration>) -> Invocation {
-        sending::stop_signal();
+        drop(self.stop()); // listens from here on
         Invocation { until: time.map(|time| Instant::now() + time), ..self.clone() }
     }
 
@@ -110,10 +132,15 @@ impl Invocation {
         self.until
     }
 
+    /// Turns true when a signal asks for the end.
+    pub fn stop(&self) -> watch::Receiver<bool> {
+        self.stop.clone().unwrap_or_else(sending::stop_signal)
+    }
+
     /// Why nothing more is to be begun: a signal asked for it, or the time is up.
     pub fn over(&self) -> Option<&'static str> {
         let is_up = self.until.is_some_and(|until| Instant::now() >= until);
-        match *sending::stop_signal().borrow() {
+        match *self.stop().borrow() {
             true => Some("stopped as asked"),
             false => is_up.then_some("the time is up"),
         }

@@ -1,5 +1,8 @@
 //! What most verbs begin with: the whole project, checked.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
 use crate::clock::Millis;
@@ -18,6 +21,7 @@ pub struct Loaded {
     pub project: Project,
     pub segments: segment::Library,
     pub campaigns: campaign::Library,
+    pinned: Mutex<BTreeMap<String, (TemplateSet, Snapshot)>>,
 }
 
 impl Loaded {
@@ -27,7 +31,7 @@ impl Loaded {
         let segments = segment::Library::load(&project, problems);
         let names: Vec<&str> = segments.names().collect();
         let campaigns = campaign::Library::load(&project, &names, problems);
-        Some(Loaded { project, segments, campaigns })
+        Some(Loaded { project, segments, campaigns, pinned: Mutex::default() })
     }
 
     /// Read everything; errors end the verb, warnings are told.
@@ -49,7 +53,7 @@ impl Loaded {
         if !problems.is_empty() {
             inv.say(problems.to_text().trim_end());
         }
-        Ok(Loaded { project, segments, campaigns })
+        Ok(Loaded { project, segments, campaigns, pinned: Mutex::default() })
     }
 
     /// What a message that waited is compared with before it leaves.
@@ -174,8 +178,12 @@ impl Loaded {
         personas
     }
 
-    /// A campaign's templates and the sender's values, pinned; and the set itself, which knows the fields they use.
+    /// A campaign's templates and the sender's values, pinned; and the set itself, which knows the fields they use. Read and checked once.
     pub fn pinned(&self, inv: &Invocation, campaign: &Campaign) -> Result<(TemplateSet, Snapshot), Failure> {
+        let pinned = || self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = pinned().get(&campaign.key) {
+            return Ok(known.clone());
+        }
         let mut problems = Problems::new();
         let set = self.templates([campaign], &mut problems);
         inv.settle(problems)?;
@@ -183,6 +191,7 @@ impl Loaded {
         let mut sender = SenderValues::of(&self.project.settings)?;
         sender.track &= campaign.track;
         let snapshot = Snapshot::take(&set, sender);
+        pinned().insert(campaign.key.clone(), (set.clone(), snapshot.clone()));
         Ok((set, snapshot))
     }
 }

@@ -28,7 +28,7 @@ mod recommend;
 mod report;
 mod revision;
 mod reward;
-mod run;
+pub mod run;
 mod schema;
 mod segment;
 mod send;
@@ -283,7 +283,8 @@ async fn invoke(cli: Cli) -> ExitCode {
         anstream::eprintln!("error: this command has no Markdown\n    plan, run, report, calendar and test have");
         return ExitCode::from(Exit::Problems.code());
     }
-    let inv = Invocation { project_dir: project, format, quiet, at, variables: Variables::Process, until: None };
+    let inv =
+        Invocation { project_dir: project, format, quiet, at, variables: Variables::Process, until: None, stop: None };
     let ended = match cli.verb {
         Verb::Init(args) => init::run(&inv, args).await,
         Verb::Check(args) => check::run(&inv, args).await,

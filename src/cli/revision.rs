@@ -1,12 +1,14 @@
 //! The project as it was at a git revision: its settings, segments and campaigns, read with the program `git`. Nothing is checked out and no path is
 //! written; objects are asked for by their hash, so what a revision is called never becomes an option of git.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
 use super::{Failure, Invocation};
 use crate::campaign;
+use crate::content::is_part;
 use crate::problem::{Place, Problems};
 use crate::segment::Library;
 use crate::settings::{self, AUTHORS_FILE_BYTES_MAX, Settings, contract};
@@ -14,6 +16,7 @@ use crate::settings::{self, AUTHORS_FILE_BYTES_MAX, Settings, contract};
 /// Where segment files are, and those of campaigns.
 const SEGMENTS: &str = "campaigns/segments/";
 const CAMPAIGNS: &str = "campaigns/";
+const TEMPLATES: &str = "templates/";
 
 /// A commit of the repository that holds the project.
 #[derive(Debug, Clone)]
@@ -111,6 +114,21 @@ impl Revision {
         Ok(texts)
     }
 
+    /// The files that mails can be made of, by their names below `templates/`.
+    pub async fn templates(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let mut problems = Problems::new();
+        let mut texts = BTreeMap::new();
+        for entry in self.listed(&["-r", "-z", "-l", &self.commit, TEMPLATES]).await? {
+            let Some(name) = entry.path.strip_prefix(TEMPLATES).filter(|name| is_part(name)) else { continue };
+            if entry.mode.starts_with("100")
+                && let Some(text) = self.text(&entry, &mut problems).await?
+            {
+                texts.insert(name.to_owned(), text);
+            }
+        }
+        if problems.has_errors() { Err(Failure::Problems(problems)) } else { Ok(texts) }
+    }
+
     async fn settings(
         &self,
         inv: &Invocation,
@@ -140,7 +158,11 @@ impl Revision {
     /// The files of the settings and what is directly in the folders of segments and campaigns.
     async fn entries(&self) -> Result<Vec<Entry>, Failure> {
         let wanted = [settings::FILE, contract::FILE, SEGMENTS, CAMPAIGNS];
-        let listed = self.ask(&[&["ls-tree", "-z", "-l", &self.commit], &wanted[..]].concat()).await?;
+        self.listed(&[&["-z", "-l", &self.commit], &wanted[..]].concat()).await
+    }
+
+    async fn listed(&self, args: &[&str]) -> Result<Vec<Entry>, Failure> {
+        let listed = self.ask(&[&["ls-tree"], args].concat()).await?;
         Ok(String::from_utf8_lossy(&listed).split('\0').filter_map(entry).collect())
     }
 

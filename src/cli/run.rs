@@ -3,6 +3,7 @@
 //! Brings profiles up to date, opens the slots that schedules ask for (keyed, so any number of these may overlap), goes on with runs that an
 //! earlier invocation left half written, and delivers what is due. What one campaign's problems stop, stops that campaign alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::follow;
@@ -15,6 +16,8 @@ use super::{Exit, Failure, Invocation};
 use crate::campaign::{Campaign, Slot, Status};
 use crate::clock::{self, Clock, Millis};
 use crate::db::Db;
+use crate::delivery::Relay;
+use crate::dkim::Signer;
 use crate::money::grouped;
 use crate::problem::Problems;
 use crate::profile::{self, Scope};
@@ -48,21 +51,52 @@ enum Became {
 
 pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let inv = &inv.within(args.max_time);
-    let loaded = Loaded::load(inv)?;
-    let settings = &loaded.project.settings;
-    let clock = inv.clock(&settings.time_zone)?;
-    let relays = sending::relays(&loaded.project)?;
-    sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
-    sending::refuse_throwaway(inv, &loaded.project, &relays, args.ephemeral_ok)?;
-    let signer = sending::signer(&loaded.project)?;
-    let db = ledger::open(inv, &loaded.project).await?;
-    profile::refresh(&db, settings, clock.now(), Scope::Dirty).await?;
-    score::follow(&db, settings, clock.now()).await?;
-    notice_tiers(&db, settings, clock).await?;
-    let turns = take_turns(inv, &loaded, &db, clock).await?;
-    let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0).await?;
-    inv.print(|| json(&turns, &drained), || text(&loaded, &turns, &drained, clock));
+    let scheduler = Scheduler::open(inv, args.ephemeral_ok).await?;
+    let clock = inv.clock(&scheduler.loaded.project.settings.time_zone)?;
+    let (turns, drained) = scheduler.turns(inv, clock).await?;
+    inv.print(|| json(&turns, &drained), || text(&scheduler.loaded, &turns, &drained, clock));
     ended(turns, &drained)
+}
+
+/// A project that is ready to be looked at: files read, database open, relays known.
+pub struct Scheduler {
+    loaded: Loaded,
+    db: Db,
+    relays: Vec<Relay>,
+    signer: Option<Arc<Signer>>,
+}
+
+impl Scheduler {
+    /// Read the files and open the database.
+    pub async fn open(inv: &Invocation, ephemeral_ok: bool) -> Result<Scheduler, Failure> {
+        let loaded = Loaded::load(inv)?;
+        let clock = inv.clock(&loaded.project.settings.time_zone)?;
+        let relays = sending::relays(&loaded.project)?;
+        sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
+        sending::refuse_throwaway(inv, &loaded.project, &relays, ephemeral_ok)?;
+        let signer = sending::signer(&loaded.project)?;
+        let db = ledger::open(inv, &loaded.project).await?;
+        Ok(Scheduler { loaded, db, relays, signer })
+    }
+
+    /// See to everything that is due, as `okaeri run` does.
+    pub async fn look(&self, inv: &Invocation) -> Result<Exit, Failure> {
+        let clock = inv.clock(&self.loaded.project.settings.time_zone)?;
+        let (turns, drained) = self.turns(inv, clock).await?;
+        ended(turns, &drained)
+    }
+
+    /// Bring profiles up to date, open what is due, and deliver.
+    async fn turns(&self, inv: &Invocation, clock: Clock) -> Result<(Vec<Turn<'_>>, Drained), Failure> {
+        let (db, settings) = (&self.db, &self.loaded.project.settings);
+        profile::refresh(db, settings, clock.now(), Scope::Dirty).await?;
+        score::follow(db, settings, clock.now()).await?;
+        notice_tiers(db, settings, clock).await?;
+        let turns = take_turns(inv, &self.loaded, db, clock).await?;
+        let mail = (self.relays.clone(), self.signer.clone());
+        let drained = sending::drain(inv, &self.loaded, db, mail, None, 0).await?;
+        Ok((turns, drained))
+    }
 }
 
 /// Open what is due, campaign by campaign, the smallest priority first.
@@ -71,7 +105,8 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
     let mut live: Vec<&Campaign> = loaded.campaigns.iter().filter(|c| c.status == Status::Live).collect();
     live.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
     let names: Vec<&str> = live.iter().map(|c| c.key.as_str()).collect();
-    due::forget_others(db, &names).await?;
+    let marks = due::marks(db, &names).await?;
+    let mut seen_to = Vec::new();
     let unfinished = run::unfinished(db).await?;
     let mut turns = Vec::new();
     for campaign in live {
@@ -82,7 +117,8 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         }
         let before = turns.len();
         let half_written = || unfinished.iter().filter(|r| r.campaign == campaign.key);
-        let opened = due::look(db, campaign, &loaded.project.settings.time_zone, now).await?;
+        let since = marks.get(&campaign.key).copied();
+        let opened = due::opened(campaign, since, &loaded.project.settings.time_zone, now);
         let mut slots = Vec::new();
         let mut interrupted = None;
         for run in half_written() {
@@ -114,7 +150,7 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         }
         if campaign.is_followed() {
             let slot = interrupted.map_or_else(|| "now".to_owned(), |run| run.slot.clone());
-            match follow::follow(inv, loaded, db, campaign, clock, interrupted).await {
+            match follow::follow(inv, loaded, db, campaign, clock, (since, interrupted)).await {
                 Ok(None) => {}
                 Ok(Some(enlisted)) => {
                     let slot = enlisted.run.slot.clone();
@@ -127,9 +163,11 @@ async fn take_turns<'l>(inv: &Invocation, loaded: &'l Loaded, db: &Db, clock: Cl
         // Looked at up to now, unless something of it waits for another try.
         let all_taken = turns[before..].iter().all(|t| !matches!(t.became, Became::Stopped(_)));
         if (campaign.schedule.is_some() || campaign.is_followed()) && all_taken {
-            due::mark(db, &campaign.key, now).await?;
+            seen_to.push(campaign.key.as_str());
         }
     }
+    seen_to.sort_unstable();
+    due::mark(db, &seen_to, now).await?;
     Ok(turns)
 }
 

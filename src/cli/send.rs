@@ -1,6 +1,5 @@
 //! `okaeri send CAMPAIGN`: plan the campaign for its slot, write the ledger, deliver.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -116,7 +115,7 @@ pub async fn enlist(
             if run.state() == RunState::Planned && end == Move::Ready { release(loaded, db, run).await? } else { run };
         return Ok(Enlisted { run, filled: None });
     }
-    let snapshot = pinned_earlier(db, &run, snapshot).await?;
+    let snapshot = pinned_earlier(db, &run, snapshot).await?.at_home(&loaded.project.dir);
     let planning =
         Planning::prepare(db, settings, &loaded.segments, (campaign, &campaign.steps[0]), set.fields_used(), run.as_of)
             .await?;
@@ -199,7 +198,7 @@ async fn kept_members(
 /// Templates compiled for composing.
 pub fn composer(snapshot: &Snapshot, tokens: Tokens) -> Result<Composer, Failure> {
     let compiled = snapshot.compile().map_err(|e| Failure::Usage(e.to_string()))?;
-    Ok(Composer::new(Arc::new(compiled), Some(tokens)))
+    Ok(Composer::new(compiled, Some(tokens)))
 }
 
 /// Why a run must not go on.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -189,17 +190,18 @@ impl Compose for RunComposer {
 }
 
 /// Opens the composers of stored runs; runs with the same snapshot share their compiled templates.
-pub fn composers(db: Db, tokens: Tokens) -> OpenComposer {
+pub fn composers(db: Db, project: &Project, tokens: Tokens) -> OpenComposer {
+    let home: Arc<Path> = project.dir.as_path().into();
     let compiled: Arc<tokio::sync::Mutex<HashMap<String, Composer>>> = Arc::default();
     Arc::new(move |run_id| {
-        let (db, tokens, compiled) = (db.clone(), tokens.clone(), compiled.clone());
+        let (db, home, tokens, compiled) = (db.clone(), home.clone(), tokens.clone(), compiled.clone());
         Box::pin(async move {
             let run = run::get(&db, &run_id).await.map_err(|e| e.to_string())?;
             let run = run.ok_or_else(|| format!("the run {run_id} is gone"))?;
             let definition: Definition = serde_json::from_str(&run.definition).map_err(|e| e.to_string())?;
             let mut compiled = compiled.lock().await;
             if !compiled.contains_key(&run.snapshot_id) {
-                let composer = stored_composer(&db, &run.snapshot_id, tokens).await?;
+                let composer = stored_composer(&db, &home, &run.snapshot_id, tokens).await?;
                 compiled.insert(run.snapshot_id.clone(), composer);
             }
             let topic = crate::settings::Topic {
@@ -227,12 +229,12 @@ fn rechecker(db: Db, files: Files) -> Recheck {
     })
 }
 
-async fn stored_composer(db: &Db, snapshot_id: &str, tokens: Tokens) -> Result<Composer, String> {
+async fn stored_composer(db: &Db, home: &Path, snapshot_id: &str, tokens: Tokens) -> Result<Composer, String> {
     let sql = "SELECT content FROM template_snapshot WHERE snapshot_id = $1";
     let row: Option<(String,)> = db.fetch_optional(sql, args![snapshot_id]).await.map_err(|e| e.to_string())?;
     let (content,) = row.ok_or_else(|| format!("the template snapshot {snapshot_id} is gone"))?;
-    let snapshot = Snapshot::from_json(&content).map_err(|e| e.to_string())?;
-    Ok(Composer::new(Arc::new(snapshot.compile().map_err(|e| e.to_string())?), Some(tokens)))
+    let snapshot = Snapshot::from_json(&content).map_err(|e| e.to_string())?.at_home(home);
+    Ok(Composer::new(snapshot.compile().map_err(|e| e.to_string())?, Some(tokens)))
 }
 
 /// Turns true on SIGTERM or Ctrl-C: finish what is in flight, then end. One for the whole process, so that a signal between two of its
@@ -312,10 +314,10 @@ pub async fn drain(
     let options = Options {
         run_id: run_id.clone(),
         relays,
-        open_composer: composers(db.clone(), tokens(project)?),
+        open_composer: composers(db.clone(), project, tokens(project)?),
         recheck: Some(rechecker(db.clone(), loaded.files())),
         signer,
-        stop: stop_signal(),
+        stop: inv.stop(),
         until: inv.until(),
         progress: bar.clone().map(|bar| {
             let told: delivery::Progress =

@@ -15,7 +15,7 @@ use super::sample::{SAMPLE_DAY, add_offers, sample_few_recommended, sample_perso
 use super::scan;
 use super::snapshot::{SenderValues, Snapshot};
 use crate::problem::{Place, Problems, Severity, nearest};
-use crate::settings::{Links, Settings};
+use crate::settings::Settings;
 
 /// Where links lead in a trial render.
 const TRIAL_URL: &str = "https://links.example.com";
@@ -100,9 +100,7 @@ impl TemplateSet {
 
     /// Ready for trial renders, which need nothing of the environment.
     pub(super) fn trial(&self, settings: &Settings, problems: &mut Problems) -> Option<Compiled> {
-        let links = Links { base_url: None, ..settings.links.clone() };
-        let mut sender =
-            SenderValues::of(&Settings { links, ..settings.clone() }).expect("no value here needs the environment");
+        let mut sender = SenderValues::without_links(settings);
         sender.base_url = Some(TRIAL_URL.to_owned());
         Snapshot::take(self, sender).compile_telling(problems)
     }

@@ -8,12 +8,13 @@ use std::sync::OnceLock;
 use tera::value::Key;
 use tera::{Context, Tera, Value};
 
+use super::answer::Answering;
 use super::current::{self, Current};
 use super::engine::{self, RenderError, Source};
 use super::fields::FieldSet;
 use super::flatten::Refusal;
 use super::format::{STYLES, Style};
-use super::load::Variant;
+use super::load::{self, Variant, same_locale};
 use super::mapped::Origin;
 use super::plain;
 use super::prepare::{self, body_of};
@@ -145,6 +146,7 @@ impl Compiled {
         let current = Current {
             locale: self.written_in(mail, facts.locale).to_owned(),
             today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
+            answering: self.answering(facts),
         };
         current::with(current, || {
             let mut context = self.context(mail, facts);
@@ -202,6 +204,14 @@ impl Compiled {
         }
     }
 
+    /// Where the answers of a message go.
+    fn answering(&self, facts: &Facts<'_>) -> Answering {
+        match self.fields.answers {
+            true => Answering { base: self.sender.base_url.clone(), clicks: facts.clicks.cloned() },
+            false => Answering::default(),
+        }
+    }
+
     /// Compare a prepared mail with the slow way.
     pub(super) fn judged(&self, html: &str) -> Result<(), Refusal> {
         let at = Origin { source: html.into(), offset: 0 };
@@ -210,7 +220,8 @@ impl Compiled {
         let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
         for person in gate::people(locale, &self.sources) {
             let facts = Facts::invented(&person, locale);
-            let current = Current { locale: locale.to_owned(), today: facts.today.to_owned() };
+            let current =
+                Current { locale: locale.to_owned(), today: facts.today.to_owned(), answering: self.answering(&facts) };
             let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));
@@ -294,20 +305,8 @@ impl Compiled {
         self.mails.keys().map(String::as_str)
     }
 
-    /// `ja-JP → ja → default`.
     fn mail(&self, template: &str, locale: &str) -> Option<&Mail> {
-        let variants = self.mails.get(template)?;
-        let mut wanted = locale;
-        loop {
-            let fits = |m: &&Mail| m.locale.as_deref().is_some_and(|l| same_locale(l, wanted));
-            if let Some(mail) = variants.iter().find(fits) {
-                return Some(mail);
-            }
-            match wanted.rfind(['-', '_']) {
-                Some(end) => wanted = &wanted[..end],
-                None => return variants.iter().find(|m| m.locale.is_none()),
-            }
-        }
+        load::written_for(self.mails.get(template)?, |m| m.locale.as_deref(), locale)
     }
 
     /// Numbers and dates follow the language the mail is written in, in the person's own region when it is theirs too.
@@ -365,11 +364,4 @@ impl Compiled {
 
 fn language(locale: &str) -> &str {
     locale.split(['-', '_']).next().unwrap_or(locale)
-}
-
-/// Locales are the same whatever their case, `-` or `_`.
-fn same_locale(a: &str, b: &str) -> bool {
-    let letters =
-        |t: &str| t.bytes().map(|b| if b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect::<Vec<u8>>();
-    a.len() == b.len() && (a == b || letters(a) == letters(b))
 }

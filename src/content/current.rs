@@ -1,7 +1,9 @@
-//! The message that is being rendered, for filters: they are given to an engine once and for all, and inside components they see no value
+//! The message that is being rendered, for filters and functions: they are given to an engine once and for all, and inside components they see no value
 //! but what they are handed.
 
 use std::cell::RefCell;
+
+use super::answer::Answering;
 
 /// What filters know of the message.
 #[derive(Clone)]
@@ -10,6 +12,7 @@ pub(super) struct Current {
     pub locale: String,
     /// The local day of planning, `2026-11-24`.
     pub today: String,
+    pub answering: Answering,
 }
 
 thread_local! {

@@ -10,7 +10,7 @@ use tera::{ErrorKind, Tera};
 use super::file;
 use super::format::{self, Style};
 use super::mapped::{Mapped, Origin};
-use super::{skip, words};
+use super::{answer, skip, words};
 use crate::problem::{Place, Problems};
 
 /// The folder template files live in; names of templates are relative to it.
@@ -128,6 +128,7 @@ pub(super) fn compile(
     format::register(&mut tera, style, currency);
     words::register(&mut tera, style);
     skip::register(&mut tera);
+    answer::register(&mut tera);
     match tera.add_raw_templates(sources.iter().map(|(name, s)| (name.as_str(), s.text.as_str()))) {
         Ok(()) => Some(tera),
         Err(e) => {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::{scan, skip};
+use super::{answer, scan, skip, tags};
 
 /// A field of an object.
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +185,8 @@ pub struct FieldSet {
     pub cart: bool,
     /// A template may skip somebody, so whether it does is asked before the verdict.
     pub skips: bool,
+    /// A template asks a question.
+    pub answers: bool,
 }
 
 impl FieldSet {
@@ -202,6 +204,7 @@ impl FieldSet {
             loyalty: false,
             cart: false,
             skips: false,
+            answers: false,
         }
     }
 
@@ -212,7 +215,8 @@ impl FieldSet {
             for value in scan::names(source).values {
                 fields.add(&value.path);
             }
-            fields.skips |= skip::is_called(source);
+            fields.skips |= tags::calls(source, skip::FUNCTION);
+            fields.answers |= tags::calls(source, answer::FUNCTION);
         }
         fields
     }

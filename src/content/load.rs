@@ -4,7 +4,7 @@
 //! names is not loaded, so a half-written template of another campaign disturbs nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +97,8 @@ pub struct TemplateSet {
     pub(super) mails: BTreeMap<String, Vec<Variant>>,
     /// File below `templates/` → text.
     pub(super) files: BTreeMap<String, String>,
+    /// The project's folder.
+    pub(super) home: PathBuf,
 }
 
 impl TemplateSet {
@@ -104,7 +106,8 @@ impl TemplateSet {
     /// reasons are among `problems`. What the templates name and how they behave without data is [`TemplateSet::check`]'s.
     pub fn load(dir: &Path, wanted: &[Wanted], settings: &Settings, problems: &mut Problems) -> Option<TemplateSet> {
         let mut loader = Loader::new(dir, problems);
-        let mut set = TemplateSet { wanted: Vec::new(), mails: BTreeMap::new(), files: BTreeMap::new() };
+        let mut set =
+            TemplateSet { wanted: Vec::new(), mails: BTreeMap::new(), files: BTreeMap::new(), home: dir.to_owned() };
         for template in wanted {
             match set.wanted.iter_mut().find(|w| w.name == template.name) {
                 Some(known) => {
@@ -130,10 +133,7 @@ impl TemplateSet {
             set.check_sound_files(problems);
             return None;
         }
-        let sender = SenderValues::of(settings).unwrap_or_else(|_| {
-            let links = crate::settings::Links { base_url: None, ..settings.links.clone() };
-            SenderValues::of(&Settings { links, ..settings.clone() }).expect("no other value needs the environment")
-        });
+        let sender = SenderValues::of(settings).unwrap_or_else(|_| SenderValues::without_links(settings));
         if Snapshot::take(&set, sender).compile_telling(problems).is_none() {
             set.check_sound_files(problems);
             return None;
@@ -192,10 +192,7 @@ struct Loader<'a> {
 impl<'a> Loader<'a> {
     fn new(dir: &'a Path, problems: &'a mut Problems) -> Loader<'a> {
         let folder = dir.join(FOLDER);
-        let mut names = BTreeSet::new();
-        if let Ok(root) = folder.canonicalize() {
-            list(&root, &root, "", 0, &mut names);
-        }
+        let names = names(dir);
         let mut components = BTreeMap::new();
         for name in names.iter().filter(|n| [".html", ".mjml", ".txt"].iter().any(|e| n.ends_with(e))) {
             // Who defines which component; what cannot be read is told when something leads there.
@@ -350,6 +347,53 @@ pub fn template_names(dir: &Path) -> Vec<String> {
         .collect();
     names.dedup();
     names
+}
+
+/// Every file below `templates/` of the project in `dir`.
+pub(super) fn names(dir: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Ok(root) = dir.join(FOLDER).canonicalize() {
+        list(&root, &root, "", 0, &mut names);
+    }
+    names
+}
+
+/// The variants of a template among files, by their names.
+pub(super) fn variants_of<'n>(template: &str, names: impl Iterator<Item = &'n String>) -> Vec<Variant> {
+    let (mut html, mut text) = (BTreeMap::new(), BTreeMap::new());
+    for name in names {
+        let Some(rest) = name.strip_prefix(template).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let (locale, ending) = rest.rsplit_once('.').map_or((None, rest), |(l, e)| (Some(l.to_owned()), e));
+        match ending {
+            _ if locale.as_ref().is_some_and(|l| !is_locale(l)) => {}
+            "html" | "mjml" => drop(html.insert(locale, name.clone())),
+            "txt" => drop(text.insert(locale, name.clone())),
+            _ => {}
+        }
+    }
+    html.into_iter().map(|(locale, html)| Variant { text: text.remove(&locale), locale, html }).collect()
+}
+
+/// What is written for somebody's locale: `ja-JP → ja → default`.
+pub(super) fn written_for<'v, V>(all: &'v [V], locale_of: impl Fn(&V) -> Option<&str>, locale: &str) -> Option<&'v V> {
+    let mut wanted = locale;
+    loop {
+        let fits = |v: &&V| locale_of(v).is_some_and(|l| same_locale(l, wanted));
+        if let Some(found) = all.iter().find(fits) {
+            return Some(found);
+        }
+        match wanted.rfind(['-', '_']) {
+            Some(end) => wanted = &wanted[..end],
+            None => return all.iter().find(|v| locale_of(v).is_none()),
+        }
+    }
+}
+
+/// Whether two tags mean the same, however they are written.
+pub(super) fn same_locale(a: &str, b: &str) -> bool {
+    let letters =
+        |t: &str| t.bytes().map(|b| if b == b'_' { b'-' } else { b.to_ascii_lowercase() }).collect::<Vec<u8>>();
+    a.len() == b.len() && (a == b || letters(a) == letters(b))
 }
 
 /// Collect the files below a folder. Symbolic links count when they stay inside `root`.

@@ -1,8 +1,11 @@
 //! A text made of pieces of authors' files that remembers, byte for byte, where each piece came from: so that an error in what the
 //! pipeline made is told at the author's line.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 /// A place in a source: its name in the engine, and a byte of its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +15,8 @@ pub(super) struct Origin {
 }
 
 /// Text with its origins.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub(super) struct Mapped {
     pub text: String,
     /// In order of `start`; each reaches to the next.
@@ -25,6 +29,42 @@ struct Span {
     origin: Origin,
     /// Byte for byte as in the source; else the whole span was made for its origin.
     verbatim: bool,
+}
+
+/// A mapped text as it is kept in a file: each source is named once.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    text: String,
+    sources: Vec<String>,
+    /// Start, source, offset there, verbatim.
+    spans: Vec<(usize, usize, usize, bool)>,
+}
+
+impl From<Mapped> for Written {
+    fn from(mapped: Mapped) -> Written {
+        let mut sources = Vec::new();
+        let mut numbers: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        let mut spans = Vec::with_capacity(mapped.spans.len());
+        for Span { start, origin, verbatim } in mapped.spans {
+            let number = *numbers.entry(origin.source.clone()).or_insert_with(|| {
+                sources.push(origin.source.to_string());
+                sources.len() - 1
+            });
+            spans.push((start, number, origin.offset, verbatim));
+        }
+        Written { text: mapped.text, sources, spans }
+    }
+}
+
+impl From<Written> for Mapped {
+    fn from(written: Written) -> Mapped {
+        let sources: Vec<Arc<str>> = written.sources.iter().map(|s| Arc::from(s.as_str())).collect();
+        let span = |(start, number, offset, verbatim): (usize, usize, usize, bool)| {
+            let source = sources.get(number).cloned().unwrap_or_default();
+            Span { start, origin: Origin { source, offset }, verbatim }
+        };
+        Mapped { spans: written.spans.into_iter().map(span).collect(), text: written.text }
+    }
 }
 
 /// A replacement of a range of a text.

@@ -11,10 +11,12 @@
 //! Read on: [`load`] (files), [`check`] (names and trial renders), [`lint`] (rules of good mail), [`snapshot`] (pinning and rendering),
 //! [`fields`] (what templates may name).
 
+mod answer;
 mod check;
 mod compiled;
 mod context;
 mod current;
+mod editions;
 mod engine;
 mod fields;
 mod file;
@@ -22,6 +24,7 @@ mod flatten;
 mod format;
 mod gate;
 mod inline;
+mod kept;
 mod lines;
 mod links;
 mod lint;
@@ -46,6 +49,7 @@ mod words;
 
 pub use crate::money::minor_digits as exponent;
 pub use compiled::{Compiled, Facts, Rendered};
+pub use editions::{Edition, EditionChange, Editions, is_part};
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
 pub use lint::{Client, IGNORED, Ignored, RULES, Reader, Rule, Sign, weigh};

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::engine::Source;
@@ -31,7 +32,7 @@ pub(super) fn is_mjml(name: &str) -> bool {
 }
 
 /// A prepared mail.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Prepared {
     pub body: Mapped,
     /// All components made for its calls, one after the other.

@@ -1,6 +1,5 @@
 //! `skip(reason="…")`: a template decides that somebody gets no mail, because there is nothing to say to them.
 
-use super::tags;
 use tera::{Error, Kwargs, State, Tera, TeraResult, Value};
 
 /// Begins the message of the error by which a template stops; no template can write it by accident.
@@ -18,14 +17,6 @@ pub(super) fn register(tera: &mut Tera) {
         let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
         Err(Error::message(format!("{MARK}{reason}\u{1}")))
     });
-}
-
-/// Whether a source may skip anybody.
-pub(super) fn is_called(source: &str) -> bool {
-    let calls = |inner: &str| inner.split(FUNCTION).skip(1).any(|rest| rest.trim_start().starts_with('('));
-    tags::tags(source)
-        .iter()
-        .any(|t| matches!(t.kind, tags::Kind::Expression | tags::Kind::Statement) && calls(t.inner(source)))
 }
 
 /// The reason in the message of a render that stopped.

@@ -3,8 +3,9 @@
 //!
 //! A [`Snapshot`] is plain data, stored as JSON under its SHA-256. [`Snapshot::compile`] makes it ready to render without the disk.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -16,11 +17,12 @@ use super::engine::{self, Source};
 use super::fields::FieldSet;
 use super::flatten::Refusal;
 use super::format::{STYLES, Style};
+use super::kept::{self, Kept};
 use super::load::{TemplateSet, Variant};
 use super::mapped::Origin;
-use super::prepare::{Prepared, body_of, components_of, prepare};
+use super::prepare::{body_of, components_of, prepare};
 use crate::problem::Problems;
-use crate::settings::{Brand, NotSet, Settings};
+use crate::settings::{Brand, Links, NotSet, Settings};
 
 /// The shape of a stored snapshot; another number is a snapshot of another version of this program.
 const FORMAT: u32 = 3;
@@ -34,6 +36,9 @@ pub struct Snapshot {
     mails: BTreeMap<String, Vec<Variant>>,
     /// File below `templates/` → text.
     files: BTreeMap<String, String>,
+    /// The project's folder, where what is prepared is kept.
+    #[serde(skip)]
+    home: Option<PathBuf>,
 }
 
 /// The values of the settings that reach a mail.
@@ -65,6 +70,12 @@ impl SenderValues {
     /// What templates see as `brand` in mails of a locale.
     pub(super) fn brand_in(&self, locale: &str) -> Json {
         self.brand.in_locale(locale, &self.name, &self.organisation, &self.postal_address)
+    }
+
+    /// From the settings, needing nothing of the environment.
+    pub(super) fn without_links(settings: &Settings) -> SenderValues {
+        let links = Links { base_url: None, ..settings.links.clone() };
+        SenderValues::of(&Settings { links, ..settings.clone() }).expect("no other value needs the environment")
     }
 
     /// From the settings. Fails when the links' address comes from an environment variable that is not set.
@@ -103,7 +114,18 @@ pub enum SnapshotError {
 impl Snapshot {
     /// Pin a set of templates and the sender's values.
     pub fn take(set: &TemplateSet, sender: SenderValues) -> Snapshot {
-        Snapshot { format: FORMAT, sender, mails: set.mails.clone(), files: set.files.clone() }
+        Snapshot {
+            format: FORMAT,
+            sender,
+            mails: set.mails.clone(),
+            files: set.files.clone(),
+            home: Some(set.home.clone()),
+        }
+    }
+
+    /// At home in the project of this folder.
+    pub fn at_home(self, dir: &Path) -> Snapshot {
+        Snapshot { home: Some(dir.to_owned()), ..self }
     }
 
     /// For storage. The same content always gives the same text.
@@ -121,18 +143,28 @@ impl Snapshot {
 
     /// SHA-256 of the content, hexadecimal.
     pub fn id(&self) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, self.to_json().as_bytes());
-        digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+        kept::hex(&[self.to_json().as_bytes()])
     }
 
-    /// Make ready to render.
-    pub fn compile(&self) -> Result<Compiled, SnapshotError> {
+    /// Make ready to render; once in a process, however often the same is asked for.
+    pub fn compile(&self) -> Result<Arc<Compiled>, SnapshotError> {
+        let id = self.id();
+        if let Some(compiled) = COMPILED.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|(i, _)| *i == id) {
+            return Ok(compiled.1.clone());
+        }
         let mut problems = Problems::new();
-        self.compile_telling(&mut problems).ok_or_else(|| {
+        let compiled = self.compile_telling(&mut problems).ok_or_else(|| {
             SnapshotError::Refused(
                 problems.sorted().first().map_or_else(String::new, |p| format!("{}: {}", p.place, p.message)),
             )
-        })
+        })?;
+        let compiled = Arc::new(compiled);
+        let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= COMPILED_MAX {
+            all.pop_front();
+        }
+        all.push_back((id, compiled.clone()));
+        Ok(compiled)
     }
 
     /// [`Snapshot::compile`] that tells the author what is wrong.
@@ -154,7 +186,7 @@ impl Snapshot {
 
     /// Prepare the mails, keep those that say what the slow way says, and make the engine.
     fn prepared(&self, mut sources: BTreeMap<String, Source>, style: Style) -> Compiled {
-        let id = self.id();
+        let mut kept = Kept::of(&self.made_from(), self.home.as_deref());
         let mut ready = BTreeMap::new();
         let locale_of = |v: &Variant| v.locale.clone().unwrap_or_else(|| self.sender.default_locale.clone());
         let files: BTreeMap<&str, String> =
@@ -162,14 +194,13 @@ impl Snapshot {
         let brands: BTreeMap<&str, Json> = files.values().map(|l| (l.as_str(), self.sender.brand_in(l))).collect();
         for (number, (html, locale)) in files.iter().enumerate() {
             let has_preheader = sources.contains_key(&engine::preheader_of(html));
-            let key = format!("{id} {html}");
-            let known = kept(&key);
+            let known = kept.get(html).cloned();
             let judged = known.is_some();
             let prepared =
                 known.unwrap_or_else(|| prepare(html, number, has_preheader, &brands[locale.as_str()], &sources));
-            ready.insert((*html).to_owned(), (key, prepared, judged));
+            ready.insert((*html).to_owned(), (prepared, judged));
         }
-        for (html, (_, prepared, _)) in &mut ready {
+        for (html, (prepared, _)) in &mut ready {
             if let Ok(mail) = prepared {
                 let texts = [(body_of(html), mail.body.clone()), (components_of(html), mail.components.clone())];
                 let made: BTreeMap<String, Source> = texts.into_iter().map(|(n, m)| (n, Source::made(m))).collect();
@@ -198,7 +229,7 @@ impl Snapshot {
             refusals: Vec::new(),
         };
         compiled.engine(style);
-        for (html, (key, prepared, judged)) in ready {
+        for (html, (prepared, judged)) in ready {
             let verdict = match prepared {
                 Ok(mail) if judged => Ok(mail),
                 Ok(mail) => compiled.judged(&html).map(|()| mail),
@@ -209,27 +240,21 @@ impl Snapshot {
                 compiled.refusals.push((html.clone(), refusal.clone()));
             }
             if !judged {
-                keep(key, verdict);
+                kept.add(&html, verdict);
             }
         }
+        kept.close();
         compiled
     }
-}
 
-/// What was prepared in this process, by the content it was prepared from.
-type Kept = Mutex<BTreeMap<String, Result<Prepared, Refusal>>>;
-static KEPT: Kept = Mutex::new(BTreeMap::new());
-/// Most mails kept.
-const KEPT_MAX: usize = 256;
-
-fn kept(key: &str) -> Option<Result<Prepared, Refusal>> {
-    KEPT.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned()
-}
-
-fn keep(key: String, verdict: Result<Prepared, Refusal>) {
-    let mut kept = KEPT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if kept.len() >= KEPT_MAX {
-        kept.clear();
+    /// Everything that prepared mails depend on: where links lead, and what follows them, is only known to each message.
+    fn made_from(&self) -> String {
+        let sender = SenderValues { base_url: None, track: false, utm: Vec::new(), ..self.sender.clone() };
+        Snapshot { sender, ..self.clone() }.to_json()
     }
-    kept.insert(key, verdict);
 }
+
+/// What was compiled in this process, the newest last.
+static COMPILED: Mutex<VecDeque<(String, Arc<Compiled>)>> = Mutex::new(VecDeque::new());
+/// Most sets of templates kept compiled.
+const COMPILED_MAX: usize = 32;

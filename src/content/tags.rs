@@ -47,6 +47,12 @@ impl Tag {
     }
 }
 
+/// Whether a source may call a function.
+pub(super) fn calls(source: &str, function: &str) -> bool {
+    let in_tag = |inner: &str| inner.split(function).skip(1).any(|rest| rest.trim_start().starts_with('('));
+    tags(source).iter().any(|t| matches!(t.kind, Kind::Expression | Kind::Statement) && in_tag(t.inner(source)))
+}
+
 /// All tags of a source in order. What is not closed ends the list.
 pub(super) fn tags(source: &str) -> Vec<Tag> {
     let mut out: Vec<Tag> = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::*;
 
@@ -50,7 +51,7 @@ fn problems_of(files: &[(&str, &str)], wanted: &[Wanted]) -> String {
     anstream::adapter::strip_str(&problems.to_text()).to_string()
 }
 
-fn compiled(files: &[(&str, &str)], names: &[&str]) -> Compiled {
+fn compiled(files: &[(&str, &str)], names: &[&str]) -> Arc<Compiled> {
     let (dir, settings) = project(files);
     snapshot(dir.path(), &settings, names).compile().unwrap()
 }

@@ -51,7 +51,8 @@ impl Trail {
 
     fn is_own(&self, url: &str) -> bool {
         self.own_pages.as_ref().is_some_and(|own| {
-            url.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with("/u/") || rest.starts_with("/p/"))
+            let page = url.strip_prefix(own.as_str()).unwrap_or_default();
+            ["/u/", "/p/", "/a/"].iter().any(|begins| page.starts_with(begins))
         })
     }
 }
@@ -202,9 +203,13 @@ mod tests {
             (3, "https://example.com/p?x=1&utm_source=own&utm_campaign=a#part")
         );
         let trail = trail(true, "utm_source=okaeri");
-        for untouched in
-            ["https://mail.example.com/u/token", "https://mail.example.com/p/token", "tel:1", "mailto:x@example.com"]
-        {
+        for untouched in [
+            "https://mail.example.com/u/token",
+            "https://mail.example.com/p/token",
+            "https://mail.example.com/a/token",
+            "tel:1",
+            "mailto:x@example.com",
+        ] {
             assert_eq!(led(&trail, untouched, 1, true), untouched);
         }
         assert_eq!(led(&trail, "https://example.com/", 1, false), "https://example.com/");

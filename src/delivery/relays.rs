@@ -35,6 +35,7 @@ const CONNECT_FAILURES_MAX: u64 = 5;
 const REASON_CHARS_MAX: usize = 300;
 
 /// A relay to send through.
+#[derive(Clone)]
 pub struct Relay {
     /// Part of every lane's name.
     pub name: String,

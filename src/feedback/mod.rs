@@ -2,17 +2,20 @@
 //!
 //! Owns the table `fact`. Promises: recording is idempotent and the order of arrival does not matter (who is stopped in the end depends on
 //! the set of facts alone); a fact and its consequence become durable together. Never sends anything, never deletes a fact (a click that turns out to be a
-//! scanner's is filed again as a scan: [`click`]).
+//! scanner's is filed again as a scan: [`click`]; who answers a question again changes
+//! their [`answer`]).
 //!
 //! What follows: an unsubscribe stops *the address that was mailed* and withdraws the person's consent to the topic; a resubscribe by the
 //! same person takes both back; a complaint or a hard bounce stops the address altogether, and no resubscribe undoes that.
 //! When people changed their mind, the last word counts ([`mind`]). Instants are epoch milliseconds UTC.
 
+pub mod answer;
 pub mod click;
 mod consequence;
 pub mod mind;
 mod preferences;
 
+pub use answer::record_answer;
 pub use click::record_click;
 pub use preferences::{Preferences, preferences};
 

@@ -38,7 +38,7 @@ fn composer(settings: &str, secret: Option<&str>) -> Composer {
     let set = TemplateSet::load(dir.path(), &[wanted], &settings, &mut problems);
     let set = set.unwrap_or_else(|| panic!("{}", problems.to_text()));
     let compiled = Snapshot::take(&set, SenderValues::of(&settings).unwrap()).compile().unwrap();
-    Composer::new(Arc::new(compiled), secret.map(Tokens::new))
+    Composer::new(compiled, secret.map(Tokens::new))
 }
 
 const SENDER: &str = "time_zone: Asia/Tokyo\nsender:\n  name: Tomoshibi ともしび\n  from: letters@shop.example.com\n  reply_to: hana@shop.example.com\n  \

@@ -6,6 +6,7 @@
 //! Read on: [`Planning`], then `queue::fill`, which turns verdicts into ledger rows.
 
 mod candidates;
+mod census;
 pub mod compare;
 pub mod guard;
 pub mod payload;
@@ -31,6 +32,7 @@ use crate::segment::{self, Prepared};
 use crate::settings::Settings;
 
 pub use candidates::Candidate;
+pub use census::may_be_due;
 pub use guard::{Reason, Rules, Verdict};
 pub use recheck::lost;
 pub use reward::{Carried, Receiver, Rewarded, Spent};

@@ -82,40 +82,12 @@ impl DueStep {
 impl Planning<'_> {
     /// The bucket ranges to go through for the planned step; none when nobody's is due.
     pub async fn step_ranges(&self, db: &Db, look: Look<'_>) -> DbResult<Vec<(i64, i64)>> {
-        let mut args = args![0, BUCKETS - 1];
-        let sql = format!("SELECT COUNT(*) FROM entry e WHERE {}", self.open_steps(look, &mut args));
-        let (entries,): (i64,) = db.fetch_one(&sql, args).await?;
+        let entries = open_entries(db, (self.campaign, self.step), self.as_of, look).await?;
         if entries == 0 {
             return Ok(Vec::new());
         }
         let step = (RANGE_ENTRIES * BUCKETS / entries).clamp(1, BUCKETS);
         Ok((0..BUCKETS).step_by(step as usize).map(|b| (b, (b + step - 1).min(BUCKETS - 1))).collect())
-    }
-
-    /// The condition on `entry e` for entries of which the planned step may be due and is still open. `$1` and `$2` are the bucket range.
-    /// Whose run never came about (a saved plan, a cancelled run) has not entered.
-    fn open_steps(&self, look: Look<'_>, args: &mut Vec<Value>) -> String {
-        let mut bind = |value: Value| {
-            args.push(value);
-            format!("${}", args.len())
-        };
-        let campaign = bind((&self.campaign.key).into());
-        let after = self.step.after.millis();
-        let newest = bind((self.as_of - after + if after >= DAY { SLACK } else { 0 }).into());
-        let oldest = bind((look.looked_until.min(self.as_of) - after - self.campaign.catch_up() - SLACK).into());
-        let names: Vec<String> = self.step.names().map(|name| bind(name.into())).collect();
-        let names = names.join(", ");
-        let run = bind(look.run_id.into());
-        format!(
-            "e.bucket >= $1 AND e.bucket <= $2 AND e.campaign = {campaign} AND e.exited_at IS NULL \
-             AND e.entered_at <= {newest} AND e.entered_at > {oldest} \
-             AND EXISTS (SELECT 1 FROM run r WHERE r.run_id = e.run_id \
-               AND (r.run_id = {run} OR r.state NOT IN ('planned', 'enqueuing', 'cancelled'))) \
-             AND NOT EXISTS (SELECT 1 FROM message m WHERE m.bucket = e.bucket AND m.customer_id = e.customer_id \
-               AND m.campaign = e.campaign AND m.slot = e.slot AND m.step IN ({names})) \
-             AND NOT EXISTS (SELECT 1 FROM step_pass s WHERE s.bucket = e.bucket AND s.customer_id = e.customer_id \
-               AND s.campaign = e.campaign AND s.slot = e.slot AND s.step IN ({names}))"
-        )
     }
 
     /// What is decided about the planned step of those in a range for whom it is due. `spent` is what was used up before.
@@ -129,7 +101,7 @@ impl Planning<'_> {
         spent: &mut Spent,
     ) -> Result<Vec<StepDecided>, PlanError> {
         let mut args = args![range.0, range.1];
-        let open = self.open_steps(look, &mut args);
+        let open = open_steps((self.campaign, self.step), self.as_of, look, &mut args);
         let sql = format!(
             "SELECT e.bucket, e.customer_id, e.slot, e.arm, e.entered_at, c.time_zone FROM entry e \
              LEFT JOIN customer c ON c.bucket = e.bucket AND c.customer_id = e.customer_id \
@@ -203,6 +175,39 @@ impl Planning<'_> {
             None => Turn::Send,
         }
     }
+}
+
+/// Entries of which a step may be due.
+pub(super) async fn open_entries(db: &Db, step: (&Campaign, &Step), as_of: Millis, look: Look<'_>) -> DbResult<i64> {
+    let mut args = args![0, BUCKETS - 1];
+    let sql = format!("SELECT COUNT(*) FROM entry e WHERE {}", open_steps(step, as_of, look, &mut args));
+    Ok(db.fetch_one::<(i64,)>(&sql, args).await?.0)
+}
+
+/// The condition on `entry e` for entries of which a step may be due and is still open. `$1` and `$2` are the bucket range.
+/// Whose run never came about (a saved plan, a cancelled run) has not entered.
+fn open_steps((campaign, step): (&Campaign, &Step), as_of: Millis, look: Look<'_>, args: &mut Vec<Value>) -> String {
+    let mut bind = |value: Value| {
+        args.push(value);
+        format!("${}", args.len())
+    };
+    let key = bind((&campaign.key).into());
+    let after = step.after.millis();
+    let newest = bind((as_of - after + if after >= DAY { SLACK } else { 0 }).into());
+    let oldest = bind((look.looked_until.min(as_of) - after - campaign.catch_up() - SLACK).into());
+    let names: Vec<String> = step.names().map(|name| bind(name.into())).collect();
+    let names = names.join(", ");
+    let run = bind(look.run_id.into());
+    format!(
+        "e.bucket >= $1 AND e.bucket <= $2 AND e.campaign = {key} AND e.exited_at IS NULL \
+         AND e.entered_at <= {newest} AND e.entered_at > {oldest} \
+         AND EXISTS (SELECT 1 FROM run r WHERE r.run_id = e.run_id \
+           AND (r.run_id = {run} OR r.state NOT IN ('planned', 'enqueuing', 'cancelled'))) \
+         AND NOT EXISTS (SELECT 1 FROM message m WHERE m.bucket = e.bucket AND m.customer_id = e.customer_id \
+           AND m.campaign = e.campaign AND m.slot = e.slot AND m.step IN ({names})) \
+         AND NOT EXISTS (SELECT 1 FROM step_pass s WHERE s.bucket = e.bucket AND s.customer_id = e.customer_id \
+           AND s.campaign = e.campaign AND s.slot = e.slot AND s.step IN ({names}))"
+    )
 }
 
 /// Which conditions hold for somebody; those that are not written hold for nobody.

@@ -4,6 +4,8 @@
 //! twice or died: a slot is found by the first look after it opened, and its run is keyed. A campaign seen for the first time begins with what
 //! could still be caught up. Marks of campaigns that are not live are dropped: what passes while one is paused is not missed.
 
+use std::collections::BTreeMap;
+
 use crate::args;
 use crate::campaign::{Campaign, Definition, Schedule, Slot};
 use crate::clock::{self, Millis};
@@ -24,14 +26,21 @@ pub enum Opened {
 
 /// The slots of a campaign that opened since the last look, oldest first; none without a schedule.
 pub async fn look(db: &Db, campaign: &Campaign, zone: &TimeZone, now: Millis) -> DbResult<Vec<Opened>> {
-    let Some(schedule) = &campaign.schedule else { return Ok(Vec::new()) };
-    let since = looked_until(db, &campaign.key).await?;
+    if campaign.schedule.is_none() {
+        return Ok(Vec::new());
+    }
+    Ok(opened(campaign, looked_until(db, &campaign.key).await?, zone, now))
+}
+
+/// The same since a mark that is at hand.
+pub fn opened(campaign: &Campaign, since: Option<Millis>, zone: &TimeZone, now: Millis) -> Vec<Opened> {
+    let Some(schedule) = &campaign.schedule else { return Vec::new() };
     let mut opened = sorted(schedule, since, zone, now);
     opened.retain(|o| {
         let (Opened::Due(slot) | Opened::Missed(slot, _)) = o;
         campaign.is_open_at(schedule.opens_at(*slot, zone))
     });
-    Ok(opened)
+    opened
 }
 
 /// Whether a run that was begun for a slot, and is not all written, comes too late to be sent.
@@ -40,30 +49,36 @@ pub fn is_late(schedule: &Schedule, slot: Slot, zone: &TimeZone, now: Millis) ->
 }
 
 /// Up to when the campaign was looked at; `None` when never.
-pub async fn looked_until(db: &Db, campaign: &str) -> DbResult<Option<Millis>> {
+async fn looked_until(db: &Db, campaign: &str) -> DbResult<Option<Millis>> {
     let sql = "SELECT looked_until_at FROM schedule_mark WHERE campaign = $1";
     Ok(db.fetch_optional::<(i64,)>(sql, args![campaign]).await?.map(|(at,)| at))
 }
 
-/// Note that everything up to `now` was seen to.
-pub async fn mark(db: &Db, campaign: &str, now: Millis) -> DbResult<()> {
-    db.execute(
-        "INSERT INTO schedule_mark (campaign, looked_until_at) VALUES ($1, $2) \
-         ON CONFLICT (campaign) DO UPDATE SET looked_until_at = excluded.looked_until_at \
-         WHERE schedule_mark.looked_until_at < excluded.looked_until_at",
-        args![campaign, now],
-    )
-    .await?;
-    Ok(())
+/// Note that everything of these campaigns up to `now` was seen to.
+pub async fn mark(db: &Db, campaigns: &[&str], now: Millis) -> DbResult<()> {
+    let mut tx = db.begin().await?;
+    for campaign in campaigns {
+        tx.execute(
+            "INSERT INTO schedule_mark (campaign, looked_until_at) VALUES ($1, $2) \
+             ON CONFLICT (campaign) DO UPDATE SET looked_until_at = excluded.looked_until_at \
+             WHERE schedule_mark.looked_until_at < excluded.looked_until_at",
+            args![*campaign, now],
+        )
+        .await?;
+    }
+    tx.commit().await
 }
 
-/// Drop the marks of all campaigns but these.
-pub async fn forget_others(db: &Db, live: &[&str]) -> DbResult<()> {
-    let marked: Vec<(String,)> = db.fetch_all("SELECT campaign FROM schedule_mark ORDER BY campaign", vec![]).await?;
-    for (campaign,) in marked.iter().filter(|(c,)| !live.contains(&c.as_str())) {
+/// Up to when each of these campaigns was looked at. The marks of all others are dropped.
+pub async fn marks(db: &Db, live: &[&str]) -> DbResult<BTreeMap<String, Millis>> {
+    let sql = "SELECT campaign, looked_until_at FROM schedule_mark ORDER BY campaign";
+    let marked: Vec<(String, i64)> = db.fetch_all(sql, vec![]).await?;
+    let (marks, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        marked.into_iter().partition(|(c, _)| live.contains(&c.as_str()));
+    for campaign in others.keys() {
         db.execute("DELETE FROM schedule_mark WHERE campaign = $1", args![campaign]).await?;
     }
-    Ok(())
+    Ok(marks)
 }
 
 /// Keep a missed slot as a run that never was; nothing when the slot has a run already.

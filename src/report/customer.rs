@@ -189,9 +189,10 @@ async fn timeline(
             of(),
         )
         .await?;
-    let events: Vec<(Millis, String, Option<String>)> = db
+    type Event = (Millis, String, Option<String>, Option<f64>, String);
+    let events: Vec<Event> = db
         .fetch_all(
-            "SELECT e.at, n.name, e.sku FROM event e JOIN event_name n ON n.name_id = e.name_id
+            "SELECT e.at, n.name, e.sku, e.score, e.properties FROM event e JOIN event_name n ON n.name_id = e.name_id
              WHERE e.bucket = $1 AND e.customer_id = $2 AND e.at <= $3 ORDER BY e.at DESC, e.event_id LIMIT $4",
             of(),
         )
@@ -226,8 +227,9 @@ async fn timeline(
         let (at, order) = told(at, "order", format!("{order_id} {status}"));
         out.push((at, Happened { total: Some(total), currency: Some(currency), ..order }));
     }
-    let with = |sku: Option<String>| sku.map_or(String::new(), |sku| format!(" {sku}"));
-    out.extend(events.into_iter().map(|(at, name, sku)| told(at, "event", format!("{name}{}", with(sku)))));
+    out.extend(events.into_iter().map(|(at, name, sku, score, properties)| {
+        told(at, "event", format!("{name}{}", said(sku.as_deref(), score, &properties)))
+    }));
     out.extend(
         messages.into_iter().map(|(at, campaign, step, slot, state)| {
             told(at, "message", format!("{campaign}/{step} of {slot}: {state}"))
@@ -240,4 +242,18 @@ async fn timeline(
     out.truncate(most);
     let all = all.max(out.len() as u64);
     Ok((out.into_iter().map(|(_, happened)| happened).collect(), all))
+}
+
+/// What an event says beside its name: the product it is about, the number that was given, and the words.
+fn said(sku: Option<&str>, score: Option<f64>, properties: &str) -> String {
+    let properties: serde_json::Value = serde_json::from_str(properties).unwrap_or_default();
+    let mut out = sku.map_or(String::new(), |sku| format!(" {sku}"));
+    if let Some(score) = score {
+        let of = properties["of"].as_i64().map_or(String::new(), |of| format!(" of {of}"));
+        out.push_str(&format!(" {score}{of}"));
+    }
+    if let Some(comment) = properties["comment"].as_str() {
+        out.push_str(&format!(" “{}”", comment.replace('\n', " / ")));
+    }
+    out
 }

@@ -9,6 +9,7 @@
 //!
 //! Read on: [`outcome`] for the goal, [`text()`] for the terminal, [`crate::model::interval`] for the statistics.
 
+mod answers;
 pub mod cohorts;
 pub mod customer;
 pub mod flows;
@@ -18,6 +19,7 @@ mod rewards;
 mod text;
 pub mod why;
 
+pub use answers::Answers;
 pub use outcome::{Arm, Effect, Group, Outcome};
 pub use rewards::{Given, Rewards};
 pub use text::text;
@@ -55,6 +57,8 @@ pub struct CampaignReport {
     /// Messages by delivery state, most frequent first.
     pub states: Vec<Named>,
     pub came_back: CameBack,
+    /// What people answered to the questions of its mails.
+    pub answers: Vec<Answers>,
     /// What the goal says; `None` when the campaign names none.
     pub outcome: Option<Outcome>,
     /// What was given; `None`: nothing.
@@ -108,6 +112,10 @@ pub struct CameBack {
     pub unsubscribed: i64,
     /// … and from which someone came back.
     pub resubscribed: i64,
+    /// Messages of which somebody followed a link; scanners are left out.
+    pub clicked: i64,
+    /// Messages of which somebody answered a question.
+    pub answered: i64,
 }
 
 impl CampaignReport {
@@ -139,6 +147,7 @@ pub async fn campaign(
     let scope = Scope { campaign, slot: slot.unwrap_or_default() };
     let states = states(db, scope).await?;
     let came_back = came_back(db, scope, &states).await?;
+    let answers = if came_back.answered > 0 { answers::of(db, scope).await? } else { Vec::new() };
     let mut notes = Vec::new();
     if runs.len() as i64 == RUNS_MAX {
         notes.push(format!("only the newest {RUNS_MAX} runs are listed and compared"));
@@ -154,6 +163,7 @@ pub async fn campaign(
         verdicts: verdicts(db, scope).await?,
         states,
         came_back,
+        answers,
         outcome,
         rewards,
         notes,
@@ -245,6 +255,8 @@ async fn came_back(db: &Db, scope: Scope<'_>, states: &[Named]) -> DbResult<Came
         complained,
         unsubscribed: fact("unsubscribe"),
         resubscribed: fact("resubscribe"),
+        clicked: fact("click"),
+        answered: fact("answer"),
     })
 }
 

@@ -99,6 +99,14 @@ fn messages(out: &mut String, report: &CampaignReport) {
         n => format!(" · {} came back", grouped(n)),
     };
     let of_delivered = |n| share(n, back.delivered.max(1));
+    for (name, n) in [("clicked", back.clicked), ("answered", back.answered)] {
+        if n > 0 {
+            put(out, format_args!("{}", row(&format!("  {name}"), n, &of_delivered(n))));
+        }
+    }
+    for answers in &report.answers {
+        put(out, format_args!("{}", row(&format!("    {}", answers.event), answers.answers, &answers.text())));
+    }
     put(
         out,
         format_args!(

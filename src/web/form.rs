@@ -1,5 +1,7 @@
 //! Reads what a form or a mail program posts. Pure.
 
+use crate::feedback::answer::COMMENT_CHARS_MAX;
+
 /// What was asked for on `/u/{token}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Press {
@@ -17,6 +19,14 @@ pub enum Choice {
     /// Mail about these topics and no others.
     Topics(Vec<String>),
     StopPromotional,
+}
+
+/// What was said on `/a/{token}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub score: u8,
+    /// Empty when nothing was written.
+    pub comment: String,
 }
 
 /// The value that names the button pressed.
@@ -59,6 +69,23 @@ pub fn choice(content_type: &str, body: &[u8]) -> Option<Choice> {
         pressed if pressed == Press::StopPromotional.value() => Some(Choice::StopPromotional),
         _ => None,
     }
+}
+
+/// The answer in a body; `None` when it is none of ours.
+pub fn answer(content_type: &str, body: &[u8]) -> Option<Said> {
+    let pairs = pairs(content_type, body);
+    let value = |name: &str| pairs.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str());
+    value(BUTTON).filter(|pressed| *pressed == "answer")?;
+    let score = value("score")?.parse().ok()?;
+    Some(Said { score, comment: comment(value("comment").unwrap_or_default()) })
+}
+
+/// Words as we keep them: lines end in `\n`, no other control character and none that turns the direction of writing, no more than fits.
+fn comment(written: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let unix = written.replace("\r\n", "\n").replace('\r', "\n");
+    let kept = unix.chars().filter(|c| *c == '\n' || !(c.is_control() || turns(*c)));
+    kept.take(COMMENT_CHARS_MAX).collect::<String>().trim().to_owned()
 }
 
 fn pairs(content_type: &str, body: &[u8]) -> Vec<(String, String)> {
@@ -112,6 +139,25 @@ mod tests {
         );
         assert_eq!(choice(FORM, b"do=save"), Some(Choice::Topics(vec![])));
         assert_eq!(choice(FORM, b"do=stop_promotional"), Some(Choice::StopPromotional));
+    }
+
+    #[test]
+    fn answers_are_read_and_their_words_made_harmless() {
+        let said = |body: &str| answer(FORM, body.as_bytes());
+        let is = |score, comment: &str| Some(Said { score, comment: comment.to_owned() });
+        assert_eq!(said("score=4&comment=&do=answer"), is(4, ""));
+        assert_eq!(said("do=answer&score=0"), is(0, ""));
+        assert_eq!(
+            said("score=9&do=answer&comment=+%E3%81%8A%0D%0Ab%00%1b%5B31m%E2%80%AEc%0D%0A"),
+            is(9, "お\nb[31mc")
+        );
+        let long = said(&format!("score=1&do=answer&comment={}", "%E8%8C%B6".repeat(1_200))).unwrap();
+        assert_eq!(long.comment, "茶".repeat(COMMENT_CHARS_MAX));
+        for none in
+            ["score=4", "do=answer", "do=answer&score=", "do=answer&score=-1", "do=answer&score=4.5", "do=save&score=4"]
+        {
+            assert_eq!(said(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Language {
         }
     }
 
-    /// What the pages say. `{shop}`, `{topic}`, `{address}` and `{contact}` are filled in.
+    /// What the pages say. `{shop}`, `{topic}`, `{address}` and `{contact}` are filled in, and `{n}` and `{of}` of an answer.
     pub fn texts(self) -> &'static Texts {
         match self {
             Language::English => &ENGLISH,
@@ -73,6 +73,15 @@ pub struct Texts {
     pub save: &'static str,
     pub saved_title: &'static str,
     pub saved: &'static str,
+    pub chose_title: &'static str,
+    pub choose_again: &'static str,
+    pub number: &'static str,
+    pub words: &'static str,
+    pub send_answer: &'static str,
+    pub who_reads: &'static str,
+    pub answered_title: &'static str,
+    pub answered: &'static str,
+    pub answer_again: &'static str,
     pub barred: &'static str,
     pub not_found_title: &'static str,
     pub not_found: &'static str,
@@ -104,6 +113,15 @@ const ENGLISH: Texts = Texts {
     save: "Save",
     saved_title: "Saved",
     saved: "This is what {shop} writes to you about from now on.",
+    chose_title: "You chose {n} of {of}",
+    choose_again: "Not what you meant? Choose again:",
+    number: "{n} of {of}",
+    words: "Would you like to add a few words?",
+    send_answer: "Send my answer",
+    who_reads: "Your answer reaches {shop} together with your name, so that somebody can write back.",
+    answered_title: "Thank you",
+    answered: "Your answer is with {shop}: {n} of {of}. We are glad that you took the time.",
+    answer_again: "Change my answer",
     barred: "We cannot mail this address at present. To change that, please write to {contact}.",
     not_found_title: "This link does not work",
     not_found: "It may have been cut off or changed on its way. Please open the link in the e-mail once more, or write to {contact} and we will take you off the list.",
@@ -135,6 +153,15 @@ const JAPANESE: Texts = Texts {
     save: "保存する",
     saved_title: "設定を保存しました",
     saved: "今後は、以下の設定でメールをお届けします。",
+    chose_title: "{of}点満点中「{n}」をお選びになりました",
+    choose_again: "お選び直しはこちらから",
+    number: "{of}点満点中{n}",
+    words: "よろしければ、ひとことお聞かせください",
+    send_answer: "この内容で送信する",
+    who_reads: "ご回答は、お客様のお名前とともに{shop}へ届きます。必要に応じて、こちらからご連絡を差し上げます。",
+    answered_title: "ご回答ありがとうございます",
+    answered: "{shop}にて、ご回答（{of}点満点中「{n}」）を承りました。お時間をいただき、誠にありがとうございます。",
+    answer_again: "回答を変更する",
     barred: "現在、このアドレスにはメールをお送りできません。再開をご希望の場合は、{contact} までご連絡ください。",
     not_found_title: "このリンクはご利用いただけません",
     not_found: "リンクが途中で切れているか、変更されている可能性があります。お手数ですが、メール内のリンクをもう一度開いていただくか、{contact} までご連絡ください。こちらで配信停止のお手続きをいたします。",

@@ -1,12 +1,13 @@
-//! What we answer on the web: the unsubscribe page and its one-click POST (RFC 8058), the preference page, the redirect of
-//! links, a health check.
+//! What we answer on the web: the unsubscribe page and its one-click POST (RFC 8058), the preference page, the page that takes
+//! answers, the redirect of links, a health check.
 //!
 //! Promises: GET and HEAD change nothing, whoever or whatever follows the links, but that a link that was followed is written down; a POST is answered only after what it asked for is
 //! durable; the token in the address is the only authority, so there are no cookies and no login; pages load nothing and name a mailbox
 //! only masked. An altered token learns nothing. Never plans, never sends.
 //!
-//! Read on: [`unsubscribe`], [`click`], [`preferences`], [`form`]; the words of the pages are in [`language`], their looks in [`pages`].
+//! Read on: [`unsubscribe`], [`click`], [`preferences`], [`answer`], [`form`]; the words of the pages are in [`language`], their looks in [`pages`].
 
+mod answer;
 mod click;
 mod form;
 mod language;
@@ -92,6 +93,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/u/{token}", get(unsubscribe::ask).post(unsubscribe::press))
         .route("/p/{token}", get(preferences::show).post(preferences::save))
+        .route("/a/{token}", get(answer::propose).post(answer::confirm))
         .route("/c/{token}", get(click::follow))
         .route("/healthz", get(healthz))
         .fallback(not_found)

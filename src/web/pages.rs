@@ -4,6 +4,9 @@ use base64::Engine as _;
 
 use crate::settings::{Palette, Settings, Topic, in_language};
 
+use crate::feedback::answer::COMMENT_CHARS_MAX;
+use crate::token::Answer;
+
 use super::form::{BUTTON, Press};
 use super::language::{Language, Texts};
 
@@ -143,6 +146,46 @@ impl Page<'_> {
         self.html(if saved { t.saved_title } else { t.preferences_title }, &body)
     }
 
+    /// "You chose 4 of 5", the other numbers beside it, a place for words, and the button that makes it count.
+    pub fn answer(&self, proposed: &Answer) -> String {
+        let t = self.texts();
+        let mark = |n: u8| if of_stars(proposed) { "★".to_owned() } else { n.to_string() };
+        let numbers: String = proposed
+            .scale()
+            .map(|n| {
+                let checked = if n == proposed.score { " checked" } else { "" };
+                format!(
+                    "<label><input type=\"radio\" name=\"score\" value=\"{n}\" aria-label=\"{}\" required{checked}>\
+                     <span aria-hidden=\"true\">{}</span></label>\n",
+                    escape(&counted(t.number, n, proposed.of)),
+                    mark(n),
+                )
+            })
+            .collect();
+        let body = format!(
+            "<form method=\"post\">\n<fieldset class=\"scale {}\"><legend>{}</legend>\n{numbers}</fieldset>\n\
+             <label class=\"words\"><span>{}</span>\n<textarea name=\"comment\" rows=\"4\" maxlength=\"{COMMENT_CHARS_MAX}\"></textarea></label>\n\
+             <button class=\"main\" name=\"{BUTTON}\" value=\"answer\">{}</button>\n</form>\n<p class=\"small end\">{}</p>",
+            if of_stars(proposed) { "stars" } else { "numbers" },
+            self.fill(t.choose_again),
+            self.fill(t.words),
+            self.fill(t.send_answer),
+            self.fill(t.who_reads),
+        );
+        self.html(&counted(t.chose_title, proposed.score, proposed.of), &body)
+    }
+
+    /// "Thank you", with the way to another answer.
+    pub fn answered(&self, answer: &Answer, again: &str) -> String {
+        let t = self.texts();
+        let body = format!(
+            "<p role=\"status\">{}</p>\n{}",
+            self.fill(&counted(t.answered, answer.score, answer.of)),
+            self.link(again, t.answer_again),
+        );
+        self.html(t.answered_title, &body)
+    }
+
     /// A stop that the person cannot lift here.
     pub fn barred(&self) -> String {
         self.notice(self.texts().not_understood_title, self.texts().barred)
@@ -211,6 +254,16 @@ impl Page<'_> {
     }
 }
 
+/// Whether an answer is shown as stars.
+fn of_stars(answer: &Answer) -> bool {
+    answer.of == 5
+}
+
+/// A sentence with its `{n}` and `{of}`.
+fn counted(sentence: &str, n: u8, of: u8) -> String {
+    sentence.replace("{n}", &n.to_string()).replace("{of}", &of.to_string())
+}
+
 /// Text made safe inside HTML, in attributes too.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -233,8 +286,8 @@ fn style(brand: &Palette) -> String {
 }
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--page:#f4f1ec;--card:#fffdfa;--text:#26231f;--soft:#6b645b;--line:#dcd5ca}\
-@media(prefers-color-scheme:dark){:root{--page:#171614;--card:#211f1d;--text:#ece7df;--soft:#a9a196;--line:#413d38}}\
+:root{color-scheme:light dark;--page:#f4f1ec;--card:#fffdfa;--text:#26231f;--soft:#6b645b;--line:#dcd5ca;--star:#b57608}\
+@media(prefers-color-scheme:dark){:root{--page:#171614;--card:#211f1d;--text:#ece7df;--soft:#a9a196;--line:#413d38;--star:#e8b04a}}\
 *{box-sizing:border-box}\
 body{margin:0;min-height:100vh;display:flex;justify-content:center;align-items:flex-start;padding:12vh 16px 32px;\
 background:var(--page);color:var(--text);\
@@ -257,6 +310,20 @@ button:hover{filter:brightness(1.08)}.other:hover{border-color:currentColor}\
 label{display:flex;gap:14px;align-items:center;padding:14px 16px;cursor:pointer}\
 label+label{border-top:1px solid var(--line)}\
 input{width:20px;height:20px;margin:0;flex:none;accent-color:var(--accent)}\
+fieldset{border:0;margin:0;padding:0;min-width:0}legend{padding:0;margin:0 0 10px;color:var(--soft);font-size:.9rem}\
+.scale{display:flex;flex-wrap:wrap;gap:6px}.scale legend{float:left;width:100%}\
+.scale label{position:relative;padding:0;gap:0;border:0;justify-content:center;flex:1 1 44px;max-width:64px}\
+.scale input{position:absolute;inset:0;width:100%;height:100%;opacity:0;cursor:pointer}\
+.scale span{width:100%;text-align:center;border-radius:9px;line-height:46px;min-height:48px;border:1px solid var(--line)}\
+.numbers{display:grid;grid-template-columns:repeat(11,1fr);gap:5px}.numbers legend{grid-column:1/-1;float:none}\
+.numbers input:checked+span{background:var(--accent);border-color:var(--accent);color:var(--on-accent);font-weight:600}\
+.stars span{border:0;font-size:2.3rem;color:var(--line)}\
+.stars input:checked+span,.stars label:has(~label input:checked) span{color:var(--star)}\
+.scale :focus-visible+span{outline:3px solid var(--text);outline-offset:2px}\
+.words{display:block;padding:14px 0 4px}.words span{display:block;margin-bottom:8px;color:var(--soft);font-size:.9rem}\
+textarea{display:block;width:100%;font:inherit;color:inherit;background:var(--page);border:1px solid var(--line);border-radius:9px;\
+padding:10px 12px;resize:vertical;min-height:7rem}\
+@media(max-width:520px){.numbers{grid-template-columns:repeat(6,1fr)}}\
 @media(max-width:420px){body{padding:16px 12px}main{padding-top:22px}}";
 
 #[cfg(test)]

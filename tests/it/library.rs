@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use okaeri::campaign::{Library, WhenNoneLeft};
 use okaeri::content::{Compiled, Facts, Rendered, Rewards, SenderValues, Snapshot, TemplateSet, Wanted};
@@ -20,7 +21,7 @@ const LOCALES: [&str; 2] = ["en", "ja"];
 
 /// The sample shop's mails, ready to render.
 struct Mails {
-    compiled: Compiled,
+    compiled: Arc<Compiled>,
     /// Template → how many products its step recommends, and by which strategies.
     recommends: BTreeMap<String, Option<(usize, Vec<String>)>>,
     /// Template → what its step gives, when it has it.

@@ -44,6 +44,7 @@ mod proof;
 mod recommend;
 mod reward;
 
+mod answers;
 mod report;
 mod web;
 

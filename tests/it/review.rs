@@ -39,6 +39,68 @@ async fn import(shop: &Scenario, people: &[(&str, u32)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_gets_another_mail_is_told_and_a_revision_that_does_not_load_is_refused() {
+    if !has_git() {
+        return skipped("git is not installed");
+    }
+    each_database(|url| async move {
+        let shop = with_path(&url)
+            .segment("regulars", "{ customer: orders, gte: 3 }")
+            .campaign("thanks", "audience: { in_segment: regulars }");
+        import(&shop, &[("ada", 4), ("bob", 3), ("cleo", 2)]).await;
+        git(&shop, &["init", "--quiet"]);
+        commit(&shop);
+        let same = shop.json("plan thanks --against main", 0).await;
+        assert_eq!(same["campaigns"][0]["mails"], serde_json::json!([]));
+
+        let letter = std::fs::read_to_string(shop.path("templates/thanks/letter.html")).unwrap();
+        shop.write("templates/thanks/letter.html", letter.replace("Subject: Hello", "Subject: Good day"));
+        shop.write("templates/thanks/letter.ja.html", &letter);
+        let told = shop.json("plan thanks --against main", 0).await;
+        let campaign = &told["campaigns"][0];
+        assert_eq!((&campaign["before"], &campaign["in"]["people"]), (&2.into(), &0.into()));
+        assert_eq!(
+            campaign["mails"],
+            serde_json::json!([
+                { "template": "thanks/letter", "locale": null, "change": "subject" },
+                { "template": "thanks/letter", "locale": "ja", "change": "new" },
+            ])
+        );
+        let other = &campaign["other_mail"];
+        assert_eq!((&other["people"], &other["other_subject"]), (&2.into(), &2.into()));
+        assert_eq!(other["examples"], serde_json::json!(["ada", "bob"]));
+        let text = shop.okaeri("plan --against main").await.exits(0).stdout;
+        assert!(
+            text.contains("  ~ 2 people get another first mail, 2 of them another subject (ada, bob)\n      thanks/letter: subject\n"),
+            "{text}"
+        );
+        let markdown = shop.okaeri("plan --against main --format markdown").await.exits(0).stdout;
+        assert!(markdown.contains("fewer than 5 people, fewer than 5 another subject<br>thanks/letter: subject"), "{markdown}");
+        assert!(!markdown.contains("ada"), "{markdown}");
+
+        // The body alone, and by a file of the text part.
+        shop.write("templates/thanks/letter.html", letter.replace("Come by", "Come in"));
+        shop.write("templates/thanks/letter.ja.html", &letter);
+        let told = shop.json("plan thanks --against main", 0).await;
+        let other = &told["campaigns"][0]["other_mail"];
+        assert_eq!((&other["people"], &other["other_subject"]), (&2.into(), &0.into()));
+
+        // A revision without its template.
+        std::fs::remove_file(shop.path("templates/thanks/letter.html")).unwrap();
+        commit(&shop);
+        shop.write("templates/thanks/letter.html", &letter);
+        let refused = shop.okaeri("plan thanks --against HEAD").await.exits(2).stderr;
+        assert!(refused.contains("HEAD:campaigns/thanks.yaml:2:") && refused.contains("templates/thanks/letter.html"), "{refused}");
+        shop.write("campaigns/thanks.yaml", "campaign: thanks\nsteps: [");
+        commit(&shop);
+        shop.write("campaigns/thanks.yaml", "campaign: thanks\nstatus: live\ntopic: offers\naudience: everyone\nsteps: [{ step: letter, template: thanks/letter }]\n");
+        let refused = shop.okaeri("plan thanks --against HEAD").await.exits(2).stderr;
+        assert!(refused.contains("HEAD:campaigns/thanks.yaml"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn from_a_branch_to_the_mailbox() {
     if !has_git() {
         return skipped("git is not installed");

@@ -1,4 +1,5 @@
-//! Unsubscribing over real HTTP on a loopback socket, against both databases: what stops, what does not, and what is remembered.
+//! Unsubscribing, clicking and answering over real HTTP on a loopback socket, against both databases: what stops, what does not, what counts,
+//! and what is remembered.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use okaeri::feedback::{Fact, Kind, Recorded, record};
 use okaeri::problem::Problems;
 use okaeri::settings::{Project, Settings};
 use okaeri::suppression::Scope;
-use okaeri::token::{MessageKey, Tokens};
+use okaeri::token::{Answer, MessageKey, Tokens};
 use okaeri::web::{App, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -454,6 +455,95 @@ async fn machines_are_kept_apart_from_people() {
         let all = kinds().await;
         assert!(all.contains(&"scan 7".to_owned()) && all.contains(&"scan 8".to_owned()), "{all:?}");
         assert!(all.contains(&"click 9".to_owned()), "{all:?}");
+        shop.close().await;
+    })
+    .await;
+}
+
+fn asked(score: u8) -> Answer {
+    Answer { event: "review.given".into(), score, of: 5, sku: Some("TEA-1".into()) }
+}
+
+fn answer_of(key: &MessageKey, answer: &Answer) -> String {
+    format!("/a/{}", Tokens::new(SECRET).clicks(key).answer(answer))
+}
+
+/// (name, sku, score, properties) of all events.
+async fn events(shop: &Shop) -> Vec<(String, Option<String>, Option<f64>, String)> {
+    let sql = "SELECT n.name, e.sku, e.score, e.properties FROM event e JOIN event_name n ON n.name_id = e.name_id";
+    shop.db.fetch_all(sql, args![]).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_counts_once_it_is_confirmed_and_the_last_one_stands() {
+    each_database(|url| async move {
+        let shop = Shop::open(&url).await;
+        let path = answer_of(&key(), &asked(4));
+        for method in ["HEAD", "GET", "GET"] {
+            let page = shop.ask(method, &path, BROWSER).await;
+            assert_eq!(status(&page), 200, "{page}");
+            assert_eq!(page.contains("<h1>You chose 4 of 5</h1>"), method == "GET", "{page}");
+        }
+        assert_eq!((events(&shop).await.len(), shop.facts().await.len()), (0, 0), "looking is not answering");
+        let page = shop.post(&path, "score=4&comment=Nice+%3Cb%3E&do=answer").await;
+        assert!(page.contains("<h1>Thank you</h1>") && page.contains("4 of 5"), "{page}");
+        let id = "answer/win-back/letter/2026-11-24/review.given/TEA-1".to_owned();
+        assert_eq!(shop.facts().await, [("answer".to_owned(), id.clone())]);
+        let said = |rating: u8, comment: &str| {
+            let comment = if comment.is_empty() { String::new() } else { format!(",\"comment\":\"{comment}\"") };
+            format!(
+                "{{\"rating\":{rating},\"of\":5,\"campaign\":\"win-back\",\"step\":\"letter\",\"slot\":\"2026-11-24\",\"sku\":\"TEA-1\"{comment}}}"
+            )
+        };
+        let event = |score: u8, comment: &str| {
+            ("review.given".to_owned(), Some("TEA-1".to_owned()), Some(f64::from(score)), said(score, comment))
+        };
+        assert_eq!(events(&shop).await, [event(4, "Nice <b>")]);
+        for table in ["dirty", "segment_due"] {
+            let due: Vec<(String,)> =
+                shop.db.fetch_all(&format!("SELECT customer_id FROM {table}"), args![]).await.unwrap();
+            assert_eq!(due, [("客-1".to_owned(),)], "{table}: who answered is looked at again");
+        }
+        // Another star of the same mail, and another choice on its page.
+        shop.post(&answer_of(&key(), &asked(1)), "score=2&comment=&do=answer").await;
+        assert_eq!(events(&shop).await, [event(2, "")]);
+        // Many at once are one answer.
+        let send = async |n: u8| status(&shop.post(&path, &format!("score={n}&do=answer")).await);
+        assert_eq!(tokio::join!(send(1), send(2), send(3), send(4), send(5)), (200, 200, 200, 200, 200));
+        assert_eq!((events(&shop).await.len(), shop.facts().await), (1, vec![("answer".to_owned(), id)]));
+        shop.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_that_were_not_offered_are_refused_and_strangers_make_no_customer() {
+    each_database(|url| async move {
+        let shop = Shop::open(&url).await;
+        let path = answer_of(&key(), &asked(4));
+        for body in ["", "do=answer", "score=0&do=answer", "score=6&do=answer", "score=4", "List-Unsubscribe=One-Click"]
+        {
+            let page = shop.post(&path, body).await;
+            assert_eq!(status(&page), 400, "{body}: {page}");
+        }
+        let huge = format!("score=4&do=answer&comment={}", "x".repeat(20_000));
+        assert_eq!(status(&shop.post(&path, &huge).await), 413);
+        let altered = path.replacen("/a/e", "/a/f", 1);
+        let click = click(1, "https://www.example.com/").replacen("/c/", "/a/", 1);
+        let link = format!("/a/{}", token(&key()));
+        for forged in [&altered, &click, &link, "/a/", "/a/preview", "/a/a.b.c"] {
+            assert_eq!(status(&shop.ask("GET", forged, "").await), 404, "{forged}");
+            assert_eq!(status(&shop.post(forged, "score=4&do=answer").await), 404, "{forged}");
+        }
+        assert_eq!((events(&shop).await.len(), shop.facts().await.len()), (0, 0));
+        let gone = MessageKey { customer_id: "gone".into(), ..key() };
+        assert_eq!(status(&shop.post(&answer_of(&gone, &asked(5)), "score=5&do=answer").await), 200);
+        assert_eq!((events(&shop).await.len(), shop.facts().await.len()), (0, 1));
+        let people: Vec<(String,)> = shop.db.fetch_all("SELECT customer_id FROM customer", args![]).await.unwrap();
+        assert_eq!(people, [("客-1".to_owned(),)]);
+        let nps = Answer { event: "survey.nps".into(), score: 0, of: 10, sku: None };
+        let page = shop.ask("GET", &answer_of(&gone, &nps), "Accept-Language: ja\r\n").await;
+        assert!(page.contains("lang=\"ja\"") && page.contains("10点満点中「0」"), "{page}");
         shop.close().await;
     })
     .await;

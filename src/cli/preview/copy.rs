@@ -2,8 +2,6 @@
 //!
 //! Nothing is recorded: a copy is no message of a campaign, bars nobody from one, and counts nowhere.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::PreviewArgs;
@@ -42,7 +40,7 @@ pub(super) async fn send(
     let signer = sending::signer(project)?;
     let campaign = loaded.campaign(&args.campaign)?;
     let (_, snapshot) = loaded.pinned(inv, campaign)?;
-    let compiled = Arc::new(snapshot.compile().map_err(|e| Failure::Environment(e.to_string()))?);
+    let compiled = snapshot.compile().map_err(|e| Failure::Environment(e.to_string()))?;
     let composing = Composing::new(loaded, campaign, compiled);
     for to in &addresses {
         for shown in of_the_first(mails) {

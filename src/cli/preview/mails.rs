@@ -99,7 +99,7 @@ pub(super) fn compose(
     people: &[Persona],
     args: &PreviewArgs,
 ) -> Result<Vec<Shown>, Failure> {
-    let compiled = Arc::new(snapshot.compile().map_err(|e| Failure::Environment(e.to_string()))?);
+    let compiled = snapshot.compile().map_err(|e| Failure::Environment(e.to_string()))?;
     let composing = Composing::new(loaded, campaign, compiled);
     let mut mails = Vec::new();
     for step in campaign.steps.iter().filter(|s| args.step.as_ref().is_none_or(|wanted| *wanted == s.name)) {

@@ -175,7 +175,10 @@ fn what_cannot_be_prepared_is_rendered_all_the_same_and_told() {
     );
     let part = "{% set tone = \"b\" %}<i>{{ tone }}</i>";
     let files = [("templates/a.html", mail.as_str()), ("templates/part.html", part)];
-    let mut compiled = compiled(&files, &["a"]);
+    let (dir, settings) = project(&files);
+    let mut snapshot = snapshot(dir.path(), &settings, &["a"]);
+    snapshot.sender.base_url = Some("https://mail.example.com".into());
+    let compiled = snapshot.compile().unwrap();
     assert!(!compiled.is_prepared("a"));
     let payload = json!({});
     let clicks = Tokens::new("a secret of the project").clicks(&MessageKey {
@@ -185,7 +188,6 @@ fn what_cannot_be_prepared_is_rendered_all_the_same_and_told() {
         slot: "o".into(),
         topic: "t".into(),
     });
-    compiled.sender.base_url = Some("https://mail.example.com".into());
     let html = compiled.render("a", &Facts { clicks: Some(&clicks), ..facts(&payload, "en") }).unwrap().html;
     assert!(html.contains("<p style=\"color: red;\" class=\"a\">t</p>"), "{html}");
     assert!(html.contains(">soon</div>") && html.contains("href=\"https://mail.example.com/c/"), "{html}");

@@ -46,6 +46,7 @@ pub struct Happened {
     pub at: Millis,
     /// Tells it from others of the same person and instant.
     pub event_id: String,
+    /// An object.
     pub properties: Json,
 }
 
@@ -56,11 +57,11 @@ pub async fn record_events(tx: &mut Tx, happened: Vec<Happened>, now: Millis) ->
         customer_id: h.customer_id,
         at: h.at,
         event_id: h.event_id,
-        name: h.name,
-        sku: None,
+        sku: h.properties["sku"].as_str().map(str::to_owned),
         category: None,
         amount: None,
-        score: None,
+        score: h.properties.as_object().and_then(|properties| score(&h.name, properties)),
+        name: h.name,
         properties: h.properties.to_string(),
     };
     let rows: Vec<Row> = happened.into_iter().map(row).collect();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use okaeri::cli::Invocation;
 use okaeri::db::Db;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -123,6 +124,11 @@ impl Scenario {
         self.write(&format!("templates/{name}/letter.html"), HTML);
         self.write(&format!("templates/{name}/letter.txt"), TEXT);
         self
+    }
+
+    /// What the binary does, inside this process.
+    pub fn inside(&self) -> Invocation {
+        Invocation::inside(self.folder.path().to_owned(), self.environment.iter().cloned().collect())
     }
 
     /// A path inside the project.

@@ -160,26 +160,35 @@ async fn everyone_was_mailed_once(db: &Db, catcher: &Catcher) -> (i64, i64) {
 
 /// The scheduler comes: once, twice at once, or is killed.
 async fn look(shop: &Scenario, db: &Db, chance: &mut Chance, now: Millis) {
-    let line = format!("run --quiet --at {}", written(now));
     match chance.below(10) {
-        0 => {
-            let (a, b) = (shop.start(&line), shop.start(&line));
-            let (a, b) = tokio::join!(a.end(), b.end());
-            assert!([0, 3, 75].contains(&a.code()) && [0, 3, 75].contains(&b.code()), "{a:?} {b:?}");
-        }
-        1 => {
-            let started = shop.start(&line);
-            tokio::time::sleep(std::time::Duration::from_millis(chance.below(120))).await;
-            started.kill().await;
-            // What the dead one held is free after half a minute; here at once.
-            db.execute("UPDATE chunk SET lease_until_at = 0 WHERE state = 'leased'", args![]).await.unwrap();
-            db.execute("UPDATE lease SET until_at = 0", args![]).await.unwrap();
-        }
+        0 => look_twice(shop, now).await,
+        1 => look_and_die(shop, db, chance, now).await,
         _ => {
-            let ran = shop.okaeri(&line).await;
+            let ran = shop.okaeri(&looking(now)).await;
             assert!([0, 3].contains(&ran.code()), "{ran:?}");
         }
     }
+}
+
+fn looking(now: Millis) -> String {
+    format!("run --quiet --at {}", written(now))
+}
+
+/// Two processes at the same second.
+async fn look_twice(shop: &Scenario, now: Millis) {
+    let (a, b) = (shop.start(&looking(now)), shop.start(&looking(now)));
+    let (a, b) = tokio::join!(a.end(), b.end());
+    assert!([0, 3, 75].contains(&a.code()) && [0, 3, 75].contains(&b.code()), "{a:?} {b:?}");
+}
+
+/// A process that is killed at any moment.
+async fn look_and_die(shop: &Scenario, db: &Db, chance: &mut Chance, now: Millis) {
+    let started = shop.start(&looking(now));
+    tokio::time::sleep(std::time::Duration::from_millis(chance.below(120))).await;
+    started.kill().await;
+    // What the dead one held is free after half a minute; here at once.
+    db.execute("UPDATE chunk SET lease_until_at = 0 WHERE state = 'leased'", args![]).await.unwrap();
+    db.execute("UPDATE lease SET until_at = 0", args![]).await.unwrap();
 }
 
 /// Nothing is left half done.
