@@ -44,7 +44,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::clock;
 use crate::db::DbError;
 use crate::plan::PlanError;
 use crate::problem::Problems;
@@ -277,7 +276,7 @@ async fn invoke(cli: Cli) -> ExitCode {
     }
     #[cfg(debug_assertions)]
     if let Some(text) = Variables::Process.lookup("OKAERI_CLOCK_SHIFT") {
-        clock::shift_by(text.parse().expect("OKAERI_CLOCK_SHIFT is a number of milliseconds"));
+        crate::clock::shift_by(text.parse().expect("OKAERI_CLOCK_SHIFT is a number of milliseconds"));
     }
     let Global { project, format, quiet, at, .. } = cli.global;
     if format == Format::Markdown && !cli.verb.has_markdown() {
