@@ -48,15 +48,23 @@ pub async fn run(inv: &Invocation, args: CatchArgs) -> Result<Exit, Failure> {
         if args.faults { Arc::new(ByRecipient::standard()) } else { Arc::new(Agreeable) };
     let options = CatcherOptions { bind, auth, keep: Keep::Dir(dir.clone()), behaviour, ..CatcherOptions::default() };
     let mut stop = stop_signal();
-    let catcher = Catcher::start(options)
-        .await
-        .map_err(|e| Failure::Environment(format!("cannot catch mail on {bind}, into {}: {e}", dir.display())))?;
+    let catcher = Catcher::start(options).await.map_err(|e| cannot_catch(bind, &dir, &e))?;
     inv.say(format_args!("catching mail on smtp://{}, into {}; Ctrl-C ends it", catcher.addr(), dir.display()));
     let _ = stop.changed().await;
     let counts = catcher.counts();
     catcher.stop().await;
     inv.print(|| as_json(&counts, &dir), || as_text(&counts, &dir));
     Ok(Exit::Done)
+}
+
+fn cannot_catch(bind: SocketAddr, dir: &Path, e: &std::io::Error) -> Failure {
+    let remedy = match e.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "\nanother `okaeri catch` is at work there: use it, end it, or take another port with --listen and SMTP_URL"
+        }
+        _ => "",
+    };
+    Failure::Environment(format!("cannot catch mail on {bind}, into {}: {e}{remedy}", dir.display()))
 }
 
 /// The address, and the login if it names one, of the project's mail server, when that is this machine.

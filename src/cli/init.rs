@@ -1,6 +1,6 @@
 //! `okaeri init DIR`: write a small project that works at once.
 //!
-//! The files are those of the folder `init/`, embedded. In the data, `{day-12}` stands for the date twelve days ago, so that the invented
+//! The files are those of the folder `init/`, embedded, with the frame and the building blocks of the library of mails. In the data, `{day-12}` stands for the date twelve days ago, so that the invented
 //! customers are as new or as overdue as the sample wants, whenever it is written. Nothing that exists is ever overwritten: when one of the files is
 //! there already, none is written.
 
@@ -18,6 +18,12 @@ use crate::clock;
 
 static PROJECT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/cli/init");
 
+/// What the mails are built of is the library's, so that any of its mails can be copied into the project.
+const FROM_LIBRARY: [(&str, &str); 3] = [
+    ("templates/components/kit.html", include_str!("../../templates/components/kit.html")),
+    ("templates/parts/frame.html", include_str!("../../templates/parts/frame.html")),
+    ("templates/parts/frame.ja.html", include_str!("../../templates/parts/frame.ja.html")),
+];
 /// Under another name in our own repository, where it would take effect itself.
 const RENAMED: [(&str, &str); 2] =
     [("gitignore", ".gitignore"), ("github/workflows/campaigns.yml", ".github/workflows/campaigns.yml")];
@@ -63,6 +69,7 @@ fn sheets(today: Date) -> Vec<Sheet> {
             let text = file.contents_utf8().expect("the embedded files are UTF-8");
             Sheet { path: path.to_owned(), text: dated(text, today) }
         })
+        .chain(FROM_LIBRARY.map(|(path, text)| Sheet { path: path.into(), text: text.to_owned() }))
         .collect();
     sheets.sort_by(|a, b| a.path.cmp(&b.path));
     sheets

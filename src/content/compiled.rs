@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use tera::value::Key;
 use tera::{Context, Tera, Value};
 
 use super::answer::Answering;
@@ -332,7 +331,7 @@ impl Compiled {
         for (name, json) in facts.payload.as_object().into_iter().flatten() {
             let value = match name.as_str() {
                 "customer" => None,
-                "profile" if json.is_object() => Some(Value::from(context::map(Some(json), &self.fields.profile))),
+                "profile" if json.is_object() => Some(context::object(Some(json), &self.fields.profile, &[])),
                 name if self.fields.contains(name) => context::value(json),
                 _ => None,
             };
@@ -340,19 +339,13 @@ impl Compiled {
                 context.insert_value(name.clone(), value);
             }
         }
-        let mut customer = context::map(facts.payload.get("customer"), &self.fields.customer);
-        for (name, value) in [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)] {
-            customer.insert(Key::Str(name), context::text(value));
-        }
-        context.insert_value("customer", Value::from(customer));
-        let object = |fields: &[(&'static str, &str)]| {
-            Value::from(fields.iter().map(|(k, v)| (Key::Str(k), context::text(v))).collect::<tera::Map>())
-        };
-        context.insert_value("campaign", object(&[("name", facts.campaign), ("title", facts.campaign_title)]));
-        context.insert_value("step", object(&[("name", facts.step)]));
-        let links = [("unsubscribe", Some(facts.unsubscribe)), ("preferences", facts.preferences)];
-        let links: Vec<_> = links.into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
-        context.insert_value("links", object(&links));
+        let known = [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)];
+        let customer = context::object(facts.payload.get("customer"), &self.fields.customer, &known);
+        context.insert_value("customer", customer);
+        context.insert_value("campaign", context::texts(&[("name", facts.campaign), ("title", facts.campaign_title)]));
+        context.insert_value("step", context::texts(&[("name", facts.step)]));
+        let links = [("unsubscribe", facts.unsubscribe), ("preferences", facts.preferences.unwrap_or_default())];
+        context.insert_value("links", context::texts(&links[..1 + usize::from(facts.preferences.is_some())]));
         let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
         if let Some(brand) = self.brands.get(locale) {
             context.insert_value("brand", brand.clone());

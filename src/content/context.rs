@@ -3,78 +3,174 @@
 //! The mark of prepared mails ([`super::marks`]), a control character that no mail carries, is dropped from every text.
 //! A null would print as nothing and hide a missing value; dropped, it is undefined and the template must say what to do.
 
-use std::sync::Arc;
-
+use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, SerializeStruct as _, Serializer};
 use serde_json::Value as Json;
-use tera::value::{Key, Map, Value};
+use tera::value::Value;
 
 use super::fields::{self, Used};
 use super::marks::MARK;
 
 /// Deepest nesting of data that reaches a template; deeper values are dropped.
 const DEPTH_MAX: usize = 16;
+/// Objects with more fields than this cost memory for each name.
+const FIELDS_MAX: usize = 32;
 
 /// A text for Tera.
 pub(super) fn text(text: &str) -> Value {
-    match text.contains(MARK) {
+    match is_marked(text) {
         true => Value::from(text.replace(MARK, "")),
         false => Value::from(text),
     }
 }
 
+fn is_marked(text: &str) -> bool {
+    memchr::memchr(MARK as u8, text.as_bytes()).is_some()
+}
+
 /// A JSON value for Tera. `None` for null.
 pub(super) fn value(json: &Json) -> Option<Value> {
-    at_depth(json, 0)
+    (!json.is_null()).then(|| Value::from_serializable(&Told { json, depth: 0 }))
 }
 
-/// The wanted fields of a JSON object; empty for anything else.
-pub(super) fn map(json: Option<&Json>, wanted: &Used) -> Map {
-    match json.and_then(Json::as_object) {
-        Some(object) => fields(object, 0, |name| wanted.contains(name)),
-        None => Map::new(),
+/// An object for Tera: the wanted fields of a JSON object, if it is one, and texts that stand in front of them.
+pub(super) fn object(json: Option<&Json>, wanted: &Used, texts: &[(&'static str, &str)]) -> Value {
+    let object = json.and_then(Json::as_object);
+    Value::from_serializable(&Fields { object, wanted: Some(wanted), texts, depth: 0 })
+}
+
+/// An object of texts for Tera.
+pub(super) fn texts(texts: &[(&'static str, &str)]) -> Value {
+    Value::from_serializable(&Fields { object: None, wanted: None, texts, depth: 0 })
+}
+
+/// A JSON value that Tera reads. Read directly, since a map that is handed over is built twice.
+struct Told<'a> {
+    json: &'a Json,
+    depth: usize,
+}
+
+impl Told<'_> {
+    /// Whether it is dropped.
+    fn is_dropped(&self) -> bool {
+        self.json.is_null() || self.depth > DEPTH_MAX
     }
 }
 
-fn fields(object: &serde_json::Map<String, Json>, depth: usize, wanted: impl Fn(&str) -> bool) -> Map {
-    // Room for what the renderer adds to a customer.
-    let mut map = Map::with_capacity(object.len() + 3);
-    for (name, json) in object.iter().filter(|(name, _)| wanted(name)) {
-        if let Some(value) = at_depth(json, depth + 1) {
-            map.insert(key(name), value);
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let depth = self.depth + 1;
+        match self.json {
+            Json::Null => to.serialize_none(),
+            Json::Bool(b) => to.serialize_bool(*b),
+            Json::String(s) => Text(s).serialize(to),
+            Json::Number(n) => match (n.as_i64(), n.as_u64(), n.as_f64()) {
+                (Some(n), ..) => to.serialize_i64(n),
+                (_, Some(n), _) => to.serialize_u64(n),
+                (.., Some(n)) => to.serialize_f64(n),
+                (.., None) => to.serialize_none(),
+            },
+            Json::Array(items) => {
+                let mut list = to.serialize_seq(Some(items.len()))?;
+                for told in items.iter().map(|json| Told { json, depth }).filter(|told| !told.is_dropped()) {
+                    list.serialize_element(&told)?;
+                }
+                list.end()
+            }
+            Json::Object(object) => {
+                Fields { object: Some(object), wanted: None, texts: &[], depth: self.depth }.serialize(to)
+            }
         }
     }
-    map
 }
 
-/// Names that many objects have cost no memory of their own.
-fn key(name: &str) -> Key<'static> {
-    match fields::well_known(name) {
-        Some(known) => Key::Str(known),
-        None => Key::String(Arc::from(name)),
+struct Text<'a>(&'a str);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match is_marked(self.0) {
+            true => to.serialize_str(&self.0.replace(MARK, "")),
+            false => to.serialize_str(self.0),
+        }
     }
 }
 
-fn at_depth(json: &Json, depth: usize) -> Option<Value> {
-    if depth > DEPTH_MAX {
-        return None;
+/// The fields of an object.
+struct Fields<'a> {
+    object: Option<&'a serde_json::Map<String, Json>>,
+    /// `None`: all.
+    wanted: Option<&'a Used>,
+    texts: &'a [(&'static str, &'a str)],
+    depth: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn told(&self) -> impl Iterator<Item = (&'a str, Told<'a>)> {
+        let Fields { object, wanted, texts, depth } = *self;
+        object
+            .into_iter()
+            .flatten()
+            .map(move |(name, json)| (name.as_str(), Told { json, depth: depth + 1 }))
+            .filter(|(_, told)| !told.is_dropped())
+            .filter(move |(name, _)| wanted.is_none_or(|w| w.contains(name)) && !texts.iter().any(|(t, _)| t == name))
     }
-    Some(match json {
-        Json::Null => return None,
-        Json::Bool(b) => Value::from(*b),
-        Json::String(s) => text(s),
-        Json::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(n), _) => Value::from(n),
-            (_, Some(n)) => Value::from(n),
-            _ => Value::from(n.as_f64()?),
-        },
-        Json::Array(items) => Value::from(items.iter().filter_map(|i| at_depth(i, depth + 1)).collect::<Vec<Value>>()),
-        Json::Object(object) => Value::from(fields(object, depth, |_| true)),
-    })
+
+    /// The names as they stand in this program, in their order, and how many; `None` when one is the shop's own.
+    fn known(&self) -> Option<([&'static str; FIELDS_MAX], usize)> {
+        let mut names = [""; FIELDS_MAX];
+        let mut n = 0;
+        for (name, _) in self.told() {
+            *names.get_mut(n)? = fields::well_known(name)?;
+            n += 1;
+        }
+        Some((names, n))
+    }
+}
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // Names that many objects have cost no memory of their own.
+        if let Some((names, n)) = self.known() {
+            let mut fields = to.serialize_struct("", n + self.texts.len())?;
+            for (name, (_, told)) in names.iter().zip(self.told()) {
+                fields.serialize_field(name, &told)?;
+            }
+            for (name, text) in self.texts {
+                fields.serialize_field(name, &Text(text))?;
+            }
+            return fields.end();
+        }
+        let mut map = to.serialize_map(None)?;
+        for (name, told) in self.told() {
+            map.serialize_entry(name, &told)?;
+        }
+        for (name, text) in self.texts {
+            map.serialize_entry(name, &Text(text))?;
+        }
+        map.end()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_those_wanted_and_texts_stand_in_front() {
+        let json = serde_json::json!({"sku": "a", "own name": 1, "name": null, "email": "old", "country": "JP"});
+        let shown = |value: Value| serde_json::to_string(&value).unwrap();
+        let texts = [("email", "n\u{1}ew")];
+        assert_eq!(
+            shown(object(Some(&json), &Used::All, &texts)),
+            r#"{"sku":"a","own name":1,"country":"JP","email":"new"}"#
+        );
+        let wanted = Used::Only(["country".to_owned(), "name".to_owned()].into());
+        assert_eq!(shown(object(Some(&json), &wanted, &texts)), r#"{"country":"JP","email":"new"}"#);
+        assert_eq!(shown(object(None, &Used::All, &[])), "{}");
+        let many: serde_json::Map<String, Json> = (0..40).map(|i| (format!("sku{i}"), i.into())).collect();
+        assert_eq!(shown(value(&many.clone().into()).unwrap()), Json::from(many).to_string());
+        let deep = (0..20).fold(Json::from("x"), |inner, _| serde_json::json!({ "sku": inner }));
+        assert_eq!(shown(value(&deep).unwrap()).matches("sku").count(), DEPTH_MAX);
+    }
 
     #[test]
     fn nulls_are_dropped_at_every_depth() {

@@ -115,25 +115,31 @@ pub(super) const CATALOGUE: [Field; 13] = [
 ];
 
 /// Fields of products, lines and recommendations, which lists hold.
-const OF_THINGS: [&str; 10] =
-    ["sku", "name", "category", "price", "url", "image", "quantity", "amount", "because", "bought"];
+const OF_THINGS: [&str; 11] =
+    ["sku", "name", "category", "price", "url", "image", "quantity", "amount", "because", "bought", "strategy"];
 
 /// A name that every message has, as it stands in this program.
 pub(super) fn well_known(name: &str) -> Option<&'static str> {
-    static NAMES: OnceLock<Vec<&'static str>> = OnceLock::new();
-    fn collect(fields: &'static [Field], out: &mut Vec<&'static str>) {
+    /// By their length in bytes.
+    static NAMES: OnceLock<Vec<Vec<&'static str>>> = OnceLock::new();
+    fn collect(fields: &'static [Field], out: &mut BTreeSet<&'static str>) {
         for field in fields {
-            out.push(field.name);
+            out.insert(field.name);
             collect(field.fields, out);
         }
     }
     let names = NAMES.get_or_init(|| {
-        let mut names = OF_THINGS.to_vec();
+        let mut names = BTreeSet::from(OF_THINGS);
         collect(&CATALOGUE, &mut names);
-        names.sort_unstable();
-        names
+        let longest = names.iter().map(|n| n.len()).max().unwrap_or_default();
+        let mut by_length = vec![Vec::new(); longest + 1];
+        for name in names {
+            by_length[name.len()].push(name);
+        }
+        by_length
     });
-    names.binary_search(&name).ok().map(|i| names[i])
+    let first = name.as_bytes().first();
+    names.get(name.len())?.iter().find(|known| known.as_bytes().first() == first && **known == name).copied()
 }
 
 /// A field among others, by name.

@@ -172,22 +172,38 @@ impl Lines {
     }
 
     fn plain(&mut self, text: &str) {
-        for (i, word) in text.split([' ', '\t', '\r', '\n', '\u{c}']).enumerate() {
-            if i > 0 {
+        // Words with single spaces between them are taken together.
+        let is_space = |at: usize| matches!(text.as_bytes()[at], b' ' | b'\t' | b'\r' | b'\n' | b'\x0c');
+        let has_layout = text.contains('\u{a0}');
+        let mut at = 0;
+        while at < text.len() {
+            if is_space(at) {
                 self.space = true;
-            }
-            let word = word.trim_matches('\u{a0}');
-            // A word of nothing but no-break spaces is layout.
-            if word.is_empty() {
+                at += 1;
                 continue;
             }
-            self.break_line();
-            if self.space && !self.at_start() {
-                self.out.push(' ');
-            }
-            self.space = false;
-            self.out.push_str(word);
+            let goes_on = |end: usize| {
+                let joins = !has_layout && text.as_bytes()[end] == b' ' && end + 1 < text.len() && !is_space(end + 1);
+                joins || !is_space(end)
+            };
+            let end = (at + 1..text.len()).find(|end| !goes_on(*end)).unwrap_or(text.len());
+            self.say(&text[at..end]);
+            at = end;
         }
+    }
+
+    fn say(&mut self, words: &str) {
+        let words = words.trim_matches('\u{a0}');
+        // A word of nothing but no-break spaces is layout.
+        if words.is_empty() {
+            return;
+        }
+        self.break_line();
+        if self.space && !self.at_start() {
+            self.out.push(' ');
+        }
+        self.space = false;
+        self.out.push_str(words);
     }
 
     /// Whether nothing but the mark of an item stands before the next word.

@@ -58,6 +58,7 @@ pub struct Planning<'a> {
     /// When the campaign's step recommends products.
     recommender: Option<Recommender>,
     fields: FieldSet,
+    customers: i64,
     buckets_per_range: i64,
 }
 
@@ -176,6 +177,7 @@ impl<'a> Planning<'a> {
             segments,
             recommender,
             fields,
+            customers,
             buckets_per_range,
         })
     }
@@ -202,6 +204,11 @@ impl<'a> Planning<'a> {
         lines.sort();
         lines.dedup();
         lines
+    }
+
+    /// Whether the database has any customer.
+    pub fn knows_anybody(&self) -> bool {
+        self.customers > 0
     }
 
     /// The arm of somebody who is mailed.

@@ -53,6 +53,10 @@ fn a_new_project_has_no_problems_and_nothing_is_overwritten() {
     assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), ""));
     assert_eq!(stdout(&checked), "1 settings file, 4 segments and 2 campaigns: no problems\n");
 
+    let early = run(&shop, &["plan", "win-back"]);
+    assert_eq!(early.status.code(), Some(0));
+    assert!(stderr(&early).contains("nobody is known yet: `okaeri import`"), "{}", stderr(&early));
+
     std::fs::write(shop.join("okaeri.yaml"), "mine").unwrap();
     std::fs::remove_file(shop.join("README.md")).unwrap();
     let again = run(dir.path(), &["init", "shop"]);
@@ -121,6 +125,10 @@ fn the_catcher_stays_on_this_machine() {
     assert_eq!(real.status.code(), Some(2));
     let told = stderr(&real);
     assert!(told.contains("smtps://u@mail.example.com:465") && !told.contains("u:p@"), "{told}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = run(dir.path(), &["catch", "--listen", &taken.local_addr().unwrap().to_string()]);
+    assert_eq!(second.status.code(), Some(5));
+    assert!(stderr(&second).contains("another `okaeri catch` is at work there"), "{}", stderr(&second));
 }
 
 #[test]

@@ -55,4 +55,5 @@ mod outage;
 mod sql_rules;
 mod story;
 mod torture;
+mod workflow;
 mod year;

@@ -126,6 +126,9 @@ async fn look(
         return Err(not_rendered(campaign, &filled));
     }
     let windows = planning.windows(&loaded.segments);
+    if filled.tally.audience() == 0 && !planning.knows_anybody() {
+        inv.say("nobody is known yet: `okaeri import` brings in customers, `okaeri profile` their numbers");
+    }
     if inv.format == Format::Markdown {
         anstream::print!("{}", markdown(campaign, &filled));
         return Ok(Exit::Done);

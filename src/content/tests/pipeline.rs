@@ -256,11 +256,12 @@ fn hostile_data_is_harmless_everywhere() {
 
 #[test]
 fn the_building_blocks_render_and_hold_whatever_they_are_given() {
-    let kit = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/components/kit.html")).unwrap();
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let [kit, sign] = ["templates/components/kit.html", "templates/components/sign.html"];
     let mail = "Subject: x\n\n<body>{{<product_grid items={recommend} />}}{{<coupon code=\"KOMOREBI-10\" title=\"For you\" note={customer.first_name} />}}\
         {{<star_rating url=\"https://www.example.com/rate?stars=\" one=\"# star\" many=\"# stars\" />}}{{<nps_bar url=\"https://www.example.com/nps?score=\" least=\"no\" most=\"yes\" />}}\
         {{<button label={customer.first_name} url=\"https://www.example.com/\" brand={brand} />}}{{ links.unsubscribe }}</body>";
-    let compiled = compiled(&[("templates/a.html", mail), ("templates/components/kit.html", &kit)], &["a"]);
+    let compiled = compiled(&[("templates/a.html", mail), (kit, &read(kit)), (sign, &read(sign))], &["a"]);
     assert!(compiled.is_prepared("a"), "{:?}", compiled.refusals().collect::<Vec<_>>());
     let mut payload = payload();
     payload["customer"]["first_name"] = json!("--><script>\"'");

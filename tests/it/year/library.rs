@@ -154,7 +154,7 @@ struct Tickets {
     were_open: Vec<(u64, Millis, Millis)>,
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test] // one thread: a look is thousands of short waits for the database, and to wake another thread takes longer than most
 async fn a_year_of_the_library_breaks_no_rule() {
     let days = if std::env::var_os("OKAERI_TORTURE").is_some() { DAYS } else { DAYS_IN_SHORT };
     let mut chance = Chance::of_seed();
