@@ -247,34 +247,15 @@ impl Moved {
     }
 }
 
-/// Whoever gave a consent that an edge passed: one that is dated ahead begins to count when its instant comes.
+/// Whoever gave a consent that was dated ahead: it begins to count when its instant comes. Rules about consents have no windows.
 async fn consents(db: &Db, leaves: &[&Leaf], then: Millis, now: Millis) -> DbResult<()> {
-    let windows = leaves.iter().flat_map(|l| l.windows());
-    let of_consents = windows.filter(|(s, _)| matches!(s, Some(Source::Consent { .. })));
-    let mut passed: Vec<Millis> = of_consents.flat_map(|(_, w)| distances(w)).collect();
-    passed.sort_unstable();
-    passed.dedup();
-    if passed.is_empty() {
+    let mut sources = leaves.iter().flat_map(|l| l.windows()).filter_map(|(source, _)| source);
+    if !sources.any(|s| matches!(s, Source::Consent { .. })) {
         return Ok(());
     }
-    let mut binds = Binds::after(2);
-    let intervals: Vec<String> = passed
-        .iter()
-        .map(|ms| format!("(s.at >= {} AND s.at <= {})", binds.bind(then - ms), binds.bind(now - ms)))
-        .collect();
-    let sql = format!(
-        "INSERT INTO segment_due (bucket, customer_id) SELECT DISTINCT s.bucket, s.customer_id FROM consent s
-         WHERE s.bucket >= $1 AND s.bucket <= $2 AND ({}) ON CONFLICT (bucket, customer_id) DO NOTHING",
-        intervals.join(" OR ")
-    );
-    let values = binds.into_values();
-    each_range(db, BUCKETS_PER_LOOK, |first, last| {
-        let mut values = values.clone();
-        (values[0], values[1]) = (first.into(), last.into());
-        db.execute(&sql, values)
-    })
-    .await
-    .map(|_| ())
+    let sql = "INSERT INTO segment_due (bucket, customer_id) SELECT DISTINCT s.bucket, s.customer_id FROM consent s
+               WHERE s.bucket >= $1 AND s.bucket <= $2 AND s.at >= $3 AND s.at <= $4 ON CONFLICT (bucket, customer_id) DO NOTHING";
+    each_range(db, BUCKETS_PER_LOOK, |first, last| db.execute(sql, args![first, last, then, now])).await.map(|_| ())
 }
 
 /// Recipients of messages that moved since, or that the edge of a window passed.
