@@ -116,6 +116,14 @@ impl Dialect {
         }
     }
 
+    /// Ends the subquery of an EXISTS that few rows ask: each looks its own rows up. Postgres would otherwise read the whole table once and join.
+    pub fn looked_up(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " OFFSET 0",
+        }
+    }
+
     /// An aggregate that [`Dialect::different`] counts the different values of, among the rows of a group that meet a condition. Postgres would begin
     /// a sort for every group, even one without such rows, which takes longer than all else.
     pub fn gathered(self, value: &str, filter: &str) -> String {

@@ -66,7 +66,7 @@ impl Dialect {
             paths.iter().enumerate().map(|(n, path)| format!("{alias}.json -> {path} AS m{n}")).collect();
         // OFFSET 0: Postgres would otherwise write the expressions out wherever they are named.
         Some(format!(
-            "(SELECT {key}, {alias}.{column}, {} FROM (SELECT {key}, {alias}.{column}, {} AS json FROM {from} ORDER BY {key} OFFSET 0) {alias} OFFSET 0)",
+            "(SELECT {key}, {alias}.{column}, {} FROM (SELECT {key}, {alias}.{column}, {} AS json FROM {from} ORDER BY {key} OFFSET 0) {alias} ORDER BY {key} OFFSET 0)",
             members.join(", "),
             readable(&format!("{alias}.{column}")),
         ))

@@ -40,6 +40,7 @@ pub use value::{Row, Value};
 
 use std::path::PathBuf;
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Postgres, Sqlite, Transaction};
@@ -58,6 +59,12 @@ const IN_KEY_ORDER: [(&str, &str); 6] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("max_parallel_workers_per_gather", "0"), // several buckets are worked on at once anyway
+];
+/// What it is told before a look at few: [`Tx::plan_for_few`].
+const FOR_FEW: [(&str, &str); 3] = [
+    ("plan_cache_mode", "force_custom_plan"),
+    ("join_collapse_limit", "1"), // in the order of the statement: from the few to their rows
+    ("max_parallel_workers_per_gather", "0"),
 ];
 
 /// The bucket of a customer: FNV-1a over the id's UTF-8 bytes, finished with the 64-bit mix of MurmurHash3, modulo [`BUCKETS`].
@@ -84,6 +91,22 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
 pub fn bucket_ranges(width: i64) -> impl Iterator<Item = (i64, i64)> {
     let width = width.max(1);
     (0..BUCKETS).step_by(width as usize).map(move |first| (first, (first + width - 1).min(BUCKETS - 1)))
+}
+
+/// Statements over bucket ranges that a server is given at once. A file is read and written by one at a time.
+pub const SERVED_AT_ONCE: usize = 3;
+
+/// Do something for all bucket ranges of a width, on a server several at once; the outcomes come in any order.
+pub async fn each_range<T, F>(db: &Db, width: i64, work: impl Fn(i64, i64) -> F) -> DbResult<Vec<T>>
+where
+    F: Future<Output = DbResult<T>>,
+{
+    let workers = match db.dialect() {
+        Dialect::Sqlite => 1,
+        Dialect::Postgres => SERVED_AT_ONCE,
+    };
+    let at_work = bucket_ranges(width).map(|(first, last)| work(first, last));
+    stream::iter(at_work).buffer_unordered(workers).try_collect().await
 }
 
 /// What can go wrong between us and the database.
@@ -207,7 +230,7 @@ impl Db {
         }
         let mut tx = self.begin().await?;
         match reads {
-            Reads::Few => tx.plan_for_values().await?,
+            Reads::Few => tx.plan_for_few().await?,
             Reads::Everybody => tx.plan_in_key_order().await?,
         }
         let rows = tx.fetch_all(sql, args).await?;
@@ -312,25 +335,26 @@ impl Tx {
     }
 
     /// Have Postgres plan each statement for the values it is run with. After five runs it would take a plan for any: for one that is run a few
-    /// dozen times on thousands of rows that costs more than it saves.
-    pub async fn plan_for_values(&mut self) -> DbResult<()> {
-        match self {
-            Tx::Sqlite(_) => Ok(()),
-            Tx::Postgres(_) => self.execute("SET LOCAL plan_cache_mode = force_custom_plan", vec![]).await.map(|_| ()),
-        }
+    /// dozen times on thousands of rows that costs more than it saves. It looks up the rows of the few that the statement begins with: left
+    /// to itself it expects a single row of joins on four columns and turns them round.
+    pub async fn plan_for_few(&mut self) -> DbResult<()> {
+        self.set_local(&FOR_FEW).await
     }
 
-    /// The same, and have it go through tables in the order of their keys, joining and grouping as it goes. Left to itself Postgres expects a
-    /// single row of joins on four columns and chooses by that; and it takes a page of an index for four times as dear as it is.
+    /// Have Postgres go through tables in the order of their keys, joining and grouping as it goes. Left to itself it takes a page of an index for four
+    /// times as dear as it is, and expects a single row as above.
     pub async fn plan_in_key_order(&mut self) -> DbResult<()> {
-        match self {
-            Tx::Sqlite(_) => Ok(()),
-            Tx::Postgres(_) => {
-                let set: Vec<String> =
-                    IN_KEY_ORDER.iter().map(|(name, value)| format!("set_config('{name}', '{value}', TRUE)")).collect();
-                self.execute(&format!("SELECT {}", set.join(", ")), vec![]).await.map(|_| ())
-            }
+        self.set_local(&IN_KEY_ORDER).await
+    }
+
+    /// Settings of Postgres for the rest of this transaction.
+    async fn set_local(&mut self, settings: &[(&str, &str)]) -> DbResult<()> {
+        if let Tx::Sqlite(_) = self {
+            return Ok(());
         }
+        let set: Vec<String> =
+            settings.iter().map(|(name, value)| format!("set_config('{name}', '{value}', TRUE)")).collect();
+        self.execute(&format!("SELECT {}", set.join(", ")), vec![]).await.map(|_| ())
     }
 
     /// Make it durable. [`DbError::InDoubt`] when the engine did not answer: read the rows back before acting on them.

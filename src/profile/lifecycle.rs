@@ -1,6 +1,6 @@
 //! Where a customer stands in their life with the shop: one pure function, and the same as one SQL expression.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Facts;
 use super::rhythm::{late_after, late_after_sql};
@@ -11,7 +11,7 @@ use crate::settings::Lifecycle;
 const OWN_RHYTHM_PURCHASE_DAYS: i64 = 3;
 
 /// The stages, in the order in which they are decided: the first that holds is the one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// No counted order.

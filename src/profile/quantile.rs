@@ -5,7 +5,7 @@
 //! that neighbourhood. When a rank was not in it, the neighbourhood grows and the pass is run again, in the end over everything, so the
 //! answer is exact whatever the sample said.
 
-use crate::db::{BUCKETS, Db, DbResult, Value, bucket_ranges};
+use crate::db::{BUCKETS, Db, DbResult, Value, bucket_ranges, each_range};
 
 /// About so many values at most are fetched and counted here.
 const FETCHED_MAX: i64 = 50_000;
@@ -172,12 +172,13 @@ impl Population<'_> {
              WHERE v IS NOT NULL) q_ GROUP BY 1, 2",
             2 * stretches.len()
         );
-        let mut found: Vec<(i64, Option<f64>, i64)> = Vec::new();
         // Range by range: many small groupings cost less than a large one.
-        for (first, last) in bucket_ranges(SAMPLE_BUCKETS) {
+        let parts = each_range(db, SAMPLE_BUCKETS, |first, last| {
+            let mut values = values.clone();
             (values[0], values[1]) = (first.into(), last.into());
-            found.extend(db.fetch_all::<(i64, Option<f64>, i64)>(&sql, values.clone()).await?);
-        }
+            db.fetch_all::<(i64, Option<f64>, i64)>(&sql, values)
+        });
+        let mut found: Vec<(i64, Option<f64>, i64)> = parts.await?.into_iter().flatten().collect();
         found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.unwrap_or(0.0).total_cmp(&b.1.unwrap_or(0.0))));
         Ok(found.into_iter().map(|(_, value, count)| (value, count)).collect())
     }

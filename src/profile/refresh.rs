@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::derive::Deriver;
 use super::gather::Gathered;
+use super::grid::{Moved, Moves};
 use super::refresh_sql::{self, EventNames};
-use super::{Cuts, Facts, set_meta};
+use super::{Cuts, Facts, Moment, set_meta};
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{BUCKETS, Conflict, Db, DbResult, Tx, Value, retried};
@@ -69,14 +70,16 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
     if scope == Scope::Everyone {
         set_meta(db, META_EPOCH, &(epoch(db).await? + 1).to_string()).await?;
     }
+    let Some(begin) = first_bucket(db, scope).await? else { return Ok(RefreshTotals::default()) };
     let mut refresher = Refresher::new(db, settings, scope, now).await?;
     let mut totals = RefreshTotals { everyone: scope == Scope::Everyone, ..RefreshTotals::default() };
     let mut width = FIRST_SLICE_BUCKETS;
-    let mut next = first_bucket(db, scope).await?;
+    let mut next = Some(begin);
     while let Some(first) = next {
         let last = (first + width - 1).min(BUCKETS - 1);
         let begun = Instant::now();
-        let slice = retried(async || refresher.slice(db, first, last).await).await?;
+        let (slice, moved) = retried(async || refresher.slice(db, first, last).await).await?;
+        refresher.moves.add(moved);
         totals.computed += slice.computed;
         totals.changed += slice.changed;
         totals.dropped += slice.dropped;
@@ -88,9 +91,13 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
         next = (last + 1 < BUCKETS).then_some(last + 1);
     }
     if totals.changed + totals.dropped > 0 || totals.everyone {
-        Cuts::redraw(db, now).await?;
         super::count_changes(db, totals.changed + totals.dropped).await?;
+        match totals.everyone {
+            true => Cuts::redraw(db, now).await?,
+            false => Cuts::renew(db, &settings.time_zone, now).await?,
+        }
     }
+    refresher.moves.end(db).await?;
     if totals.everyone {
         db.analyze().await?;
         set_meta(db, META_ZONE, &zone_name).await?;
@@ -114,6 +121,7 @@ struct Refresher {
     now: Millis,
     names: EventNames,
     deriver: Deriver,
+    moves: Moves,
     /// Whether a stored row would change.
     differs: String,
 }
@@ -122,11 +130,18 @@ impl Refresher {
     async fn new(db: &Db, settings: &Settings, scope: Scope, now: Millis) -> DbResult<Refresher> {
         let names = event_names(db).await?;
         let deriver = Deriver::new(&settings.time_zone);
-        Ok(Refresher { scope, now, names, deriver, differs: refresh_sql::differs() })
+        let mut moment = Moment::at(db, settings, now).await?;
+        if scope == Scope::Everyone {
+            // Whoever moves everybody has nothing to move them in.
+            moment.today = i64::MIN;
+        }
+        let moves = Moves::begin(db, moment).await?;
+        Ok(Refresher { scope, now, names, deriver, moves, differs: refresh_sql::differs() })
     }
 
     /// Compute the buckets `first` to `last`.
-    async fn slice(&mut self, db: &Db, first: i64, last: i64) -> DbResult<RefreshTotals> {
+    async fn slice(&mut self, db: &Db, first: i64, last: i64) -> DbResult<(RefreshTotals, Moved)> {
+        let mut moved = Moved::new();
         let mut totals = RefreshTotals::default();
         let range = || args![first, last];
         let mut tx = db.begin().await?;
@@ -137,17 +152,18 @@ impl Refresher {
                     tx.fetch_all(&format!("{taken} RETURNING bucket, customer_id"), range()).await?;
                 if due.is_empty() {
                     tx.rollback().await?;
-                    return Ok(totals);
+                    return Ok((totals, moved));
                 }
                 totals.computed = due.len() as u64;
                 let rows = due.into_iter().flat_map(|(b, c)| [Value::from(b), Value::from(c)]).collect();
                 tx.insert_rows("profile_due", &KEY, rows, Conflict::Keep).await?;
+                self.moves.leave(&mut tx, (first, last), &mut moved).await?;
             }
             Scope::Everyone => {
                 tx.execute(taken, range()).await?;
             }
         }
-        let rows = self.rows(&mut tx, first, last).await?;
+        let rows = self.rows(&mut tx, (first, last), &mut moved).await?;
         if self.scope == Scope::Everyone {
             totals.computed = rows.len() as u64 / WIDTH as u64;
         }
@@ -160,11 +176,11 @@ impl Refresher {
             tx.execute("DELETE FROM profile_due WHERE bucket >= $1 AND bucket <= $2", range()).await?;
         }
         tx.commit().await?;
-        Ok(totals)
+        Ok((totals, moved))
     }
 
     /// The rows of table `profile` of the slice's customers.
-    async fn rows(&mut self, tx: &mut Tx, first: i64, last: i64) -> DbResult<Vec<Value>> {
+    async fn rows(&mut self, tx: &mut Tx, (first, last): (i64, i64), moved: &mut Moved) -> DbResult<Vec<Value>> {
         let (scope, range) = (self.scope, || args![first, last]);
         let mut gathered = Gathered::new(&self.names);
         tx.each_row(&refresh_sql::customers(scope), range(), |row| gathered.customer(row)).await?;
@@ -174,7 +190,8 @@ impl Refresher {
         let events = refresh_sql::events(scope, tx.dialect(), &self.names);
         tx.each_row(&events, range(), |row| gathered.event(row)).await?;
         let now = self.now;
-        Ok(gathered.facts(&mut self.deriver).flat_map(|facts| row(facts, now)).collect())
+        let facts = gathered.facts(&mut self.deriver).inspect(|facts| self.moves.enter(facts, moved));
+        Ok(facts.flat_map(|facts| row(facts, now)).collect())
     }
 }
 

@@ -4,8 +4,10 @@
 //! the quintiles of everybody who bought: equal values always share a score. R cuts the *local day* of the last order and so does not
 //! move with the clock. Leads (no counted order) have no scores.
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::day::day_number;
 use super::quantile::{self, Population};
 use crate::args;
 use crate::clock::Millis;
@@ -15,7 +17,7 @@ use crate::db::{Binds, Db, DbResult};
 const META_CUTS: &str = "rfm_cuts";
 
 /// The ten names of the grid of R (rows) and F (columns).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rfm {
     Champions,
@@ -110,8 +112,10 @@ pub struct Cuts {
     pub recency: [i64; 4],
     /// Net revenue in minor units.
     pub money: [i64; 4],
-    /// When they were drawn.
+    /// When they were drawn, and how many profiles had changed by then ([`changes`](super::changes)).
     pub drawn_at: Millis,
+    #[serde(default)]
+    pub changes: i64,
 }
 
 impl Cuts {
@@ -122,8 +126,23 @@ impl Cuts {
         Ok(row.and_then(|(text,)| serde_json::from_str(&text).ok()))
     }
 
+    /// Draw the cut points anew when they are of another local day or [more than a few](super::REDRAWN_AFTER) profiles changed since: whoever looks
+    /// twice a day sees one line, and a few orders cost no pass over everybody.
+    pub(super) async fn renew(db: &Db, zone: &TimeZone, now: Millis) -> DbResult<()> {
+        let changes = super::changes(db).await?;
+        let stand = |cuts: Cuts| {
+            day_number(cuts.drawn_at, zone) == day_number(now, zone)
+                && (changes - cuts.changes) * super::REDRAWN_AFTER <= cuts.buyers
+        };
+        match Cuts::load(db).await?.is_some_and(stand) {
+            true => Ok(()),
+            false => Cuts::redraw(db, now).await,
+        }
+    }
+
     /// Draw the cut points anew from the profiles and store them.
-    pub(super) async fn redraw(db: &Db, now: Millis) -> DbResult<Option<Cuts>> {
+    pub(super) async fn redraw(db: &Db, now: Millis) -> DbResult<()> {
+        let changes = super::changes(db).await?;
         let ranks = |n: i64| (1..5).map(|k| n * k / 5).collect();
         let rows = "profile p WHERE p.bucket >= $1 AND p.bucket <= $2 AND p.orders > 0";
         let of = |number| Population { rows, values: args![0_i64, 0_i64], number };
@@ -131,7 +150,8 @@ impl Cuts {
         let (_, money) = quantile::values_at(db, &of("p.revenue"), ranks).await?;
         // Both are whole numbers far below what a double holds exactly.
         let four = |v: Vec<f64>| <[f64; 4]>::try_from(v).ok().map(|v| v.map(|x| x as i64));
-        let cuts = four(days).zip(four(money)).map(|(recency, money)| Cuts { buyers, recency, money, drawn_at: now });
+        let cuts =
+            four(days).zip(four(money)).map(|(recency, money)| Cuts { buyers, recency, money, drawn_at: now, changes });
         match &cuts {
             Some(cuts) => {
                 let text = serde_json::to_string(cuts).expect("numbers serialise");
@@ -141,7 +161,7 @@ impl Cuts {
                 db.execute("DELETE FROM meta WHERE name = $1", args![META_CUTS]).await?;
             }
         }
-        Ok(cuts)
+        Ok(())
     }
 
     /// R of a last order's day.
@@ -207,12 +227,45 @@ mod tests {
 
     #[test]
     fn equal_values_share_a_score() {
-        let cuts = Cuts { buyers: 10, recency: [5, 5, 5, 9], money: [100, 200, 300, 400], drawn_at: 0 };
+        let cuts = Cuts { buyers: 10, recency: [5, 5, 5, 9], money: [100, 200, 300, 400], drawn_at: 0, changes: 0 };
         assert_eq!([4, 5, 8, 9].map(|d| cuts.recency_score(d)), [1, 4, 4, 5]);
         assert_eq!([-50, 100, 399, 400].map(|m| cuts.money_score(m)), [1, 2, 4, 5]);
         assert_eq!(
             [0, 1, 3, 4, 6, 7, 900].map(frequency_score),
             [None, Some(1), Some(3), Some(4), Some(4), Some(5), Some(5)]
         );
+    }
+
+    /// The cut points of a shop whose buyers have spent 1, 2, 3 … each.
+    #[tokio::test]
+    async fn cut_points_stay_for_the_day_unless_many_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("a.db").display())).await.unwrap();
+        let buyers = async |range: std::ops::Range<i64>| {
+            for n in range {
+                let sql = "INSERT INTO profile (bucket, customer_id, orders, purchase_days, revenue, last_order_day, open_tickets, computed_at)
+                           VALUES ($1, $2, 1, 1, $1, $1, 0, 0)";
+                db.execute(sql, args![n, format!("c{n}")]).await.unwrap();
+            }
+        };
+        let money = async || Cuts::load(&db).await.unwrap().map(|c| c.money);
+        let (zone, noon) = (TimeZone::UTC, 12 * crate::clock::HOUR);
+        buyers(0..40).await;
+        Cuts::renew(&db, &zone, noon).await.unwrap();
+        assert_eq!(money().await, Some([8, 16, 24, 32]));
+
+        buyers(40..42).await;
+        crate::profile::count_changes(&db, 2).await.unwrap();
+        Cuts::renew(&db, &zone, noon + 1).await.unwrap();
+        assert_eq!(money().await, Some([8, 16, 24, 32]), "two of forty are few");
+        buyers(42..43).await;
+        crate::profile::count_changes(&db, 1).await.unwrap();
+        Cuts::renew(&db, &zone, noon + 2).await.unwrap();
+        assert_eq!(money().await, Some([8, 17, 25, 34]), "three are many");
+
+        buyers(43..45).await;
+        crate::profile::count_changes(&db, 2).await.unwrap();
+        Cuts::renew(&db, &zone, noon + crate::clock::DAY).await.unwrap();
+        assert_eq!(money().await, Some([9, 18, 27, 36]), "another day");
     }
 }

@@ -8,9 +8,12 @@ use super::resolve::Resolved;
 use super::rule::{FunnelStep, Leaf, Source, What, Window};
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{Binds, Db, DbResult};
+use crate::db::{BUCKETS, Binds, Db, DbResult, each_range};
 use crate::profile::{Cuts, EVERYONE, derived_sql};
 use crate::yaml::Span;
+
+/// Buckets that are looked through at once: halves, since each look may read the whole table of profiles.
+const BUCKETS_PER_LOOK: i64 = BUCKETS / 2;
 
 /// What members were decided with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,11 +93,15 @@ pub(super) async fn collect(
             "INSERT INTO segment_due (bucket, customer_id) SELECT p.bucket, p.customer_id FROM ({derived}) p{customers}{scores}
              WHERE {conditions} ON CONFLICT (bucket, customer_id) DO NOTHING"
         );
-        let mut values = moved.binds.into_values();
-        values[1] = (crate::db::BUCKETS - 1).into();
-        values[0] = 0_i64.into();
-        db.execute(&sql, values).await?;
+        let values = moved.binds.into_values();
+        each_range(db, BUCKETS_PER_LOOK, |first, last| {
+            let mut values = values.clone();
+            (values[0], values[1]) = (first.into(), last.into());
+            db.execute(&sql, values)
+        })
+        .await?;
     }
+    consents(db, &leaves, then, now).await?;
     messages(db, &leaves, then).await?;
     clicks(db, &leaves, then).await
 }
@@ -238,6 +245,17 @@ impl Moved {
         let value = format!("CAST({sql} AS DOUBLE PRECISION)");
         self.conditions.push(format!("({value} >= {low} AND {value} <= {high})"));
     }
+}
+
+/// Whoever gave a consent that was dated ahead: it begins to count when its instant comes. Rules about consents have no windows.
+async fn consents(db: &Db, leaves: &[&Leaf], then: Millis, now: Millis) -> DbResult<()> {
+    let mut sources = leaves.iter().flat_map(|l| l.windows()).filter_map(|(source, _)| source);
+    if !sources.any(|s| matches!(s, Source::Consent { .. })) {
+        return Ok(());
+    }
+    let sql = "INSERT INTO segment_due (bucket, customer_id) SELECT DISTINCT s.bucket, s.customer_id FROM consent s
+               WHERE s.bucket >= $1 AND s.bucket <= $2 AND s.at >= $3 AND s.at <= $4 ON CONFLICT (bucket, customer_id) DO NOTHING";
+    each_range(db, BUCKETS_PER_LOOK, |first, last| db.execute(sql, args![first, last, then, now])).await.map(|_| ())
 }
 
 /// Recipients of messages that moved since, or that the edge of a window passed.

@@ -65,6 +65,15 @@ pub struct Size {
     pub revenue: i64,
 }
 
+impl Size {
+    /// Everybody who has a profile.
+    pub async fn of_everyone(db: &Db) -> DbResult<Size> {
+        let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(revenue), 0) AS BIGINT) FROM profile";
+        let (people, revenue) = db.fetch_one(sql, vec![]).await?;
+        Ok(Size { people, revenue })
+    }
+}
+
 impl Compiled {
     pub(super) fn new(
         library: &Library,
@@ -241,7 +250,7 @@ impl Prepared {
         let mut sizes = vec![Size::default(); self.names.len()];
         for statement in &self.statements {
             let sql = format!(
-                "SELECT bits, COUNT(*), CAST(SUM(revenue) AS BIGINT) FROM ({}) found WHERE bits <> 0 GROUP BY bits",
+                "SELECT bits, COUNT(*), CAST(SUM(revenue) AS BIGINT) FROM ({}) found GROUP BY bits",
                 statement.sql
             );
             for first in (0..BUCKETS).step_by(BUCKETS_PER_STATEMENT as usize) {

@@ -14,6 +14,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join;
 use ring::digest;
 
 use super::edges;
@@ -49,6 +50,7 @@ pub struct Kept {
     turn: String,
     as_of: Millis,
     sizes: BTreeMap<String, Size>,
+    everyone: Size,
     totals: Totals,
 }
 
@@ -113,7 +115,8 @@ async fn refresh_alone(
         jobs.extend(words(db.dialect(), &resolved, scope, names, &stored));
     }
     let work = Work { db, jobs: &jobs, is_whole: !stale.is_empty(), has_due: !fresh.is_empty() };
-    let Some(done) = work.run(lease).await? else { return Ok(None) };
+    let (done, everyone) = try_join(work.run(lease), Size::of_everyone(db)).await?;
+    let Some(done) = done else { return Ok(None) };
 
     let mut sizes = BTreeMap::new();
     for name in &names {
@@ -124,7 +127,7 @@ async fn refresh_alone(
     }
     let bits = names.iter().map(|n| ((*n).to_owned(), stored[*n].bit)).collect();
     let totals = Totals { decided_anew: stale.len() as u64, brought_up: fresh.len() as u64, looked_at: done.looked_at };
-    let kept = Kept { bits, turn, as_of, sizes, totals };
+    let kept = Kept { bits, turn, as_of, sizes, everyone, totals };
     finish(db, &kept, &resolved, settings, &lines).await?;
     Ok(Some(kept))
 }
@@ -238,7 +241,6 @@ fn words(
 
 /// The members are those of `as_of` now; note sizes and what they were decided with.
 async fn finish(db: &Db, kept: &Kept, resolved: &Resolved, settings: &Settings, lines: &edges::Lines) -> DbResult<()> {
-    let (everyone,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM profile", vec![]).await?;
     let mut tx = db.begin().await?;
     let mut rules = Vec::new();
     let mut sizes = Vec::new();
@@ -246,7 +248,7 @@ async fn finish(db: &Db, kept: &Kept, resolved: &Resolved, settings: &Settings, 
         let digest = digest_of(name, resolved, settings);
         rules.extend([Value::from(&digest), kept.as_of.into(), size.people.into(), size.revenue.into()]);
         sizes.extend([Value::from(name), resolved.moment.today.into(), kept.as_of.into(), digest.into()]);
-        sizes.extend([Value::from(size.people), size.revenue.into(), everyone.into()]);
+        sizes.extend([Value::from(size.people), size.revenue.into(), kept.everyone.people.into()]);
     }
     let of = |column: &str| format!("{column} = (SELECT MAX(k.{column}) FROM k WHERE k.digest = segment_rule.digest)");
     let sql = format!(
@@ -315,6 +317,11 @@ impl Kept {
     /// The size of a segment; nobody for an unknown name.
     pub fn size(&self, name: &str) -> Size {
         self.sizes.get(name).copied().unwrap_or_default()
+    }
+
+    /// Everybody who has a profile.
+    pub fn everyone(&self) -> Size {
+        self.everyone
     }
 
     /// What the refresh did.

@@ -17,9 +17,6 @@ use crate::profile::fields::{Field, SCORE_PREFIX};
 use crate::profile::quantile::{self, Population};
 use crate::profile::{self, EVERYONE, Moment, derived_sql};
 
-/// Percentiles are redrawn when one in so many profiles changed.
-const REDRAWN_AFTER: i64 = 20;
-
 /// A rule by name, with who of its members is picked.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Defined {
@@ -204,7 +201,7 @@ async fn thresholds(db: &Db, mut asked: Vec<Threshold>, moment: &Moment) -> DbRe
             .find(|(field, side, percent, ..)| {
                 *field == stored_name(t.field) && side == t.side.word() && *percent == t.percent
             })
-            .filter(|(.., buyers, then)| (changes - then) * REDRAWN_AFTER <= *buyers)
+            .filter(|(.., buyers, then)| (changes - then) * profile::REDRAWN_AFTER <= *buyers)
             .map(|(_, _, _, value, ..)| *value)
     };
     let mut missing: Vec<&mut Threshold> = Vec::new();

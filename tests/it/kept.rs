@@ -81,6 +81,27 @@ async fn keeping_up_equals_deciding_anew() {
     .await;
 }
 
+/// A consent that is dated ahead, as of a form on a machine whose clock is fast, begins to count when its instant comes.
+#[tokio::test]
+async fn a_consent_dated_ahead_counts_from_its_instant_on() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let settings = history::settings();
+        history::write_customers(&db, CUSTOMERS).await;
+        let consent = Happening { customer: 3, at: NOW, what: What::Consent { granted: true } };
+        history::write(&db, 0, &[consent]).await;
+        refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap();
+        let library = library(&["{ consent: offers }".to_owned()], &settings);
+        for (as_of, people) in [(NOW - HOUR, 0), (NOW - 1, 0), (NOW, 1), (NOW + HOUR, 1)] {
+            let kept = kept::refresh(&db, &library, &settings, as_of).await.unwrap().unwrap();
+            assert_eq!(kept.size("s0").people, people, "{as_of}");
+            is_exact(&kept, &db, &library, &settings, as_of).await;
+        }
+        db.close().await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_moved_is_looked_at_again() {
     each_database(|url| async move {

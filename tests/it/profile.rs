@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use okaeri::args;
+use okaeri::clock::DAY;
 use okaeri::db::{BUCKETS, Binds, Conflict, Db, Value, bucket_of};
 use okaeri::profile::day::day_number;
 use okaeri::profile::{self, EVERYONE, Facts, Moment, Rfm, Scope, Stage, derived_sql, refresh};
@@ -239,6 +240,76 @@ async fn a_customer_who_is_gone_loses_the_profile_and_another_zone_rebuilds_ever
         assert_eq!((totals.dropped, totals.everyone), (1, false));
         settings.time_zone = jiff::tz::TimeZone::get("Asia/Tokyo").unwrap();
         assert!(refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap().everyone);
+        db.close().await;
+    })
+    .await;
+}
+
+/// What a refresh of a few moves in the kept grid is what a count of everybody finds; what was cut off or done at once is counted anew.
+#[tokio::test]
+async fn the_kept_grid_follows_a_few_and_is_counted_anew_after_what_was_cut_off() {
+    const MANY: usize = 120;
+    let order = |customer: usize, days: i64, total: i64| Happening {
+        customer,
+        at: NOW - days * DAY,
+        what: What::Order { total, status: "placed", lines: vec![(customer % 4, 1)] },
+    };
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let settings = history::settings();
+        history::write_customers(&db, MANY).await;
+        let first: Vec<Happening> = (0..MANY - 5).map(|n| order(n, 3 + 7 * n as i64, 1_000 + n as i64)).collect();
+        history::write(&db, 0, &first).await;
+        refresh(&db, &settings, NOW, Scope::Dirty).await.unwrap();
+        let entry = async || -> Option<String> {
+            let sql = "SELECT value FROM meta WHERE name = 'profile_grid'";
+            db.fetch_optional::<(String,)>(sql, vec![]).await.unwrap().map(|(text,)| text)
+        };
+        let is_kept = async || entry().await.is_some_and(|text| text.starts_with(r#"{"kept""#));
+        let both = async || {
+            let moment = Moment::at(&db, &settings, NOW).await.unwrap();
+            let answered = profile::grid(&db, &moment).await.unwrap();
+            let text = entry().await;
+            db.execute("DELETE FROM meta WHERE name = 'profile_grid'", vec![]).await.unwrap();
+            let counted = profile::grid(&db, &moment).await.unwrap();
+            assert_eq!(answered, counted, "{text:?}");
+            answered
+        };
+        assert!(!is_kept().await, "nobody has looked");
+        let before = both().await;
+        assert!(is_kept().await);
+
+        // One more lead buys, one who was lost comes back.
+        history::write(&db, MANY, &[order(MANY - 4, 0, 500), order(54, 1, 900)]).await;
+        let totals = refresh(&db, &settings, NOW + 1, Scope::Dirty).await.unwrap();
+        assert_eq!((totals.changed, is_kept().await), (2, true));
+        assert_ne!(both().await, before);
+        let gone = customer_id(7);
+        for sql in [
+            "DELETE FROM customer WHERE bucket = $1 AND customer_id = $2",
+            "INSERT INTO dirty (bucket, customer_id) VALUES ($1, $2)",
+        ] {
+            db.execute(sql, args![bucket_of(&gone), &gone]).await.unwrap();
+        }
+        let totals = refresh(&db, &settings, NOW + 2, Scope::Dirty).await.unwrap();
+        assert_eq!((totals.dropped, is_kept().await), (1, true));
+        assert_eq!(both().await.values().sum::<i64>(), MANY as i64 - 1);
+
+        // One that was cut off has left its mark.
+        let mark = "UPDATE meta SET value = '{\"at\":\"somebody\"}' WHERE name = 'profile_grid'";
+        db.execute(mark, vec![]).await.unwrap();
+        history::write(&db, 2 * MANY, &[order(3, 2, 700)]).await;
+        both().await;
+        db.execute(mark, vec![]).await.unwrap();
+        refresh(&db, &settings, NOW + 3, Scope::Dirty).await.unwrap();
+        assert_eq!(entry().await, None);
+        both().await;
+
+        // Everybody at another time: nothing is carried over.
+        history::write(&db, 3 * MANY, &[order(5, 4, 700)]).await;
+        refresh(&db, &settings, NOW + DAY, Scope::Everyone).await.unwrap();
+        assert!(!is_kept().await);
+        both().await;
         db.close().await;
     })
     .await;

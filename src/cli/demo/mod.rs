@@ -100,8 +100,7 @@ async fn travel(outer: &Invocation, inv: &Invocation, folder: &Folder, catcher: 
     terminal::profiled(outer, &stages, took.profile);
 
     let started = Instant::now();
-    let sizes = segment::sizes(&db, project, &loaded.segments, Clock::real()).await?;
-    let everyone = segment::everyone(&db).await?;
+    let (sizes, everyone) = segment::sizes(&db, project, &loaded.segments, Clock::real()).await?;
     let segments: Vec<_> = sizes.into_iter().map(|(s, size)| Standing::of(s, size)).collect();
     took.segments = started.elapsed();
     terminal::segmented(outer, &segments, everyone, &settings.currency, took.segments);

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
-use super::{Asked, everyone, share, sizes};
+use super::{Asked, share, sizes};
 use crate::cli::{Exit, Failure};
 use crate::money::{grouped, readable};
 use crate::profile::day;
@@ -25,14 +25,13 @@ impl Row<'_> {
 
 impl Asked<'_> {
     pub(super) async fn list(&self) -> Result<Exit, Failure> {
-        let sizes = sizes(self.db, self.project, self.library, self.clock).await?;
+        let (sizes, everyone) = sizes(self.db, self.project, self.library, self.clock).await?;
         let today = day::day_number(self.as_of, &self.project.settings.time_zone);
         let mut before = kept::sizes_before(self.db, today).await?;
         let rows: Vec<Row> = sizes
             .into_iter()
             .map(|(segment, size)| Row { segment, size, before: before.remove(&segment.name) })
             .collect();
-        let everyone = everyone(self.db).await?;
         self.inv.print(|| self.list_json(&rows, everyone), || self.list_text(&rows, everyone));
         Ok(Exit::Done)
     }

@@ -129,32 +129,25 @@ async fn several(
     Ok(Several::of(parts))
 }
 
-/// Every segment with its size, by name. Members are kept and brought up to date on the way, unless `--at` asks about another time or
-/// another process is at it.
+/// Every segment with its size, by name, and everybody. Members are kept and brought up to date on the way, unless `--at` asks about another time
+/// or another process is at it.
 pub async fn sizes<'l>(
     db: &Db,
     project: &Project,
     library: &'l Library,
     clock: Clock,
-) -> Result<Vec<(&'l Segment, Size)>, Failure> {
+) -> Result<(Vec<(&'l Segment, Size)>, Size), Failure> {
     if !clock.is_moved()
         && let Some(kept) = kept::refresh(db, library, &project.settings, clock.as_of()).await?
     {
-        return Ok(library.iter().map(|s| (s, kept.size(&s.name))).collect());
+        return Ok((library.iter().map(|s| (s, kept.size(&s.name))).collect(), kept.everyone()));
     }
     let names: Vec<&str> = library.names().collect();
     let mut sizes = Vec::new();
     for part in names.chunks(SEGMENTS_MAX) {
         sizes.extend(prepare(db, &project.settings, library, part, clock.as_of()).await?.sizes(db).await?);
     }
-    Ok(library.iter().zip(sizes).collect())
-}
-
-/// Everybody who has a profile.
-pub async fn everyone(db: &Db) -> Result<Size, Failure> {
-    let (people, revenue): (i64, i64) =
-        db.fetch_one("SELECT COUNT(*), CAST(COALESCE(SUM(revenue), 0) AS BIGINT) FROM profile", vec![]).await?;
-    Ok(Size { people, revenue })
+    Ok((library.iter().zip(sizes).collect(), Size::of_everyone(db).await?))
 }
 
 fn share(part: i64, whole: i64) -> f64 {

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{Asked, everyone, share};
+use super::{Asked, share};
 use crate::cli::{Exit, Failure};
 use crate::db::Value;
 use crate::money::{grouped, readable};
 use crate::profile::day;
-use crate::segment::{self, kept};
+use crate::segment::{self, Size, kept};
 
 /// Days of its past that are shown.
 const HISTORY_DAYS_MAX: i64 = 14;
@@ -17,7 +17,7 @@ impl Asked<'_> {
         let segment = self.segment(name)?;
         let prepared = self.prepare(&[name]).await?;
         let size = prepared.sizes(self.db).await?.pop().unwrap_or_default();
-        let everyone = everyone(self.db).await?;
+        let everyone = Size::of_everyone(self.db).await?;
         let history = kept::history(self.db, name, HISTORY_DAYS_MAX).await?;
         let sentence = segment.sentence(&self.project.settings);
         let windows = segment::windows(&segment.rule, self.library, prepared.moment());

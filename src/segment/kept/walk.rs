@@ -12,21 +12,25 @@ use super::super::sql::{Scope, Statement};
 use super::WORD;
 use crate::args;
 use crate::clock;
-use crate::db::{BUCKETS, Conflict, Db, DbResult, Dialect, Lease, Tx, Value, bucket_ranges, retried};
+use crate::db::{BUCKETS, Conflict, Db, DbResult, Dialect, Lease, SERVED_AT_ONCE, Tx, Value, bucket_ranges, retried};
 
 /// Buckets out of which those who are due are taken at once.
 const TAKEN_BUCKETS: i64 = 128;
-/// Buckets of the first slice on SQLite; later ones grow and shrink with how long they take. Most of it is reading, beside which others can
-/// write; but what a slice gathers lies in memory.
-const SLICE_BUCKETS: i64 = 8;
-const SLICE_SHORT: Duration = Duration::from_millis(150);
-const SLICE_LONG: Duration = Duration::from_millis(500);
 /// Slices that are read at once on SQLite, at most; each takes a core.
 const READERS_MAX: usize = 4;
-/// Buckets of a slice on Postgres, of everybody and of those that are due, and how many slices are worked on at once. The lease is renewed between
-/// slices, so none may take long, and what a slice gathers lies in memory; but planning the statement takes some thirtieth of a second.
-const SLICE_BUCKETS_POSTGRES: [i64; 2] = [32, 128];
-const WORKERS_POSTGRES: usize = 3;
+
+/// How many buckets are decided at once: so many at first, then more or fewer with how long they take. Most of it is reading, beside which others
+/// can write; but what a slice gathers lies in memory, and the lease is renewed between slices.
+struct Pace {
+    first: i64,
+    short: Duration,
+    long: Duration,
+}
+
+const PACE_SQLITE: Pace = Pace { first: 8, short: Duration::from_millis(150), long: Duration::from_millis(500) };
+/// Planning the statement takes some twentieth of a second, so slices are larger; more so where few are decided.
+const PACE_POSTGRES: Pace = Pace { first: 32, short: Duration::from_millis(3_000), long: Duration::from_millis(6_000) };
+const PACE_POSTGRES_DUE: Pace = Pace { first: BUCKETS / 4, ..PACE_POSTGRES };
 
 /// One word's statements and the bits they decide.
 pub(super) struct Job {
@@ -87,7 +91,7 @@ impl Work<'_> {
         let next = AtomicI64::new(0);
         let workers = match self.db.dialect() {
             Dialect::Sqlite => std::thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX),
-            Dialect::Postgres => WORKERS_POSTGRES,
+            Dialect::Postgres => SERVED_AT_ONCE,
         };
         let parts = try_join_all((0..workers).map(|_| self.worker(&next, &due, lease))).await?;
         let mut sum = Done { looked_at: due.iter().sum(), ..Done::default() };
@@ -131,13 +135,12 @@ impl Work<'_> {
     }
 
     async fn worker(&self, next: &AtomicI64, due: &[u64], lease: &Lease) -> DbResult<Option<Done>> {
-        let adapts = self.db.dialect() == Dialect::Sqlite;
-        let [whole, some] = SLICE_BUCKETS_POSTGRES;
-        let mut width = match adapts {
-            true => SLICE_BUCKETS,
-            false if self.is_whole => whole,
-            false => some,
+        let pace = match self.db.dialect() {
+            Dialect::Sqlite => PACE_SQLITE,
+            Dialect::Postgres if self.is_whole => PACE_POSTGRES,
+            Dialect::Postgres => PACE_POSTGRES_DUE,
         };
+        let mut width = pace.first;
         let mut done = Done::default();
         loop {
             let first = next.fetch_add(width, Ordering::Relaxed);
@@ -151,13 +154,11 @@ impl Work<'_> {
                 Some(part) => done.merge(part),
                 None => return Ok(None),
             }
-            if adapts {
-                width = match begun.elapsed() {
-                    took if took < SLICE_SHORT => (width * 2).min(BUCKETS),
-                    took if took > SLICE_LONG => (width / 2).max(1),
-                    _ => width,
-                };
-            }
+            width = match begun.elapsed() {
+                took if took < pace.short => (width * 2).min(BUCKETS),
+                took if took > pace.long => (width / 2).max(1),
+                _ => width,
+            };
         }
     }
 
@@ -174,31 +175,11 @@ impl Work<'_> {
         }
         let mut tx = self.db.begin().await?;
         write(&mut tx, changes).await?;
-        self.drop_gone(&mut tx, first, last).await?;
         if has_due {
             let sql = "DELETE FROM segment_now WHERE bucket >= $1 AND bucket <= $2";
             tx.execute(sql, args![first, last]).await?;
         }
         Ok(commit(tx, lease).await?.then_some(done))
-    }
-
-    /// Drop the rows of customers who have no profile any more.
-    async fn drop_gone(&self, tx: &mut Tx, first: i64, last: i64) -> DbResult<()> {
-        if self.is_whole {
-            let sql =
-                "DELETE FROM segment_bits WHERE bucket >= $1 AND bucket <= $2 AND NOT EXISTS (SELECT 1 FROM profile p
-                       WHERE p.bucket = segment_bits.bucket AND p.customer_id = segment_bits.customer_id)";
-            return tx.execute(sql, args![first, last]).await.map(|_| ());
-        }
-        // Seldom anybody, so each is dropped by name.
-        let sql = "SELECT d.bucket, d.customer_id FROM segment_now d WHERE d.bucket >= $1 AND d.bucket <= $2
-                   AND NOT EXISTS (SELECT 1 FROM profile p WHERE p.bucket = d.bucket AND p.customer_id = d.customer_id)";
-        let gone: Vec<(i64, String)> = tx.fetch_all(sql, args![first, last]).await?;
-        for (bucket, customer_id) in gone {
-            let sql = "DELETE FROM segment_bits WHERE bucket = $1 AND customer_id = $2";
-            tx.execute(sql, args![bucket, customer_id]).await?;
-        }
-        Ok(())
     }
 }
 
@@ -219,11 +200,11 @@ impl Found {
     async fn read(db: &Db, job: &Job, first: i64, last: i64) -> DbResult<Found> {
         let mut now: HashMap<(i64, String), (i64, i64)> = HashMap::new();
         for statement in &job.statements {
-            let sql =
-                format!("SELECT bucket, customer_id, bits, revenue FROM ({}) found WHERE bits <> 0", statement.sql);
+            // Whoever is in nothing is left out here: a condition on bits would have the engine compute them twice for everybody else.
+            let sql = format!("SELECT bucket, customer_id, bits, revenue FROM ({}) found", statement.sql);
             let rows: Vec<(i64, String, i64, i64)> =
                 db.fetch_planned(job.scope.reads(), &sql, statement.values_for(first, last)).await?;
-            for (bucket, customer_id, bits, revenue) in rows {
+            for (bucket, customer_id, bits, revenue) in rows.into_iter().filter(|r| r.2 != 0) {
                 let entry = now.entry((bucket, customer_id)).or_insert((0, revenue));
                 entry.0 |= bits;
             }
@@ -283,13 +264,25 @@ async fn commit(mut tx: Tx, lease: &Lease) -> DbResult<bool> {
     Ok(held)
 }
 
+/// Whoever is in nothing any more has no row; so rows go with the profiles they are of.
 async fn write(tx: &mut Tx, changes: Changes) -> DbResult<()> {
-    let rows = changes.into_iter().flat_map(|((word, bucket, customer_id), (bits, revenue))| {
-        [bucket.into(), customer_id.into(), word.into(), bits.into(), revenue.into()]
-    });
+    let mut rows = Vec::new();
+    let mut gone = Vec::new();
+    for ((word, bucket, customer_id), (bits, revenue)) in changes {
+        let key = [bucket.into(), customer_id.into(), word.into()];
+        match bits {
+            0 => gone.extend(key),
+            bits => rows.extend(key.into_iter().chain([bits.into(), revenue.into()])),
+        }
+    }
     let columns = ["bucket", "customer_id", "word", "bits", "revenue"];
-    let conflict = Conflict::Update { key: &["bucket", "customer_id", "word"] };
-    tx.insert_rows("segment_bits", &columns, rows.collect(), conflict).await.map(|_| ())
+    let key = &columns[..3];
+    tx.insert_rows("segment_bits", &columns, rows, Conflict::Update { key }).await?;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let sql = "DELETE FROM segment_bits WHERE (bucket, customer_id, word) IN (SELECT bucket, customer_id, word FROM k)";
+    tx.execute_keyed(key, gone, sql).await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -406,7 +406,10 @@ impl Writer<'_> {
         let alias = format!("{}0", table.inside());
         let (conditions, pass) = self.step(table, &alias, &first.rows);
         let (from, key) = self.from(table, &alias, &pass, self.scope.reads());
-        let after = self.after(rest, 1, &table.at(&alias), &alias);
+        // First steps of a window are few; of those without, it is cheaper to read the later steps' table once.
+        let ends =
+            if first.rows.window.bounds(&self.resolved.moment).0.is_some() { self.dialect.looked_up() } else { "" };
+        let after = self.after(rest, 1, &table.at(&alias), &alias, ends);
         let number = self.funnels.len();
         self.funnels.push(format!(
             "SELECT {key}.bucket, {key}.customer_id, 1 AS hit FROM {from} AND {conditions}{after} GROUP BY {key}.bucket, {key}.customer_id"
@@ -425,8 +428,8 @@ impl Writer<'_> {
         (conditions, pass)
     }
 
-    /// ` AND …` for the steps after a row at `at`.
-    fn after(&mut self, steps: &[FunnelStep], depth: usize, at: &str, outer: &str) -> String {
+    /// ` AND …` for the steps after a row at `at`; `ends` ends their subqueries.
+    fn after(&mut self, steps: &[FunnelStep], depth: usize, at: &str, outer: &str, ends: &str) -> String {
         let [step, rest @ ..] = steps else { return String::new() };
         let table = Table::of(&step.rows.source);
         let alias = format!("{}{depth}", table.inside());
@@ -443,11 +446,11 @@ impl Writer<'_> {
             let over = within.map_or(String::new(), |within| {
                 format!(" AND {at} + {} <= {}", self.binds.bind(within), self.binds.bind(self.resolved.moment.as_of))
             });
-            let rest = self.after(rest, depth + 1, at, outer);
-            format!("{over} AND NOT EXISTS (SELECT 1 FROM {from} AND {conditions}){rest}")
+            let rest = self.after(rest, depth + 1, at, outer, ends);
+            format!("{over} AND NOT EXISTS (SELECT 1 FROM {from} AND {conditions}{ends}){rest}")
         } else {
-            let rest = self.after(rest, depth + 1, &own_at, &alias);
-            format!(" AND EXISTS (SELECT 1 FROM {from} AND {conditions}{rest})")
+            let rest = self.after(rest, depth + 1, &own_at, &alias, ends);
+            format!(" AND EXISTS (SELECT 1 FROM {from} AND {conditions}{rest}{ends})")
         }
     }
 
