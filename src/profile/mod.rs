@@ -39,21 +39,36 @@ async fn set_meta(db: &Db, name: &str, value: &str) -> DbResult<()> {
     db.execute(sql, args![name, value]).await.map(|_| ())
 }
 
-/// The entry of table `meta` that counts changed profiles.
+/// The entries of table `meta` that count changed profiles, and customers of whom models predicted something else.
 const META_CHANGES: &str = "profile_changes";
+const META_RESCORED: &str = "score_changes";
 
 /// Lines drawn through everybody, percentiles and RFM's cut points, stay for the local day unless one in so many profiles changed.
 pub const REDRAWN_AFTER: i64 = 20;
 
 /// How many profiles have changed or gone, ever: what hangs on many of them can tell how old it is.
-pub async fn changes(db: &Db) -> DbResult<i64> {
+async fn changes(db: &Db) -> DbResult<i64> {
     meta_number(db, META_CHANGES).await
 }
 
-/// Count that numbers of so many customers changed: of their profiles, or what models predict of them.
-pub async fn count_changes(db: &Db, customers: u64) -> DbResult<()> {
-    let changes = changes(db).await? + i64::try_from(customers).unwrap_or(i64::MAX);
-    set_meta(db, META_CHANGES, &changes.to_string()).await
+/// The same with the scores.
+pub async fn changes_with_scores(db: &Db) -> DbResult<i64> {
+    Ok(changes(db).await? + meta_number(db, META_RESCORED).await?)
+}
+
+/// Count that the profiles of so many customers changed.
+async fn count_changes(db: &Db, customers: u64) -> DbResult<()> {
+    count_on(db, META_CHANGES, customers).await
+}
+
+/// Count that what models predict of so many customers changed.
+pub async fn count_rescored(db: &Db, customers: u64) -> DbResult<()> {
+    count_on(db, META_RESCORED, customers).await
+}
+
+async fn count_on(db: &Db, name: &str, customers: u64) -> DbResult<()> {
+    let number = meta_number(db, name).await? + i64::try_from(customers).unwrap_or(i64::MAX);
+    set_meta(db, name, &number.to_string()).await
 }
 
 /// A number kept in table `meta`; 0 before it was first set.

@@ -115,7 +115,7 @@ pub struct Cuts {
     /// When they were drawn, and how many profiles had changed by then ([`changes`](super::changes)).
     pub drawn_at: Millis,
     #[serde(default)]
-    pub changes: i64,
+    changes: i64,
 }
 
 impl Cuts {

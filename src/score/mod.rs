@@ -107,7 +107,7 @@ async fn fit_alone(db: &Db, settings: &Settings, now: Millis, lease: &Lease) -> 
     let stored = serde_json::to_string(&basis).expect("a basis is plain data");
     let mut scorer = Scorer::new(basis, &settings.time_zone);
     card.scored = write::all(db, &mut scorer, &card.fit_id, now, lease).await?;
-    profile::count_changes(db, card.scored).await?;
+    profile::count_rescored(db, card.scored).await?;
     keep(db, &card, &stored).await?;
     Ok(card)
 }
@@ -122,7 +122,7 @@ fn dear(customers: u64, cap: f64, currency: &str) -> String {
 /// Take back what an earlier fit said, and keep why.
 async fn refuse(db: &Db, mut card: Card, why: Refused, lease: &Lease) -> Result<Card, ScoreError> {
     let withdrawn = write::withdraw(db, lease).await?;
-    profile::count_changes(db, withdrawn).await?;
+    profile::count_rescored(db, withdrawn).await?;
     card.refused = Some(why.to_string());
     keep(db, &card, "").await?;
     Ok(card)
@@ -150,7 +150,7 @@ pub async fn follow(db: &Db, settings: &Settings, now: Millis) -> DbResult<u64> 
     match outcome {
         Ok(scored) => {
             if scored > 0 {
-                profile::count_changes(db, scored).await?;
+                profile::count_rescored(db, scored).await?;
             }
             Ok(scored)
         }

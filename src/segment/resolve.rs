@@ -189,7 +189,7 @@ async fn thresholds(db: &Db, mut asked: Vec<Threshold>, moment: &Moment) -> DbRe
     if asked.is_empty() {
         return Ok(asked);
     }
-    let changes = profile::changes(db).await?;
+    let changes = profile::changes_with_scores(db).await?;
     let kept: Vec<(String, String, f64, Option<f64>, i64, i64)> = db
         .fetch_all(
             "SELECT field, rank_of, percent, value, buyers, profile_changes FROM percentile WHERE day = $1",
