@@ -96,15 +96,24 @@ pub(super) struct Moves {
 pub(super) type Moved = Grid;
 
 impl Moves {
-    /// Before the first slice is written.
+    /// Before the first slice of a few is written.
     pub async fn begin(db: &Db, moment: Moment) -> DbResult<Moves> {
-        let mark = serde_json::to_string(&Entry::At(random_token())).expect("a text serialises");
         let base = match entry(db).await? {
             Some((_, Some(Entry::Kept(kept)))) if kept.counted_at == CountedAt::of(&moment) => {
                 Some((moment, kept.people.into_iter().map(|(rfm, stage, n)| ((rfm, stage), n)).collect()))
             }
             _ => None,
         };
+        Moves::upon(db, base).await
+    }
+
+    /// Before everybody is: there is nothing to move them in.
+    pub async fn of_everyone(db: &Db) -> DbResult<Moves> {
+        Moves::upon(db, None).await
+    }
+
+    async fn upon(db: &Db, base: Option<(Moment, Grid)>) -> DbResult<Moves> {
+        let mark = serde_json::to_string(&Entry::At(random_token())).expect("a text serialises");
         super::set_meta(db, META_GRID, &mark).await?;
         Ok(Moves { mark, base })
     }

@@ -130,12 +130,10 @@ impl Refresher {
     async fn new(db: &Db, settings: &Settings, scope: Scope, now: Millis) -> DbResult<Refresher> {
         let names = event_names(db).await?;
         let deriver = Deriver::new(&settings.time_zone);
-        let mut moment = Moment::at(db, settings, now).await?;
-        if scope == Scope::Everyone {
-            // Whoever moves everybody has nothing to move them in.
-            moment.today = i64::MIN;
-        }
-        let moves = Moves::begin(db, moment).await?;
+        let moves = match scope {
+            Scope::Dirty => Moves::begin(db, Moment::at(db, settings, now).await?).await?,
+            Scope::Everyone => Moves::of_everyone(db).await?,
+        };
         Ok(Refresher { scope, now, names, deriver, moves, differs: refresh_sql::differs() })
     }
 
