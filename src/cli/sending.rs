@@ -364,22 +364,28 @@ fn progress_bar(inv: &Invocation, expected: u64) -> Option<indicatif::ProgressBa
 }
 
 impl Drained {
-    /// The exit code, or the failure, that this end means.
+    /// The exit code, or the failure, that this end means. What somebody must look into goes first: a database that is gone, a run that is held,
+    /// messages in doubt; then what may be tried again.
     pub fn exit(&self) -> Result<Exit, Failure> {
         match &self.ended {
             Ended::DatabaseUnavailable(why) => Err(Failure::Environment(format!(
                 "the database could not be reached any more: {why}\nwhat was sent is in the ledger; run again to go on"
             ))),
+            Ended::Paused(_) | Ended::CannotCompose(_) => Ok(Exit::Breaker),
+            _ if self.doubtful() > 0 => Ok(Exit::Unknown),
             Ended::ServerUnavailable(why) => Err(Failure::Environment(format!(
                 "the mail server cannot be reached: {why}\nnothing is lost; run again to go on"
             ))),
-            Ended::Paused(_) | Ended::CannotCompose(_) => Ok(Exit::Breaker),
             Ended::Asked | Ended::ServerBusy(_) => Ok(Exit::WorkRemains),
-            Ended::Idle | Ended::TimeUp if self.totals.unknown + self.totals.rescued_unknown > 0 => Ok(Exit::Unknown),
             Ended::Idle | Ended::TimeUp if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
             Ended::Idle | Ended::TimeUp if !self.held.is_empty() => Ok(Exit::Breaker),
             Ended::Idle | Ended::TimeUp => Ok(Exit::Done),
         }
+    }
+
+    /// Messages that this invocation left, or found, in doubt.
+    fn doubtful(&self) -> u64 {
+        self.totals.unknown + self.totals.rescued_unknown
     }
 
     /// For people: one line a fact.
@@ -387,7 +393,7 @@ impl Drained {
         let t = &self.totals;
         let mut lines = vec![format!("  {:>9} accepted by the mail server", grouped(t.accepted as i64))];
         for (n, words) in [
-            (t.deferred, "deferred: the server asked to come back later"),
+            (t.deferred, "deferred: tried again later"),
             (t.failed, "refused for good"),
             (t.suppressed, "suppressed before they left"),
             (t.expired, "expired: not delivered within a day"),
@@ -407,14 +413,21 @@ impl Drained {
                 lines.push(format!("  paused: {why}"));
             }
             Ended::Paused(_) | Ended::CannotCompose(_) => {}
+            // With messages in doubt that is the exit code, and this is no error of its own.
+            Ended::ServerUnavailable(why) if self.doubtful() > 0 => {
+                lines.push(format!("  the mail server cannot be reached: {}", shown(why)));
+            }
             Ended::ServerUnavailable(_) | Ended::DatabaseUnavailable(_) => {}
         }
         for (run_id, why) in &self.held {
             lines.push(format!("  paused: {}", why.as_deref().unwrap_or("by an operator")));
             lines.push(format!("  mend it, then: okaeri queue resume {run_id}, and okaeri work"));
         }
-        if t.unknown + t.rescued_unknown > 0 {
+        if self.doubtful() > 0 {
             lines.push("  see them with: okaeri queue list --state unknown".to_owned());
+        }
+        if t.failed > 0 {
+            lines.push("  why they were refused: okaeri queue list --by code --state failed".to_owned());
         }
         if self.next_due_at.is_some() {
             lines.extend(held_back_lines(&self.back, zone).into_iter().map(|line| format!("  {line}")));
@@ -468,6 +481,40 @@ pub fn held_back_lines(HeldBack { pace, outages }: &HeldBack, zone: &jiff::tz::T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_looks_at_the_exit_code_hears_of_doubts_before_anything_that_is_only_late() {
+        let drained = |ended: Ended, unknown: u64| Drained {
+            totals: Totals { unknown, ..Totals::default() },
+            ended,
+            next_due_at: Some(1),
+            held: Vec::new(),
+            back: HeldBack { pace: pacing::Held::default(), outages: Vec::new() },
+        };
+        let why = || "why".to_owned();
+        for (ended, clear, doubtful) in [
+            (Ended::Idle, 75, 3),
+            (Ended::TimeUp, 75, 3),
+            (Ended::Asked, 75, 3),
+            (Ended::ServerBusy(why()), 75, 3),
+            (Ended::ServerUnavailable(why()), 5, 3),
+            (Ended::DatabaseUnavailable(why()), 5, 5),
+            (Ended::Paused(why()), 4, 4),
+            (Ended::CannotCompose(why()), 4, 4),
+        ] {
+            for (unknown, expected) in [(0, clear), (1, doubtful)] {
+                let exit = drained(ended.clone(), unknown).exit();
+                let code = match &exit {
+                    Ok(exit) => exit.code(),
+                    Err(Failure::Environment(_)) => 5,
+                    Err(other) => panic!("{other:?}"),
+                };
+                assert_eq!(code, expected, "{ended:?}, {unknown} in doubt");
+            }
+        }
+        let text = drained(Ended::ServerUnavailable(why()), 1).text(&jiff::tz::TimeZone::UTC);
+        assert!(text.contains("cannot be reached") && text.contains("--state unknown"), "{text}");
+    }
 
     #[test]
     fn a_time_is_read_and_no_time_is_none() {

@@ -1,7 +1,9 @@
 //! The circuit breaker: when the servers' answers say that something is wrong with a run or with us, it is held before more harm is done.
 //!
-//! Two rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are enough. *Policy in a row*: [`POLICY_IN_A_ROW_MAX`] refusals about us in one lane, one after the other, end the whole work, because
-//! the next run's mails would meet the same.
+//! Three rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are enough. *Policy
+//! in a row*: [`POLICY_IN_A_ROW_MAX`] refusals about us in one lane, one after the other, end the whole work, because the next run's mails
+//! would meet the same. *Silence in a row*: contents that nobody answered, [`UNANSWERED_IN_A_ROW_MIN`] of them and two of each connection, end
+//! it too: a server that went away leaves one of each connection, more is somebody who swallows answers, and each is a message in doubt.
 //!
 //! Each process counts what it hears. At its first refusal, and whenever its count looks wrong, the database is asked, which knows the
 //! answers of all processes and of those before; only what it says holds a run. So a message costs no query.
@@ -18,6 +20,9 @@ use crate::queue::run::{self, Move};
 
 /// Policy refusals in a row, in one lane, that stop everything.
 const POLICY_IN_A_ROW_MAX: u32 = 10;
+
+/// Unanswered contents in a row, in one lane, that stop everything; at least two of each connection.
+const UNANSWERED_IN_A_ROW_MIN: u32 = 10;
 
 /// What an answer calls for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +42,8 @@ struct Watch {
     asked: bool,
     /// Policy refusals since the last other answer, by lane.
     in_a_row: HashMap<String, u32>,
+    /// Contents without an answer since the last answer, by lane.
+    unanswered: HashMap<String, u32>,
     /// Accepted, and not yet in the database: they travel with the next commit.
     unwritten: u64,
     /// Above which shares the run is held, once its composer is open.
@@ -75,8 +82,10 @@ impl Breaker {
         self.with(run_id, |w| {
             w.answers.accept(1);
             w.unwritten += 1;
-            if let Some(row) = w.in_a_row.get_mut(lane) {
-                *row = 0;
+            for rows in [&mut w.in_a_row, &mut w.unanswered] {
+                if let Some(row) = rows.get_mut(lane) {
+                    *row = 0;
+                }
             }
         });
     }
@@ -90,6 +99,7 @@ impl Breaker {
     pub fn refused(&self, run_id: &str, lane: &str, about: About, limits: &Limits) -> Finding {
         self.with(run_id, |w| {
             w.answers.refuse(about, 1);
+            w.unanswered.remove(lane);
             let row = w.in_a_row.entry(lane.to_owned()).or_default();
             *row = if about == About::Sender { *row + 1 } else { 0 };
             match *row {
@@ -97,6 +107,15 @@ impl Breaker {
                 _ if !w.asked || limits.exceeded_by(&w.answers).is_some() => Finding::Suspicious,
                 _ => Finding::Fine,
             }
+        })
+    }
+
+    /// A content got no answer over one of so many connections: how many in a row by now, when they are too many.
+    pub fn unanswered(&self, run_id: &str, lane: &str, connections: u32) -> Option<u32> {
+        self.with(run_id, |w| {
+            let row = w.unanswered.entry(lane.to_owned()).or_default();
+            *row += 1;
+            (*row >= UNANSWERED_IN_A_ROW_MIN.max(2 * connections)).then_some(*row)
         })
     }
 
@@ -176,6 +195,22 @@ mod tests {
             assert_eq!(refused("default/gmail", About::Sender), Finding::Fine);
         }
         assert_eq!(refused("default/gmail", About::Sender), Finding::InARow(POLICY_IN_A_ROW_MAX));
+    }
+
+    #[test]
+    fn silence_counts_in_a_row_and_grows_with_the_connections() {
+        let breaker = Breaker::default();
+        for _ in 1..UNANSWERED_IN_A_ROW_MIN {
+            assert_eq!(breaker.unanswered("r", "a", 1), None);
+        }
+        breaker.accepted("r", "a");
+        for n in 1..40 {
+            let expected = (n >= 20).then_some(n);
+            assert_eq!(breaker.unanswered("r", "a", 10), expected, "{n} over ten connections");
+        }
+        breaker.refused("r", "a", About::Message, &LIMITS);
+        assert_eq!(breaker.unanswered("r", "a", 1), None, "any answer ends the row");
+        assert_eq!(breaker.unanswered("r", "b", 1), None, "another lane");
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Conversation {
     async fn hear_group(&mut self, mut known: Option<Answer>) -> Begun {
         let mut refused = None;
         let mut data_is_open = false;
+        let mut is_nobody_taken = false;
         for stage in self.manner.stages() {
             let answer = match known.take() {
                 Some(answer) => answer,
@@ -116,6 +117,7 @@ impl Conversation {
                 _ => {}
             }
             data_is_open |= *stage == Stage::Data && reply.code == 354;
+            is_nobody_taken |= *stage == Stage::Rcpt && (400..600).contains(&reply.code);
             if refused.is_none() && !is_yes(*stage, &reply) {
                 refused = Some((*stage, reply));
             }
@@ -131,6 +133,13 @@ impl Conversation {
             return Begun::Ready;
         };
         if data_is_open && stage != Stage::Data {
+            if !is_nobody_taken {
+                // Somebody may have been taken: whatever is written now, be it an end or RSET, may be delivered as a mail.
+                return Begun::Broken(
+                    stage,
+                    format!("after {} the server waits for a content all the same", reply.line()),
+                );
+            }
             // RFC 2920 §3.1: no recipient was taken and DATA was; a lone dot ends it and delivers nothing.
             if let Err(e) = reply_of(self.connection.command(Raw(&[".\r\n"])).await) {
                 return Begun::Broken(stage, e);

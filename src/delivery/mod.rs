@@ -14,6 +14,7 @@ mod handover;
 mod lanes;
 mod lock;
 pub mod pacing;
+mod refusal;
 pub mod relays;
 pub mod replies;
 mod server;
@@ -50,6 +51,8 @@ use crate::queue::{rescue, wave};
 use crate::suppression::Kind;
 use signing::Signing;
 
+/// How long a server may still answer to what is not committed yet once the work is to end; after that its connection is dropped.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 /// How often the feed looks for what is due while nothing else wakes it, and its pause while the database is busy.
 const FOREIGN_LEASE_POLL: Duration = Duration::from_millis(500);
 
@@ -193,6 +196,25 @@ impl Shared {
 
     fn stopping(&self) -> bool {
         *self.stop.borrow() || self.ended.borrow().is_some()
+    }
+
+    /// What comes of talking with a server while nothing is at stake; `None` when the work is to end and the server stays silent.
+    async fn unless_over<T>(&self, talk: impl Future<Output = T>) -> Option<T> {
+        let (mut stop, mut ended) = (self.stop.clone(), self.ended.subscribe());
+        let over = async {
+            // A channel whose other end is gone says nothing any more.
+            tokio::select! {
+                true = async { stop.wait_for(|stop| *stop).await.is_ok() } => {}
+                true = async { ended.wait_for(Option::is_some).await.is_ok() } => {}
+                else => std::future::pending().await,
+            }
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            said = talk => Some(said),
+            () = over => None,
+        }
     }
 
     /// A server answered that less is wanted in this lane, or, by the relay's name, at all: everybody goes slower there.

@@ -1,8 +1,8 @@
-//! What a reply means: pure. RFC 5321 §4.2 (classes), RFC 3463 (enhanced codes), and which of them speak about the mailbox and which about us.
+//! What a reply means: pure. RFC 5321 §4.2 (classes), RFC 3463 (enhanced codes). What a refusal for good is about stands in [`super::refusal`].
 
+use super::refusal::about;
 use crate::clock::{HOUR, MINUTE, Millis};
 use crate::queue::DeliveryState;
-use crate::queue::answers::About;
 use crate::queue::ledger::Outcome;
 
 /// Longest reply kept, in characters.
@@ -99,32 +99,6 @@ fn is_enhanced(word: &str) -> bool {
         && parts.next().is_none()
 }
 
-/// Whether a reply refuses our login, or asks for one (RFC 4954 §6).
-pub fn is_about_login(reply: &Reply) -> bool {
-    matches!(reply.code, 530 | 534 | 535 | 538)
-}
-
-/// What a 5yz refusal at a stage is about.
-pub fn about(stage: Stage, reply: &Reply) -> About {
-    if is_about_login(reply) || stage == Stage::Auth {
-        return About::Sender;
-    }
-    match reply.enhanced.as_deref() {
-        // 5.1.1 no mailbox, 5.1.2 no such domain, 5.1.3 bad syntax, 5.1.6 moved away, 5.1.10 null MX.
-        Some("5.1.1" | "5.1.2" | "5.1.3" | "5.1.6" | "5.1.10") => About::NoSuchMailbox,
-        Some(e) if e.starts_with("5.7.") => About::Sender,
-        Some(_) => About::Message,
-        // Without an enhanced code only 550, 551 and 553 at RCPT speak of the mailbox, and only if the words do not speak of us.
-        None if stage == Stage::Rcpt && matches!(reply.code, 550 | 551 | 553) => {
-            let text = reply.text.to_lowercase();
-            let ours =
-                ["spam", "block", "polic", "denied", "relay", "reputation", "blacklist", "spf", "dkim", "dmarc", "rbl"];
-            if ours.iter().any(|w| text.contains(w)) { About::Sender } else { About::NoSuchMailbox }
-        }
-        None => About::Message,
-    }
-}
-
 /// Whether a 4yz means that less mail is wanted, of all that goes the same way. 421 does (RFC 5321 §3.8), and what RFC 3463 calls the state of
 /// the system (x.3), of the network (x.4) or policy (x.7). A full mailbox does not, nor does greylisting: it is about one address.
 pub fn asks_for_less(reply: &Reply) -> bool {
@@ -179,25 +153,6 @@ pub fn retry_after(attempt_no: i64, spread: f64) -> Millis {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refusals_tell_the_mailbox_from_the_sender() {
-        for (stage, code, text, expected) in [
-            (Stage::Rcpt, 550, "5.1.1 no such user", About::NoSuchMailbox),
-            (Stage::Rcpt, 550, "No such user here", About::NoSuchMailbox),
-            (Stage::Rcpt, 553, "unknown recipient", About::NoSuchMailbox),
-            (Stage::Rcpt, 550, "Blocked by policy", About::Sender),
-            (Stage::Rcpt, 550, "5.7.1 Spam message rejected", About::Sender),
-            (Stage::Content, 550, "5.7.26 unauthenticated", About::Sender),
-            (Stage::Content, 554, "transaction failed", About::Message),
-            (Stage::Rcpt, 552, "5.2.2 mailbox full", About::Message),
-            (Stage::Mail, 550, "go away", About::Message),
-            (Stage::Auth, 535, "5.7.8 bad credentials", About::Sender),
-            (Stage::Mail, 530, "authentication required", About::Sender),
-        ] {
-            assert_eq!(about(stage, &Reply::new(code, text)), expected, "{stage:?} {code} {text}");
-        }
-    }
 
     #[test]
     fn only_some_answers_ask_for_less_mail() {

@@ -15,8 +15,9 @@ use super::conversation::Conversation;
 use super::envelope::{Begun, Envelope};
 use super::feed::Work;
 use super::handover::Sent;
+use super::refusal::is_about_login;
 use super::relays::{self, Cause, Failed, Outlet};
-use super::replies::{self, Reply, Stage, is_about_login};
+use super::replies::{self, Reply, Stage};
 use super::{Ended, Mail, Shared};
 use crate::clock;
 use crate::queue::DeliveryState;
@@ -103,8 +104,7 @@ impl Worker {
         }
         if clock::now() > work.expires_at() {
             self.leave_ahead();
-            let outcome = local_outcome(DeliveryState::Expired, "not delivered within its lifetime");
-            return self.settle(work, None, attempt_no, outcome).await;
+            return self.settle(work, None, attempt_no, expired()).await;
         }
         let mail = match mail {
             Ok(mail) => mail,
@@ -129,8 +129,8 @@ impl Worker {
         }
     }
 
-    /// What the server says to the envelope, which is given first where it was not yet; `None` when there is no server and the drain is about to
-    /// end. Afterwards there is a conversation only if it can go on.
+    /// What the server says to the envelope, which is given first where it was not yet; `None` when there is no server, or a silent one, and the
+    /// drain is about to end. Afterwards there is a conversation only if it can go on.
     async fn begin(&mut self, work: &Work, mail: &Mail) -> Option<Begun> {
         loop {
             let ahead = self.conversation.as_ref().is_some_and(Conversation::is_ahead);
@@ -139,16 +139,23 @@ impl Worker {
             }
             let conversation = self.conversation.as_mut()?;
             let used = conversation.is_used();
-            let begun = if ahead {
-                conversation.hear_ahead().await.unwrap_or_else(|silent| {
-                    self.outlet.keep_apart(); // it may hear nothing of what stands behind a content
-                    silent
+            let heard = if ahead {
+                let heard = self.shared.unless_over(conversation.hear_ahead()).await;
+                heard.map(|begun| {
+                    begun.unwrap_or_else(|silent| {
+                        self.outlet.keep_apart(); // it may hear nothing of what stands behind a content
+                        silent
+                    })
                 })
             } else {
                 match conversation.envelope(mail, &work.queued.message_id) {
-                    Ok(envelope) => conversation.begin(&envelope).await,
+                    Ok(envelope) => self.shared.unless_over(conversation.begin(&envelope)).await,
                     Err((stage, reply)) => return Some(Begun::Refused(stage, reply)),
                 }
+            };
+            let Some(begun) = heard else {
+                self.conversation = None;
+                return None;
             };
             let fit = match &begun {
                 Begun::Ready => true,
@@ -192,6 +199,11 @@ impl Worker {
     }
 
     async fn commit_and_send(&mut self, work: Work, mail: Mail, attempt_no: i64, date_at: clock::Millis) {
+        // The server may have taken its time over the envelope.
+        if clock::now() > work.expires_at() {
+            self.withdraw().await;
+            return self.settle(work, None, attempt_no, expired()).await;
+        }
         let token = token::random_token();
         let commit = Commit {
             key: key(&work),
@@ -269,7 +281,9 @@ impl Worker {
             Sent::Unanswered(why) => {
                 self.conversation = None;
                 let why = format!("the whole message was sent and no answer came: {why}");
+                let chunk = work.chunk.clone();
                 self.settle(work, Some(token), attempt_no, local_outcome(DeliveryState::Unknown, &why)).await;
+                self.judge_silence(&chunk, &why).await;
             }
         }
     }
@@ -300,7 +314,8 @@ impl Worker {
                 return false;
             }
             let server = self.outlet.relay.server.clone();
-            match self.outlet.connect().await {
+            let Some(connected) = self.shared.unless_over(self.outlet.connect()).await else { return false };
+            match connected {
                 Ok(conversation) => {
                     self.shared.relay_works(&self.outlet).await;
                     self.conversation = Some(conversation);
@@ -386,6 +401,10 @@ fn key(work: &Work) -> Key {
 fn local_outcome(state: DeliveryState, why: &str) -> Outcome {
     let stage = Stage::Content.word();
     Outcome { state, due_at: None, stage, code: None, enhanced: None, reply: why.to_owned(), about: None }
+}
+
+fn expired() -> Outcome {
+    local_outcome(DeliveryState::Expired, "not delivered within its lifetime")
 }
 
 /// Random in 0..1, so that retries of one moment do not come back together.

@@ -24,7 +24,7 @@ pub enum By {
     /// The relay it went through, or goes through while it waits.
     Relay,
     State,
-    /// The last reply's code.
+    /// The last reply's code; of a refusal with its enhanced code, `550 5.1.1`.
     Code,
     /// Time since the message was planned.
     Age,
@@ -56,6 +56,8 @@ struct Counted {
     chunk_id: i64,
     state: String,
     code: Option<i64>,
+    /// Of a refusal, and only where groups are made by code.
+    enhanced: Option<String>,
     relay: Option<String>,
     messages: i64,
     /// bucket · [`CHUNK_SEQS`] + seq of the first of them.
@@ -80,9 +82,15 @@ struct Gathered {
 pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<Vec<Group>> {
     let mut args = args![];
     let of = filter.conditions("d", &mut args);
+    // Only refusals have an attempt with a code of their own.
+    let attempts = "LEFT JOIN attempt a ON a.bucket = d.bucket AND a.chunk_id = d.chunk_id AND a.seq = d.seq \
+                    AND a.attempt_no = d.attempts AND d.code >= 400";
+    let (enhanced, attempts) = if by == By::Code { ("a.enhanced", attempts) } else { ("CAST(NULL AS TEXT)", "") };
+    let keys =
+        format!("d.run_id, d.chunk_id, d.state, d.code, d.relay{}", if by == By::Code { ", a.enhanced" } else { "" });
     let sql = format!(
-        "SELECT d.run_id, d.chunk_id, d.state, d.code, d.relay, COUNT(*) AS messages, MIN(d.bucket * {CHUNK_SEQS} + d.seq) AS first \
-         FROM delivery d WHERE d.bucket >= 0{of} GROUP BY d.run_id, d.chunk_id, d.state, d.code, d.relay"
+        "SELECT d.run_id, d.chunk_id, d.state, d.code, {enhanced} AS enhanced, d.relay, COUNT(*) AS messages, \
+         MIN(d.bucket * {CHUNK_SEQS} + d.seq) AS first FROM delivery d {attempts} WHERE d.bucket >= 0{of} GROUP BY {keys}"
     );
     let counted: Vec<Counted> = db.fetch_all(&sql, args).await?;
     let lanes = if matches!(by, By::Family | By::Relay) { lanes(db, &counted).await? } else { HashMap::new() };
@@ -94,7 +102,13 @@ pub async fn groups(db: &Db, filter: &Filter, by: By, now: Millis) -> DbResult<V
                 (0, c.went_through().or(lanes.get(&c.chunk_id).map(|l| parts(l).0)).unwrap_or(NO_LANE).to_owned())
             }
             By::State => (DeliveryState::from_word(&c.state).map_or(usize::MAX, |s| s as usize), c.state.clone()),
-            By::Code => (0, c.code.map_or(NO_CODE.to_owned(), |code| code.to_string())),
+            By::Code => (
+                0,
+                c.code.map_or(NO_CODE.to_owned(), |code| match &c.enhanced {
+                    Some(enhanced) => format!("{code} {enhanced}"),
+                    None => code.to_string(),
+                }),
+            ),
             By::Age => {
                 let place = age_group(now - enqueue::planned_at(c.chunk_id));
                 (place, AGES[place].1.to_owned())

@@ -149,6 +149,22 @@ impl Filter {
     }
 }
 
+/// What a filter names and nobody knows, as a sentence.
+pub async fn missing(db: &Db, filter: &Filter) -> DbResult<Option<String>> {
+    for (named, column, what) in [
+        (&filter.run_id, "run_id", "there is no run"),
+        (&filter.campaign, "campaign", "nothing was planned for a campaign"),
+    ] {
+        let Some(named) = named else { continue };
+        let sql = format!("SELECT COUNT(*) FROM run WHERE {column} = $1");
+        let (runs,): (i64,) = db.fetch_one(&sql, args![named]).await?;
+        if runs == 0 {
+            return Ok(Some(format!("{what} `{}`", named.escape_debug())));
+        }
+    }
+    Ok(None)
+}
+
 /// Messages, latest change first.
 pub async fn list(db: &Db, filter: &Filter, limit: i64) -> DbResult<Vec<Listed>> {
     let mut args = args![limit];

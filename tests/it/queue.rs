@@ -121,10 +121,16 @@ async fn groups_count_every_message_once_and_show_an_example() {
         assert_eq!(counts(groups("--by family").await), set(&[("gmail", 2), ("other", 2), ("yahoo", 1)]));
         let by_state: Vec<String> = groups("--by state").await.into_iter().map(|(g, ..)| g).collect();
         assert_eq!(by_state, ["accepted", "deferred", "failed"], "in the order of a message's life");
-        assert_eq!(counts(groups("--by code").await), set(&[("250", 2), ("452", 1), ("550", 1), ("554", 1)]));
+        assert_eq!(
+            counts(groups("--by code").await),
+            set(&[("250", 2), ("452 4.2.2", 1), ("550 5.1.1", 1), ("554 5.7.1", 1)])
+        );
         assert_eq!(counts(groups("--by age").await), set(&[("under an hour", 5)]));
-        assert_eq!(groups("--by code --state deferred").await, [("452".into(), 1, "full@gmail.com".into())]);
-        assert_eq!(groups("--by state --campaign other").await, []);
+        assert_eq!(groups("--by code --state deferred").await, [("452 4.2.2".into(), 1, "full@gmail.com".into())]);
+        let unknown = shop.okaeri("queue list --by state --campaign other").await.exits(2);
+        assert!(unknown.stderr.contains("nothing was planned for a campaign `other`"), "{}", unknown.stderr);
+        shop.okaeri("queue list --run nope").await.exits(2);
+        shop.okaeri("queue list --limit 0").await.exits(2);
         shop.database().await.execute("UPDATE delivery SET code = NULL WHERE code = 452", args![]).await.unwrap();
         assert_eq!(groups("--by code --state deferred").await[0].0, "none");
         let text = shop.okaeri("queue list --by family").await.exits(0).stdout;

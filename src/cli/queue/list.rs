@@ -27,7 +27,7 @@ pub struct ListArgs {
     #[arg(long, value_enum, conflicts_with = "limit")]
     by: Option<ListBy>,
     /// At most so many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
     limit: i64,
 }
 
@@ -38,7 +38,7 @@ enum ListBy {
     /// The mail server it goes through, or went through last
     Relay,
     State,
-    /// The server's last reply code
+    /// The server's last reply code, with the enhanced code of a refusal: 550 5.1.1
     Code,
     /// Time since the message was planned
     Age,
@@ -47,6 +47,9 @@ enum ListBy {
 pub async fn run(inv: &Invocation, db: &Db, zone: &TimeZone, args: ListArgs) -> Result<Exit, Failure> {
     let state = args.state.as_deref().map(known_state).transpose()?;
     let filter = Filter { campaign: args.campaign, run_id: args.run, state };
+    if let Some(missing) = status::missing(db, &filter).await? {
+        return Err(Failure::Usage(format!("{missing}\nokaeri queue status lists the runs")));
+    }
     let by = match args.by {
         Some(ListBy::Family) => By::Family,
         Some(ListBy::Relay) => By::Relay,
@@ -54,7 +57,7 @@ pub async fn run(inv: &Invocation, db: &Db, zone: &TimeZone, args: ListArgs) -> 
         Some(ListBy::Code) => By::Code,
         Some(ListBy::Age) => By::Age,
         None => {
-            let messages = status::list(db, &filter, args.limit.max(1)).await?;
+            let messages = status::list(db, &filter, args.limit).await?;
             inv.print(|| json!({ "messages": messages }), || list_text(&messages));
             return Ok(Exit::Done);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::super::breaker::Finding;
 use super::super::feed::{HeldChunk, Work};
 use super::super::replies::{self, Reply};
-use super::super::{Ended, replies::is_about_login};
+use super::super::{Ended, refusal::is_about_login};
 use super::{Worker, is_acceptance, key};
 use crate::clock;
 use crate::queue::DeliveryState;
@@ -35,6 +35,20 @@ impl Worker {
                     self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
                 }
             }
+        }
+    }
+
+    /// The whole message went out and nothing was answered: after so many in a row something between us and the server swallows the answers, and
+    /// whatever comes next would be in doubt too.
+    pub(super) async fn judge_silence(&self, chunk: &HeldChunk, why: &str) {
+        let Lease { run_id, lane, .. } = &*chunk.lease;
+        let connections = self.outlet.relay.connections;
+        if let Some(n) = self.shared.breaker.unanswered(run_id, lane, connections) {
+            let family = parts(lane).1;
+            let why = format!(
+                "{n} mails in a row ({family}) were sent and got no answer, so the server may have them all; the last: {why}"
+            );
+            self.pause(run_id, &why).await;
         }
     }
 
