@@ -194,10 +194,10 @@ fn lowered(message: &str) -> String {
 }
 
 /// The filters we bring.
-pub(super) const OURS: [&str; 6] = {
+pub(super) const OURS: [&str; 7] = {
     let [a, b, c] = format::FILTERS;
-    let [d, e, f] = words::FILTERS;
-    [a, b, c, d, e, f]
+    let [d, e, f, g] = words::FILTERS;
+    [a, b, c, d, e, f, g]
 };
 
 /// The filters Tera brings.

@@ -1,4 +1,5 @@
-//! Words that depend on numbers, days and lists, as people of a language say them: the filters `plural`, `relative` and `list`.
+//! Words that depend on numbers, days and lists, as people of a language say them: the filters `plural`, `relative` and `list`; and `urlencode`, for
+//! data that goes into an address.
 //!
 //! Which form a number takes is known for every language (CLDR, through a crate). How long ago something was and how a list ends is said
 //! in English, Japanese, German and French; in other languages as in English.
@@ -22,7 +23,7 @@ const FORMS: [(&str, PluralCategory); 6] = [
 ];
 
 /// The names of the filters given by [`register`].
-pub(super) const FILTERS: [&str; 3] = ["plural", "relative", "list"];
+pub(super) const FILTERS: [&str; 4] = ["plural", "relative", "list", "urlencode"];
 
 /// The form of a whole number in a language; a broken number takes the general one.
 fn form(locale: &str, n: f64) -> PluralCategory {
@@ -126,6 +127,14 @@ pub(super) fn register(tera: &mut Tera, style: Style) {
         let items: Vec<String> = items.iter().map(ToString::to_string).filter(|t| !t.is_empty()).collect();
         Ok(listed(&items, args.get::<bool>("or")?.unwrap_or_default(), style))
     });
+    // RFC 3986 §2.1: of data in an address only what is unreserved stands for itself, so that it stays one part of one value.
+    tera.register_filter("urlencode", move |value: &Value, _: Kwargs, _: &State| -> TeraResult<String> {
+        if value.is_undefined() || value.as_array().is_some() {
+            return Err(format::refused("urlencode", "a text or a number", value));
+        }
+        let encoded: String = url::form_urlencoded::byte_serialize(value.to_string().as_bytes()).collect();
+        Ok(encoded.replace('+', "%20").replace('*', "%2A").replace("%7E", "~"))
+    });
 }
 
 #[cfg(test)]
@@ -164,5 +173,19 @@ mod tests {
         assert_eq!(all(&[], false), " |  |  |  | ");
         assert_eq!(all(&["a", "b"], true), "a or b | a or b | aまたはb | a oder b | a ou b");
         assert_eq!(all(&["a", "b", "c"], false), "a, b, and c | a, b and c | a、b、c | a, b und c | a, b et c");
+    }
+
+    #[test]
+    fn data_in_an_address_stays_one_value() {
+        let mut tera = Tera::default();
+        register(&mut tera, Style::EnglishMonthFirst);
+        tera.add_raw_template("t", "{{ v | urlencode }}").unwrap();
+        let encoded = |v: &str| {
+            let mut context = tera::Context::new();
+            context.insert("v", v);
+            tera.render("t", &context).unwrap()
+        };
+        assert_eq!(encoded("a b&c=d/é+~*\"#\r\n"), "a%20b%26c%3Dd%2F%C3%A9%2B~%2A%22%23%0D%0A");
+        assert_eq!(encoded("azAZ09-._~"), "azAZ09-._~");
     }
 }

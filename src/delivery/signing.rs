@@ -38,3 +38,24 @@ impl Signing {
         signed.await.expect("signing does not panic")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dkim::{Identity, PrivateKey};
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_signature_is_made_while_the_thread_of_the_conversations_does_something_else() {
+        let key = PrivateKey::parse(&PrivateKey::new_ed25519_pem()).unwrap();
+        let identity = Identity { domain: "example.com".to_owned(), selector: "s".to_owned() };
+        let signing = Signing::new(Arc::new(Signer::new(vec![(identity, key)]).unwrap()));
+        let bytes = b"From: a@example.com\r\nTo: b@example.com\r\nSubject: Hello\r\n\r\nHello\r\n".to_vec();
+        let mail = Mail { envelope_from: "a@example.com".to_owned(), envelope_to: "b@example.com".to_owned(), bytes };
+        // On this thread nothing of ours runs but what is polled: a signature made here would be there at the first look.
+        let mut signed = std::pin::pin!(signing.sign(mail, 0));
+        let caller = std::thread::current().id();
+        let looked_at = futures_util::poll!(signed.as_mut());
+        assert!(looked_at.is_pending(), "signed on {caller:?}, where conversations run");
+        assert!(signed.await.unwrap().bytes.starts_with(b"DKIM-Signature:"));
+    }
+}

@@ -152,6 +152,44 @@ async fn a_send_that_dies_at_every_step_in_turn_comes_to_its_end() {
     }
 }
 
+/// The first step of a send kills it, and what is left is sent; then the second step of another send to a new ledger, … until one comes to its end:
+/// every step there is, each met by a ledger that nothing has happened to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_send_that_dies_at_its_nth_step_is_finished_by_the_next() {
+    const PEOPLE: usize = 3;
+    for (conversation, extensions) in conversations() {
+        let mut deaths = 0;
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}", folder.path().join("okaeri.db").display());
+            let log = folder.path().join("log");
+            let extensions = extensions.clone();
+            let options = CatcherOptions { log: Some(log.clone()), extensions, ..CatcherOptions::default() };
+            let catcher = Catcher::start(options).await.unwrap();
+            let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("hello", "").with_people(PEOPLE).await;
+            let failpoint = format!("any:{}", deaths + 1);
+            let shop = shop.with("OKAERI_FAILPOINT", &failpoint);
+            let ran = shop.okaeri("send hello --slot one --quiet").await;
+            if ran.code() >= 0 {
+                assert_eq!(ran.code(), 0, "{conversation} {failpoint}: {ran:?}");
+                break;
+            }
+            deaths += 1;
+            let db = shop.database().await;
+            holds(&db, &log, PEOPLE, CONNECTIONS).await;
+            age_leases(&db).await;
+            let shop = shop.with("OKAERI_FAILPOINT", "any:1000");
+            let heir = shop.okaeri("send hello --slot one --quiet").await;
+            assert!(matches!(heir.code(), 0 | 3), "{conversation} {failpoint}: {heir:?}");
+            judge(&db, &log, PEOPLE, CONNECTIONS).await;
+            shop.json("queue verify", 0).await;
+            assert_eq!(catcher.complaints(), Vec::<String>::new(), "{conversation} {failpoint}");
+        }
+        println!("{conversation}: {deaths} deaths");
+        assert!(deaths >= 2 * PEOPLE + STEPS.len(), "{conversation}: it died too rarely, {deaths} times");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_of_two_workers_on_postgres() {
     let database = crate::ground::postgres::fresh_database().await;

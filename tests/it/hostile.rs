@@ -72,17 +72,17 @@ fn seed() -> u64 {
     given.unwrap_or_else(|| token::random().unsigned_abs())
 }
 
-/// First and last name of each person.
-fn names(seed: u64) -> Vec<(String, String)> {
+/// First name, last name and motto of each person.
+fn names(seed: u64) -> Vec<(String, String, String)> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let names = (nasty(), nasty(), nasty());
+    let names = (nasty(), nasty(), nasty(), nasty());
     let tree = |runner: &mut TestRunner| names.new_tree(runner).expect("no value is filtered out").current();
     (0..PEOPLE)
         .map(|n| {
-            let (before, after, last) = tree(&mut runner);
-            (format!("{before}{}{after}", mark(n)), last)
+            let (before, after, last, motto) = tree(&mut runner);
+            (format!("{before}{}{after}", mark(n)), last, motto)
         })
         .collect()
 }
@@ -128,6 +128,11 @@ fn judge(mail: &[u8], n: usize) {
         assert!(!body.contains("a secret of the scenario"), "variables are never filled in from data");
     }
     assert!(!html.contains("<script>") && !html.contains("<b>body"), "data is not markup: {html}");
+    let page = scraper::Html::parse_document(&html);
+    let links: Vec<&str> =
+        page.select(&scraper::Selector::parse("a").unwrap()).filter_map(|a| a.attr("href")).collect();
+    assert_eq!(links.len(), 2, "data is no link: {html}");
+    assert!(links.iter().all(|l| l.starts_with("https://shop.example.com/?m=") || !l.contains("evil")), "{links:?}");
 }
 
 #[tokio::test]
@@ -143,13 +148,14 @@ async fn harmful_data_harms_nobody() {
         let page = format!(
             "<!doctype html><html lang=\"en\"><head><title>Hello</title></head><body>\
              <p title=\"{{{{ customer.last_name | default(value='') }}}}\">{body}</p>\
+             <p><a href=\"https://shop.example.com/?m={{{{ customer.motto | default(value='') | urlencode }}}}\">{{{{ customer.motto | default(value='') }}}}</a></p>\
              <a href=\"{{{{ links.unsubscribe }}}}\">Unsubscribe</a> {foot}</body></html>"
         );
         shop.write("templates/hello/letter.html", format!("Subject: Hello {subject}\n\n{page}\n"));
         shop.write("templates/hello/letter.txt", format!("{body}\n\n{foot}\n"));
-        let people = names(seed).into_iter().enumerate().map(|(n, (first, last))| {
+        let people = names(seed).into_iter().enumerate().map(|(n, (first, last, motto))| {
             let id = format!("p{n}");
-            let person = json!({ "customer_id": id, "email": format!("{id}@example.com"), "first_name": first, "last_name": last, "consent": "offers" });
+            let person = json!({ "customer_id": id, "email": format!("{id}@example.com"), "first_name": first, "last_name": last, "motto": motto, "consent": "offers" });
             format!("{person}\n")
         });
         shop.write("people.jsonl", people.collect::<String>());
