@@ -17,7 +17,7 @@ use super::keep::LearnError;
 use super::learn::{Learner, Owned};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{Conflict, Db, DbResult, Lease, Tx, Value, bucket_ranges, retried};
+use crate::db::{Cells, Conflict, Db, DbResult, Lease, Tx, Value, bucket_ranges, retried};
 
 const KEY: [&str; 2] = ["bucket", "customer_id"];
 const IN_RANGE: &str = "bucket >= $1 AND bucket <= $2";
@@ -40,11 +40,24 @@ pub(super) async fn kept(db: &Db) -> DbResult<Option<Kept>> {
     db.fetch_optional("SELECT as_of, buckets FROM basket_state WHERE layout = $1", args![body::LAYOUT]).await
 }
 
-/// Who was erased: nothing is learnt from what they bought.
-pub(super) async fn erased(db: &Db) -> DbResult<HashSet<(i64, String)>> {
+/// Remove the baskets of those who were erased, and who they are: nothing is learnt from what they bought.
+pub(super) async fn forget_erased(db: &Db) -> DbResult<Erased> {
     let erased: Vec<(i64, String)> =
         db.fetch_all("SELECT bucket, customer_id FROM customer WHERE erased_at IS NOT NULL", vec![]).await?;
-    Ok(erased.into_iter().collect())
+    let people: Vec<(i64, &str)> = erased.iter().map(|(bucket, id)| (*bucket, &**id)).collect();
+    let mut tx = db.begin().await?;
+    remove(&mut tx, &people).await?;
+    tx.commit().await?;
+    Ok(Erased(erased.into_iter().collect()))
+}
+
+/// Customers who were erased: few.
+pub(super) struct Erased(HashSet<(i64, String)>);
+
+impl Erased {
+    pub fn has(&self, bucket: i64, customer_id: &str) -> bool {
+        !self.0.is_empty() && self.0.contains(&(bucket, customer_id.to_owned()))
+    }
 }
 
 /// What one customer has; products by their number.
@@ -60,14 +73,14 @@ pub(super) struct Baskets<'a> {
     lease: &'a Lease,
     /// What was bought before this instant counts.
     before: Millis,
-    erased: HashSet<(i64, String)>,
+    erased: &'a Erased,
     products: Products,
 }
 
 impl<'a> Baskets<'a> {
     /// For orders until `as_of`.
-    pub async fn open(db: &'a Db, lease: &'a Lease, as_of: Millis) -> DbResult<Baskets<'a>> {
-        let (erased, products) = (erased(db).await?, Products::load(db).await?);
+    pub async fn open(db: &'a Db, lease: &'a Lease, erased: &'a Erased, as_of: Millis) -> DbResult<Baskets<'a>> {
+        let products = Products::load(db).await?;
         Ok(Baskets { db, lease, before: as_of.saturating_add(1), erased, products })
     }
 
@@ -95,7 +108,7 @@ impl<'a> Baskets<'a> {
                 tx.execute(&format!("DELETE FROM {table} WHERE {IN_RANGE}"), args![first, last]).await?;
             }
             let mut baskets = bought_in(tx, (first, last), *before, products).await?;
-            baskets.retain(|b| !erased.contains(&(b.bucket, b.customer_id.clone())));
+            baskets.retain(|b| !erased.has(b.bucket, &b.customer_id));
             let later = bought::later_in_range(tx, (first, last), *before).await?;
             make_due(tx, later).await?;
             products.keep(tx).await?;
@@ -168,7 +181,7 @@ impl<'a> Baskets<'a> {
             let people: Vec<(i64, &str)> = due.iter().map(|(bucket, id)| (*bucket, &**id)).collect();
             let rows = bought::of_people_in(tx, &people, *before).await?;
             let mut baskets: Vec<Basket> = bought::by_customer(&rows).map(|rows| products.basket(rows)).collect();
-            baskets.retain(|b| !erased.contains(&(b.bucket, b.customer_id.clone())));
+            baskets.retain(|b| !erased.has(b.bucket, &b.customer_id));
             let later = bought::later_people(tx, &people, *before).await?;
             make_due(tx, later).await?;
             products.keep(tx).await?;
@@ -186,35 +199,20 @@ impl<'a> Baskets<'a> {
     /// Let all baskets go into `taken`. False when there are more than `rows_max` pairs of a customer and a product, or one that cannot be read.
     pub async fn pass(&self, kept: Kept, taken: &mut Taken, rows_max: usize) -> Result<bool, LearnError> {
         let mut torn = false;
-        let mut gone: Vec<(i64, String)> = Vec::new();
         for (first, last) in bucket_ranges(BUCKETS_PASSING).take_while(|(first, _)| *first < kept.buckets) {
             if !self.lease.renew(self.db, clock::now()).await? {
                 return Err(LearnError::Busy);
             }
-            let sql = format!("SELECT bucket, customer_id, body FROM basket WHERE {IN_RANGE}");
-            self.db
-                .each_row(&sql, args![first, last], |row| {
-                    let (Some(bucket), Some(id), Some(body)) = (row.int(0)?, row.text(1)?, row.text(2)?) else {
-                        return Ok(());
-                    };
-                    if !self.erased.is_empty() {
-                        let who = (bucket, id.to_owned());
-                        if self.erased.contains(&who) {
-                            gone.push(who);
-                            return Ok(());
-                        }
-                    }
-                    torn |= body::read(body).and_then(|mut owned| taken.take(&mut owned, self.skus())).is_none();
-                    Ok(())
-                })
-                .await?;
+            let sql = format!("SELECT body FROM basket WHERE {IN_RANGE}");
+            let pass = |row: Cells| {
+                let owned = row.text(0)?.and_then(body::read);
+                torn |= owned.and_then(|mut owned| taken.take(&mut owned, self.skus())).is_none();
+                Ok(())
+            };
+            self.db.each_row(&sql, args![first, last], pass).await?;
             if torn || taken.learner.rows() > rows_max {
                 return Ok(false);
             }
-        }
-        if !gone.is_empty() {
-            let gone: Vec<(i64, &str)> = gone.iter().map(|(bucket, id)| (*bucket, &**id)).collect();
-            alone(self.db, self.lease, async |tx| remove(tx, &gone).await).await?;
         }
         Ok(true)
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::basket::{self, Baskets, Kept, Taken};
+use super::basket::{self, Baskets, Erased, Kept, Taken};
 use super::bought;
 use super::learn::{Learner, Learnt, Neighbour, Owned, ROWS_MAX, Sold};
 use crate::args;
@@ -121,74 +121,78 @@ struct Read {
 /// Baskets are kept of the past alone: they serve whoever asks later, and for an earlier day orders are read as they lie.
 async fn read(db: &Db, as_of: Millis, scope: Scope, rows_max: usize, lease: &Lease) -> Result<Read, LearnError> {
     let now = clock::now();
-    let kept = basket::kept(db).await?.filter(|kept| scope == Scope::Dirty && kept.as_of <= now);
-    match kept {
-        _ if as_of > now => read_orders(db, as_of, rows_max, lease).await,
-        Some(kept) if as_of < kept.as_of => read_orders(db, as_of, rows_max, lease).await,
-        Some(kept) => match read_changed(db, as_of, kept, rows_max, lease).await? {
+    let erased = &basket::forget_erased(db).await?;
+    let reading = Reading { db, as_of, rows_max, lease, erased };
+    match basket::kept(db).await?.filter(|kept| scope == Scope::Dirty && kept.as_of <= now) {
+        _ if as_of > now => reading.orders().await,
+        Some(kept) if as_of < kept.as_of => reading.orders().await,
+        Some(kept) => match reading.changed(kept).await? {
             Some(read) => Ok(read),
-            None => read_everybody(db, as_of, rows_max, lease).await,
+            None => reading.everybody().await,
         },
-        None => read_everybody(db, as_of, rows_max, lease).await,
+        None => reading.everybody().await,
     }
 }
 
-/// From orders, and baskets stay as they are.
-async fn read_orders(db: &Db, as_of: Millis, rows_max: usize, lease: &Lease) -> Result<Read, LearnError> {
-    let erased = basket::erased(db).await?;
-    let mut learner = Learner::new(as_of);
-    let mut buckets = 0;
-    for (first, last) in bought::ranges(db).await? {
-        // Real time: the lease must outlive a long read.
-        if !lease.renew(db, clock::now()).await? {
-            return Err(LearnError::Busy);
-        }
-        for rows in bought::by_customer(&bought::of_range(db, (first, last), as_of + 1).await?) {
-            if erased.is_empty() || !erased.contains(&(rows[0].bucket, rows[0].customer_id.clone())) {
-                let owned: Vec<Owned> = rows.iter().map(|r| r.owned(learner.id(&r.sku))).collect();
-                learner.take(&owned);
+struct Reading<'a> {
+    db: &'a Db,
+    as_of: Millis,
+    rows_max: usize,
+    lease: &'a Lease,
+    erased: &'a Erased,
+}
+
+impl Reading<'_> {
+    /// From orders, and baskets stay as they are.
+    async fn orders(&self) -> Result<Read, LearnError> {
+        let mut learner = Learner::new(self.as_of);
+        let mut buckets = 0;
+        for (first, last) in bought::ranges(self.db).await? {
+            // Real time: the lease must outlive a long read.
+            if !self.lease.renew(self.db, clock::now()).await? {
+                return Err(LearnError::Busy);
+            }
+            for rows in bought::by_customer(&bought::of_range(self.db, (first, last), self.as_of + 1).await?) {
+                if !self.erased.has(rows[0].bucket, &rows[0].customer_id) {
+                    let owned: Vec<Owned> = rows.iter().map(|r| r.owned(learner.id(&r.sku))).collect();
+                    learner.take(&owned);
+                }
+            }
+            buckets = last + 1;
+            if learner.rows() >= self.rows_max {
+                break;
             }
         }
-        buckets = last + 1;
-        if learner.rows() >= rows_max {
-            break;
-        }
+        Ok(Read { buckets, read_anew: learner.customers() as u64, learner })
     }
-    Ok(Read { buckets, read_anew: learner.customers() as u64, learner })
-}
 
-/// From orders, and everybody's basket is kept.
-async fn read_everybody(db: &Db, as_of: Millis, rows_max: usize, lease: &Lease) -> Result<Read, LearnError> {
-    let mut baskets = Baskets::open(db, lease, as_of).await?;
-    let mut taken = Taken::new(as_of);
-    let mut buckets = 0;
-    baskets.begin_anew().await?;
-    for (first, last) in bought::ranges(db).await? {
-        for mut basket in baskets.make((first, last)).await? {
-            taken.take(&mut basket.owned, baskets.skus()).expect("its products were numbered when it was made");
+    /// From orders, and everybody's basket is kept.
+    async fn everybody(&self) -> Result<Read, LearnError> {
+        let mut baskets = Baskets::open(self.db, self.lease, self.erased, self.as_of).await?;
+        let mut taken = Taken::new(self.as_of);
+        let mut buckets = 0;
+        baskets.begin_anew().await?;
+        for (first, last) in bought::ranges(self.db).await? {
+            for mut basket in baskets.make((first, last)).await? {
+                taken.take(&mut basket.owned, baskets.skus()).expect("its products were numbered when it was made");
+            }
+            buckets = last + 1;
+            if taken.learner.rows() >= self.rows_max {
+                break;
+            }
         }
-        buckets = last + 1;
-        if taken.learner.rows() >= rows_max {
-            break;
-        }
+        baskets.end_anew(buckets).await?;
+        Ok(Read { buckets, read_anew: taken.learner.customers() as u64, learner: taken.learner })
     }
-    baskets.end_anew(buckets).await?;
-    Ok(Read { buckets, read_anew: taken.learner.customers() as u64, learner: taken.learner })
-}
 
-/// From baskets, after those who ordered were read anew. `None` when it needs everybody: the shop has outgrown the sample, or a basket cannot be read.
-async fn read_changed(
-    db: &Db,
-    as_of: Millis,
-    kept: Kept,
-    rows_max: usize,
-    lease: &Lease,
-) -> Result<Option<Read>, LearnError> {
-    let mut baskets = Baskets::open(db, lease, as_of).await?;
-    let mut taken = Taken::new(as_of);
-    let read_anew = baskets.renew(kept).await?;
-    let whole = baskets.pass(kept, &mut taken, rows_max + rows_max / OUTGROWN_BY).await?;
-    Ok(whole.then_some(Read { buckets: kept.buckets, read_anew, learner: taken.learner }))
+    /// From baskets, after those who ordered were read anew. `None` when it needs everybody: the shop has outgrown the sample, or a basket cannot be read.
+    async fn changed(&self, kept: Kept) -> Result<Option<Read>, LearnError> {
+        let mut baskets = Baskets::open(self.db, self.lease, self.erased, self.as_of).await?;
+        let mut taken = Taken::new(self.as_of);
+        let read_anew = baskets.renew(kept).await?;
+        let whole = baskets.pass(kept, &mut taken, self.rows_max + self.rows_max / OUTGROWN_BY).await?;
+        Ok(whole.then_some(Read { buckets: kept.buckets, read_anew, learner: taken.learner }))
+    }
 }
 
 /// The card of the newest fit; `None` before the first.
