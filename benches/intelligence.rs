@@ -63,6 +63,7 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
         runtime.block_on(disk::bytes(place)) as f64 / 1e9,
         begun.elapsed().as_secs_f64()
     );
+    let every = customers.div_ceil(AGAIN);
     let verbs = Verbs::in_project(place.dir(), &place.database, NO_SMTP);
     if let Err(why) = runtime.block_on(disk::forget_cache(place)) {
         println!("(the database stayed in the page cache: {why})");
@@ -75,7 +76,7 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
         let db = place.open().await;
         db.execute("DELETE FROM segment_due", vec![]).await.expect("the list is emptied");
         let shop = Shop { now: clock::now(), ..shop };
-        orders::again(&db, &shop, customers.div_ceil(AGAIN)).await.expect("their orders are written");
+        orders::again(&db, &shop, every).await.expect("their orders are written");
         db.close().await;
     });
     let after = verbs.run("profile, after 10,000 ordered", &["profile"]);
@@ -83,6 +84,7 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
     verbs.run("report cohorts", &["report", "cohorts"]);
     let from = clock::date_in(clock::now() - 90 * clock::DAY, &jiff::tz::TimeZone::UTC).to_string();
     verbs.run("report flows", &["report", "flows", "--from", &from]);
+    learn(place, &shop, &verbs, runtime);
     println!(
         "model fit: {:.2} µs CPU a customer; after 10,000 ordered: {:.1} % of the CPU time and {:.1} % of the wall time of both from nothing",
         1e6 * fit.all_cpu() / customers as f64,
@@ -90,4 +92,25 @@ fn on(place: &Place, customers: usize, runtime: &Runtime) -> bool {
         100.0 * after.wall / (full.wall + fit.wall)
     );
     verbs.all_succeeded()
+}
+
+/// Recommendations. Lines are written only here: what stands above is measured without them.
+fn learn(place: &Place, shop: &Shop, verbs: &Verbs, runtime: &Runtime) {
+    let written = runtime.block_on(async {
+        let db = place.open().await;
+        let written = orders::lines(&db, shop).await.expect("the lines are written");
+        db.close().await;
+        written
+    });
+    println!("{} order lines", grouped(written as i64));
+    verbs.run("recommend fit", &["recommend", "fit"]);
+    verbs.run("recommend fit, nothing new", &["recommend", "fit"]);
+    runtime.block_on(async {
+        let db = place.open().await;
+        let shop = Shop { now: clock::now(), ..*shop };
+        let every = shop.customers.div_ceil(AGAIN);
+        orders::things_again(&db, &shop, every).await.expect("their orders are written");
+        db.close().await;
+    });
+    verbs.run("recommend fit, after 10,000 ordered", &["recommend", "fit"]);
 }

@@ -17,6 +17,12 @@ const PRICES: [i64; 5] = [990, 1_490, 1_990, 2_490, 4_990];
 const CUSTOMER: [&str; 5] = ["bucket", "customer_id", "email", "attributes", "first_seen_at"];
 const ORDER: [&str; 7] = ["bucket", "customer_id", "ordered_at", "order_id", "total", "currency", "status"];
 const KEY: [&str; 2] = ["bucket", "customer_id"];
+const LINE: [&str; 8] = ["bucket", "customer_id", "ordered_at", "order_id", "line_no", "sku", "quantity", "amount"];
+const DUE: [&str; 3] = ["bucket", "customer_id", "noted_at"];
+/// Products, and those that are bought by people of one taste.
+const PRODUCTS: usize = 2_000;
+const TASTE: usize = 50;
+const LINES_MAX: usize = 3;
 
 /// The shop at an instant.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +94,57 @@ pub async fn again(db: &Db, shop: &Shop, every: usize) -> DbResult<()> {
     }
     write(db, "customer_order", &ORDER, &mut orders, 1).await?;
     write(db, "dirty", &KEY, &mut dirty, 1).await
+}
+
+/// What everybody's orders were made of, one to three things each; how many lines there are.
+pub async fn lines(db: &Db, shop: &Shop) -> DbResult<u64> {
+    let (mut lines, mut written) = (Vec::new(), 0);
+    for (bucket, id, number) in shop.in_key_order() {
+        let mut random = Random::stream(SEED + 1, number);
+        for (n, (at, _)) in shop.orders(number).into_iter().enumerate() {
+            let count = 1 + random.below(LINES_MAX);
+            add_lines(&mut lines, (bucket, &id), (at, &format!("{id}-{n}")), number, count, &mut random);
+            written += count as u64;
+        }
+        write(db, "order_line", &LINE, &mut lines, BATCH_ROWS).await?;
+    }
+    write(db, "order_line", &LINE, &mut lines, 1).await?;
+    db.analyze().await?;
+    Ok(written)
+}
+
+/// One in `every` customers orders two things now, and is noted as the import does.
+pub async fn things_again(db: &Db, shop: &Shop, every: usize) -> DbResult<()> {
+    let (mut orders, mut lines, mut due) = (Vec::new(), Vec::new(), Vec::new());
+    for (bucket, id, number) in shop.in_key_order().into_iter().step_by(every) {
+        let mut random = Random::stream(SEED + 2, number);
+        let order = format!("{id}-things");
+        orders.extend(args![bucket, &id, shop.now, &order, 1_990, "EUR", "placed"]);
+        add_lines(&mut lines, (bucket, &id), (shop.now, &order), number, 2, &mut random);
+        due.extend(args![bucket, id, shop.now]);
+    }
+    write(db, "customer_order", &ORDER, &mut orders, 1).await?;
+    write(db, "order_line", &LINE, &mut lines, 1).await?;
+    write(db, "basket_due", &DUE, &mut due, 1).await
+}
+
+/// Things of a customer's taste, and sometimes any other.
+fn add_lines(
+    lines: &mut Vec<Value>,
+    (bucket, id): (i64, &str),
+    (at, order): (Millis, &str),
+    number: u64,
+    count: usize,
+    random: &mut Random,
+) {
+    let taste = number as usize % (PRODUCTS / TASTE) * TASTE;
+    for n in 0..count as i64 {
+        let any = random.unit() < 0.3;
+        // Few products are bought by many.
+        let of = if any { PRODUCTS } else { TASTE };
+        let product = (random.unit().powi(2) * of as f64) as usize + if any { 0 } else { taste };
+        lines.extend(args![bucket, id, at, order, n, format!("p{product:04}"), 1_i64, random.of(&PRICES)]);
+    }
 }
 
 /// Write the rows, if there are so many.

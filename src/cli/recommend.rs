@@ -31,11 +31,18 @@ pub struct RecommendArgs {
 #[derive(Debug, clap::Subcommand)]
 enum RecommendVerb {
     /// Learn from all orders which products go together and what is popular
-    Fit,
+    Fit(FitArgs),
     /// What each strategy finds for one customer, and why
     Show(ShowArgs),
     /// Recommend on the day given, from what was known then, and count how often the next order had it
     Backtest(BacktestArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct FitArgs {
+    /// Read everybody's orders, not only those of customers who ordered since they were last read
+    #[arg(long)]
+    full: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,8 +80,9 @@ pub async fn run(inv: &Invocation, args: RecommendArgs) -> Result<Exit, Failure>
     let now = inv.clock(&settings.time_zone)?.as_of();
     let db = inv.open_db(&project).await?;
     match args.verb {
-        RecommendVerb::Fit => {
-            let card = recommend::fit(&db, now).await?;
+        RecommendVerb::Fit(args) => {
+            let scope = if args.full { Scope::Everyone } else { Scope::Dirty };
+            let card = recommend::fit(&db, now, scope).await?;
             inv.print(|| json!(card), || fitted(&card));
         }
         RecommendVerb::Show(args) => show(inv, &db, args, now).await?,
@@ -144,8 +152,13 @@ fn why(because: &[&str], bought: u64) -> String {
 }
 
 fn fitted(card: &FitCard) -> String {
+    let read = match card.read_anew {
+        all if all >= card.customers => String::new(),
+        0 => ", none of them read anew".to_owned(),
+        some => format!(", {} read anew", grouped(some)),
+    };
     let mut out = format!(
-        "learnt from {}: {}, {} of them that go together\n",
+        "learnt from {}{read}: {}, {} of them that go together\n",
         many(card.customers, "customer"),
         many(card.products, "product"),
         many(card.pairs, "pair"),

@@ -24,6 +24,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (15, "rewards", include_str!("migrations/0015_rewards.sql")),
     (16, "loyalty", include_str!("migrations/0016_loyalty.sql")),
     (20, "rhythm", include_str!("migrations/0020_rhythm.sql")),
+    (21, "baskets", include_str!("migrations/0021_baskets.sql")),
 ];
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {

@@ -36,6 +36,7 @@ mod review;
 mod run;
 mod why;
 
+mod baskets;
 mod content;
 mod library;
 mod loyalty;

@@ -39,7 +39,7 @@ async fn statements_of_random_segments_keep_the_rules() {
 }
 
 /// Writes that the whole way cannot do without: what begins the statement, and its table.
-const SEEN: [(&str, &str); 47] = [
+const SEEN: [(&str, &str); 53] = [
     ("INSERT INTO", "customer"),
     ("INSERT INTO", "address"),
     ("DELETE FROM", "address"),
@@ -63,6 +63,12 @@ const SEEN: [(&str, &str); 47] = [
     ("INSERT INTO", "segment_bits"),
     ("INSERT INTO", "segment_due"),
     ("INSERT INTO", "segment_size"),
+    ("INSERT INTO", "basket_due"),
+    ("DELETE FROM", "basket_due"),
+    ("INSERT INTO", "basket"),
+    ("DELETE FROM", "basket"),
+    ("INSERT INTO", "basket_product"),
+    ("INSERT INTO", "basket_state"),
     ("INSERT INTO", "recommend_fit"),
     ("INSERT INTO", "product_sold"),
     ("INSERT INTO", "product_pair"),

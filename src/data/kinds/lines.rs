@@ -10,7 +10,7 @@ use super::super::cells::{Cells, Reading, shown};
 use super::super::columns::Kind;
 use super::super::people::KnownPeople;
 use super::orders::{OrderRef, fetch_refs, point_to};
-use super::{People, Table, Written, mark_dirty};
+use super::{People, Table, Written, mark_ordered};
 use crate::clock::Millis;
 use crate::db::{Conflict, DbResult, Tx, Value, bucket_of};
 
@@ -107,7 +107,7 @@ impl Table for Lines {
             tx.insert_rows_returning("order_line", &COLUMNS, self.values(&again), conflict, "customer_id").await?;
         written.changed += changed.len() as u64;
         dirty.extend(changed.into_iter().map(|(id,)| (bucket_of(&id), id)));
-        mark_dirty(tx, dirty).await?;
+        mark_ordered(tx, dirty, now).await?;
         Ok(written)
     }
 }

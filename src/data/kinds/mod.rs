@@ -70,6 +70,16 @@ pub(super) async fn mark_dirty(tx: &mut Tx, people: People) -> DbResult<()> {
     Ok(())
 }
 
+/// Mark customers whose orders changed: their profile and their basket are to be read anew.
+///
+/// A row that is there is locked, although nothing in it changes: whoever takes it out and reads the orders then waits for us and sees them.
+pub(super) async fn mark_ordered(tx: &mut Tx, people: People, now: Millis) -> DbResult<()> {
+    let rows: Vec<Value> = people.iter().flat_map(|(bucket, id)| args![*bucket, id, now]).collect();
+    let lock = Conflict::UpdateWhen { key: &["bucket", "customer_id"], when: "false" };
+    tx.insert_rows("basket_due", &["bucket", "customer_id", "noted_at"], rows, lock).await?;
+    mark_dirty(tx, people).await
+}
+
 /// Further columns merged into stored attributes: null removes a name, anything else sets it.
 fn merge_attributes(stored: &str, further: &[(String, Json)]) -> String {
     let mut attributes: Map<String, Json> = serde_json::from_str(stored).unwrap_or_default();

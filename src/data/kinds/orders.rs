@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::super::cells::{Cells, Reading, hint, shown};
 use super::super::columns::Kind;
 use super::super::people::KnownPeople;
-use super::{People, Table, Written, mark_dirty};
+use super::{People, Table, Written, mark_ordered};
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{Conflict, DbResult, Tx, Value, bucket_of};
@@ -127,7 +127,7 @@ impl Table for Orders {
         point_to(tx, changed.iter().map(|r| r.place())).await?;
         let values = changed.iter().flat_map(|r| (*r).clone().into_values()).collect();
         tx.insert_rows("customer_order", &COLUMNS, values, Conflict::Update { key: &KEY }).await?;
-        mark_dirty(tx, dirty).await?;
+        mark_ordered(tx, dirty, now).await?;
         Ok(written)
     }
 }

@@ -6,7 +6,7 @@
 use super::learn::Owned;
 use crate::args;
 use crate::clock::Millis;
-use crate::db::{BUCKETS, Db, DbResult, Value, bucket_ranges};
+use crate::db::{BUCKETS, Cells, Db, DbResult, Tx, Value, bucket_ranges};
 use crate::profile::COUNTED;
 
 /// Customers whose lines are read in one statement, about.
@@ -28,9 +28,12 @@ pub(super) struct Bought {
 impl Bought {
     /// The same, with the product by its number.
     pub fn owned(&self, product: u32) -> Owned {
-        let times = u32::try_from(self.times).unwrap_or(u32::MAX);
-        Owned { product, times, last_at: self.last_at, kept: self.pieces > 0 }
+        owned(product, self.times, self.last_at, self.pieces)
     }
+}
+
+fn owned(product: u32, times: i64, last_at: Millis, pieces: i64) -> Owned {
+    Owned { product, times: u32::try_from(times).unwrap_or(u32::MAX), last_at, kept: pieces > 0 }
 }
 
 /// SQL: a line `l` of an order `o` by which something was bought.
@@ -58,24 +61,73 @@ fn grouped() -> String {
     )
 }
 
+/// SQL: what the customers of buckets `$1` to `$2` had bought before `$3`, customer by customer.
+fn range_sql() -> String {
+    format!("{} WHERE l.bucket >= $1 AND l.bucket <= $2 AND l.ordered_at < $3 {}", lines(""), grouped())
+}
+
 /// What the customers of buckets `first` to `last` had bought before an instant, customer by customer.
 pub(super) async fn of_range(db: &Db, (first, last): (i64, i64), before: Millis) -> DbResult<Vec<Bought>> {
-    let sql = format!("{} WHERE l.bucket >= $1 AND l.bucket <= $2 AND l.ordered_at < $3 {}", lines(""), grouped());
-    db.fetch_all(&sql, args![first, last, before]).await
+    db.fetch_all(&range_sql(), args![first, last, before]).await
+}
+
+/// The same in a transaction, row by row: bucket, customer, sku, and what there is of it; its number is left to whoever takes it.
+pub(super) async fn pass_range(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    before: Millis,
+    mut pass: impl FnMut(i64, &str, &str, Owned),
+) -> DbResult<()> {
+    let take = |row: Cells| {
+        let number = |n| row.int(n).map(Option::unwrap_or_default);
+        let text = |n| row.text(n).map(Option::unwrap_or_default);
+        pass(number(0)?, text(1)?, text(2)?, owned(0, number(3)?, number(4)?, number(5)?));
+        Ok(())
+    };
+    tx.each_row(&range_sql(), args![first, last, before], take).await
+}
+
+const PEOPLE: [&str; 3] = ["bucket", "customer_id", "before_at"];
+
+/// What follows the keys of people: what they had bought before an instant.
+fn people_sql() -> String {
+    format!(
+        "{} WHERE l.bucket = k.bucket AND l.customer_id = k.customer_id AND l.ordered_at < k.before_at {}",
+        lines("k CROSS JOIN"),
+        grouped()
+    )
+}
+
+fn keys(people: &[(i64, &str)], before: Millis) -> Vec<Value> {
+    people.iter().flat_map(|(bucket, id)| args![*bucket, *id, before]).collect()
 }
 
 /// What these people, by bucket and id, had bought before an instant.
 pub(super) async fn of_people(db: &Db, people: &[(i64, &str)], before: Millis) -> DbResult<Vec<Bought>> {
-    let tail = format!(
-        "{} WHERE l.bucket = k.bucket AND l.customer_id = k.customer_id AND l.ordered_at < k.before_at {}",
-        lines("k CROSS JOIN"),
-        grouped()
-    );
-    let keys: Vec<Value> = people.iter().flat_map(|(bucket, id)| args![*bucket, *id, before]).collect();
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
-    db.fetch_keyed(&["bucket", "customer_id", "before_at"], keys, &tail).await
+    db.fetch_keyed(&PEOPLE, keys(people, before), &people_sql()).await
+}
+
+/// The same in a transaction.
+pub(super) async fn of_people_in(tx: &mut Tx, people: &[(i64, &str)], before: Millis) -> DbResult<Vec<Bought>> {
+    tx.fetch_keyed(&PEOPLE, keys(people, before), &people_sql()).await
+}
+
+/// Who of these people has lines that are not before an instant.
+pub(super) async fn later_people(tx: &mut Tx, people: &[(i64, &str)], before: Millis) -> DbResult<Vec<(i64, String)>> {
+    let tail = "SELECT k.bucket, k.customer_id FROM k WHERE EXISTS (SELECT 1 FROM order_line l
+                WHERE l.bucket = k.bucket AND l.customer_id = k.customer_id AND l.ordered_at >= k.before_at)";
+    tx.fetch_keyed(&PEOPLE, keys(people, before), tail).await
+}
+
+/// Who of the customers of buckets `first` to `last` has such lines.
+pub(super) async fn later_in_range(
+    tx: &mut Tx,
+    (first, last): (i64, i64),
+    before: Millis,
+) -> DbResult<Vec<(i64, String)>> {
+    let sql = "SELECT DISTINCT l.bucket, l.customer_id FROM order_line l
+               WHERE l.bucket >= $1 AND l.bucket <= $2 AND l.ordered_at >= $3";
+    tx.fetch_all(sql, args![first, last, before]).await
 }
 
 /// (bucket, customer_id, sku): what customers bought in their first order at or after an instant, customer by customer.

@@ -1,18 +1,20 @@
 //! What was learnt, kept: fitting anew, and reading the newest fit back.
 //!
-//! Cost: a fit reads order lines bucket range by bucket range and stops after [`ROWS_MAX`](super::learn::ROWS_MAX) pairs of a customer and a
-//! product. Buckets are drawn by a hash, so the first so many of them are a fair sample of a shop that is larger. [`renew_if_old`] fits at
-//! most once a day, and not when nothing was imported since.
+//! Cost: the first fit reads order lines bucket range by bucket range and stops after [`ROWS_MAX`] pairs of a customer and a product. Buckets are
+//! drawn by a hash, so the first so many of them are a fair sample of a shop that is larger. Later fits read what was kept ([`basket`]) and
+//! the lines of those who ordered since. [`renew_if_old`] fits at most once a day, and not when nothing was imported since.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::basket::{self, Baskets, Erased, Kept, Taken};
 use super::bought;
-use super::learn::{Learner, Learnt, Neighbour, Owned, Sold};
+use super::learn::{Learner, Learnt, Neighbour, Owned, ROWS_MAX, Sold};
 use crate::args;
 use crate::clock::{self, DAY, MINUTE, Millis};
-use crate::db::{BUCKETS, Conflict, Db, DbError, DbResult, Lease, Value};
+use crate::db::{Conflict, Db, DbError, DbResult, Lease, Value};
+use crate::profile::Scope;
 use crate::token::random_token;
 
 /// How long the right to fit holds unless it is renewed, which happens every few thousand customers: so long nobody learns after one that was killed.
@@ -21,6 +23,8 @@ const HOLD: Millis = 2 * MINUTE;
 const FRESH: Millis = DAY;
 /// Products whose neighbours are turned into rows at once.
 const PRODUCTS_AT_ONCE: usize = 500;
+/// A shop that has grown by a fourth is learnt from fewer of its customers, chosen anew.
+const OUTGROWN_BY: usize = 4;
 
 /// What a fit learnt from, and how much.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -35,6 +39,8 @@ pub struct FitCard {
     pub buckets: i64,
     /// Customers who had bought something.
     pub customers: i64,
+    /// Customers whose orders were read for it; of the others what they had bought was kept.
+    pub read_anew: i64,
     pub products: i64,
     pub pairs: i64,
 }
@@ -48,10 +54,11 @@ pub enum LearnError {
     Db(#[from] DbError),
 }
 
-/// Learn from all orders until `as_of`, and keep it in place of what was there.
-pub async fn fit(db: &Db, as_of: Millis) -> Result<FitCard, LearnError> {
+/// Learn from all orders until `as_of`, and keep it in place of what was there. With [`Scope::Dirty`] only the orders of customers are read that
+/// changed since they were last read, as far as that is known; what is learnt is the same.
+pub async fn fit(db: &Db, as_of: Millis, scope: Scope) -> Result<FitCard, LearnError> {
     let lease = Lease::take(db, "recommend_fit", HOLD, clock::now()).await?.ok_or(LearnError::Busy)?;
-    let outcome = fit_alone(db, as_of, &lease).await;
+    let outcome = fit_alone(db, as_of, scope, ROWS_MAX, &lease).await;
     lease.release(db).await?;
     outcome
 }
@@ -69,39 +76,31 @@ pub async fn renew_if_old(db: &Db) -> Result<(), LearnError> {
     {
         return Ok(());
     }
-    match fit(db, now).await {
+    match fit(db, now, Scope::Dirty).await {
         Err(LearnError::Busy) if old.is_some() => Ok(()),
         ended => ended.map(|_| ()),
     }
 }
 
-async fn fit_alone(db: &Db, as_of: Millis, lease: &Lease) -> Result<FitCard, LearnError> {
+async fn fit_alone(
+    db: &Db,
+    as_of: Millis,
+    scope: Scope,
+    rows_max: usize,
+    lease: &Lease,
+) -> Result<FitCard, LearnError> {
     let seen = seen(db).await?;
-    let mut learner = Learner::new(as_of);
-    let mut buckets = 0;
-    for (first, last) in bought::ranges(db).await? {
-        // Real time: the lease must outlive a long read.
-        if !lease.renew(db, clock::now()).await? {
-            return Err(LearnError::Busy);
-        }
-        for rows in bought::by_customer(&bought::of_range(db, (first, last), as_of + 1).await?) {
-            let owned: Vec<Owned> = rows.iter().map(|r| r.owned(learner.id(&r.sku))).collect();
-            learner.take(&owned);
-        }
-        buckets = last + 1;
-        if learner.is_full() {
-            break;
-        }
-    }
-    let customers = learner.customers() as i64;
-    let learnt = learner.finish();
+    let read = read(db, as_of, scope, rows_max, lease).await?;
+    let customers = read.learner.customers() as i64;
+    let learnt = read.learner.finish();
     let card = FitCard {
         fit_id: random_token(),
         fitted_at: clock::now(),
         as_of,
         seen,
-        buckets: buckets.min(BUCKETS),
+        buckets: read.buckets,
         customers,
+        read_anew: i64::try_from(read.read_anew).unwrap_or(i64::MAX),
         products: learnt.sold.len() as i64,
         pairs: learnt.neighbours.iter().map(|n| n.len() as i64).sum(),
     };
@@ -111,9 +110,94 @@ async fn fit_alone(db: &Db, as_of: Millis, lease: &Lease) -> Result<FitCard, Lea
     Ok(card)
 }
 
+/// All customers there are to learn from.
+struct Read {
+    learner: Learner,
+    buckets: i64,
+    /// Customers whose orders were read.
+    read_anew: u64,
+}
+
+/// Baskets are kept of the past alone: they serve whoever asks later, and for an earlier day orders are read as they lie.
+async fn read(db: &Db, as_of: Millis, scope: Scope, rows_max: usize, lease: &Lease) -> Result<Read, LearnError> {
+    let now = clock::now();
+    let erased = &basket::forget_erased(db).await?;
+    let reading = Reading { db, as_of, rows_max, lease, erased };
+    match basket::kept(db).await?.filter(|kept| scope == Scope::Dirty && kept.as_of <= now) {
+        _ if as_of > now => reading.orders().await,
+        Some(kept) if as_of < kept.as_of => reading.orders().await,
+        Some(kept) => match reading.changed(kept).await? {
+            Some(read) => Ok(read),
+            None => reading.everybody().await,
+        },
+        None => reading.everybody().await,
+    }
+}
+
+struct Reading<'a> {
+    db: &'a Db,
+    as_of: Millis,
+    rows_max: usize,
+    lease: &'a Lease,
+    erased: &'a Erased,
+}
+
+impl Reading<'_> {
+    /// From orders, and baskets stay as they are.
+    async fn orders(&self) -> Result<Read, LearnError> {
+        let mut learner = Learner::new(self.as_of);
+        let mut buckets = 0;
+        for (first, last) in bought::ranges(self.db).await? {
+            // Real time: the lease must outlive a long read.
+            if !self.lease.renew(self.db, clock::now()).await? {
+                return Err(LearnError::Busy);
+            }
+            for rows in bought::by_customer(&bought::of_range(self.db, (first, last), self.as_of + 1).await?) {
+                if !self.erased.has(rows[0].bucket, &rows[0].customer_id) {
+                    let owned: Vec<Owned> = rows.iter().map(|r| r.owned(learner.id(&r.sku))).collect();
+                    learner.take(&owned);
+                }
+            }
+            buckets = last + 1;
+            if learner.rows() >= self.rows_max {
+                break;
+            }
+        }
+        Ok(Read { buckets, read_anew: learner.customers() as u64, learner })
+    }
+
+    /// From orders, and everybody's basket is kept.
+    async fn everybody(&self) -> Result<Read, LearnError> {
+        let mut baskets = Baskets::open(self.db, self.lease, self.erased, self.as_of).await?;
+        let mut taken = Taken::new(self.as_of);
+        let mut buckets = 0;
+        baskets.begin_anew().await?;
+        for (first, last) in bought::ranges(self.db).await? {
+            for mut basket in baskets.make((first, last)).await? {
+                taken.take(&mut basket.owned, baskets.skus()).expect("its products were numbered when it was made");
+            }
+            buckets = last + 1;
+            if taken.learner.rows() >= self.rows_max {
+                break;
+            }
+        }
+        baskets.end_anew(buckets).await?;
+        Ok(Read { buckets, read_anew: taken.learner.customers() as u64, learner: taken.learner })
+    }
+
+    /// From baskets, after those who ordered were read anew. `None` when it needs everybody: the shop has outgrown the sample, or a basket cannot be read.
+    async fn changed(&self, kept: Kept) -> Result<Option<Read>, LearnError> {
+        let mut baskets = Baskets::open(self.db, self.lease, self.erased, self.as_of).await?;
+        let mut taken = Taken::new(self.as_of);
+        let read_anew = baskets.renew(kept).await?;
+        let whole = baskets.pass(kept, &mut taken, self.rows_max + self.rows_max / OUTGROWN_BY).await?;
+        Ok(whole.then_some(Read { buckets: kept.buckets, read_anew, learner: taken.learner }))
+    }
+}
+
 /// The card of the newest fit; `None` before the first.
 pub async fn newest(db: &Db) -> DbResult<Option<FitCard>> {
-    let sql = "SELECT fit_id, fitted_at, as_of, seen, buckets, customers, products, pairs FROM recommend_fit
+    let sql = "SELECT fit_id, fitted_at, as_of, seen, buckets, customers, read_anew, products, pairs FROM recommend_fit
                ORDER BY fitted_at DESC, fit_id LIMIT 1";
     db.fetch_optional(sql, vec![]).await
 }
@@ -168,9 +252,9 @@ async fn write(db: &Db, learnt: &Learnt, card: &FitCard, lease: &Lease) -> DbRes
             pairs.flat_map(|(s, n)| args![&s.sku, &learnt.sold[n.product as usize].sku, n.support, n.cosine]).collect();
         tx.insert_rows("product_pair", &["sku", "other_sku", "customers", "cosine"], rows, Conflict::Keep).await?;
     }
-    let columns = ["fit_id", "fitted_at", "as_of", "seen", "buckets", "customers", "products", "pairs"];
+    let columns = ["fit_id", "fitted_at", "as_of", "seen", "buckets", "customers", "read_anew", "products", "pairs"];
     let c = card;
-    let row = args![&c.fit_id, c.fitted_at, c.as_of, &c.seen, c.buckets, c.customers, c.products, c.pairs];
+    let row = args![&c.fit_id, c.fitted_at, c.as_of, &c.seen, c.buckets, c.customers, c.read_anew, c.products, c.pairs];
     tx.insert_rows("recommend_fit", &columns, row, Conflict::Keep).await?;
     tx.commit().await?;
     Ok(true)
@@ -187,6 +271,7 @@ async fn seen(db: &Db) -> DbResult<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::BUCKETS;
 
     #[tokio::test]
     async fn whoever_lost_the_lease_writes_nothing() {
@@ -195,7 +280,7 @@ mod tests {
         let now = clock::now();
         let frozen = Lease::take(&db, "recommend_fit", HOLD, now - 2 * HOLD).await.unwrap().unwrap();
         let heir = Lease::take(&db, "recommend_fit", HOLD, now).await.unwrap().unwrap();
-        let late = fit_alone(&db, now, &frozen).await;
+        let late = fit_alone(&db, now, Scope::Dirty, ROWS_MAX, &frozen).await;
         assert!(matches!(late, Err(LearnError::Busy)), "{late:?}");
         let learnt = Learner::new(now).finish();
         let card = |id: &str| FitCard {
@@ -205,6 +290,7 @@ mod tests {
             seen: String::new(),
             buckets: BUCKETS,
             customers: 0,
+            read_anew: 0,
             products: 0,
             pairs: 0,
         };

@@ -121,9 +121,14 @@ impl Learner {
         self.ends.push(self.bought.len());
     }
 
+    /// Pairs of a customer and a product that were taken in.
+    pub fn rows(&self) -> usize {
+        self.bought.len()
+    }
+
     /// Whether enough was taken in.
     pub fn is_full(&self) -> bool {
-        self.bought.len() >= ROWS_MAX
+        self.rows() >= ROWS_MAX
     }
 
     /// Customers taken in.

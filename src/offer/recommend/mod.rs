@@ -1,11 +1,11 @@
 //! Recommendations: products for one person, with the reason.
 //!
 //! ```text
-//! orders of everybody → learn → product_sold, product_pair          (keep; from time to time)
+//! orders of everybody → basket → learn → product_sold, product_pair (keep; from time to time)
 //! orders of a person + what was learnt + what a campaign asks → choose → Recommended   (when a run is planned)
 //! ```
 //!
-//! Owns the tables recommend_fit, product_sold and product_pair ([`keep`]). What a person has bought is read when they are planned, so `again` and
+//! Owns the tables recommend_fit, product_sold and product_pair ([`keep`]) and the baskets that spare a fit most of the reading ([`basket`]). What a person has bought is read when they are planned, so `again` and
 //! "does not own it yet" are never stale; what goes together is as old as the newest fit. [`learn`] and [`choose`] are pure, and
 //! [`backtest`] proves the same two on the shop's own past. Only products of the catalogue are recommended: what has no row in `product`
 //! cannot be shown.
@@ -13,6 +13,8 @@
 //! Amounts are minor units, instants epoch milliseconds.
 
 pub mod backtest;
+mod basket;
+mod body;
 mod bought;
 mod choose;
 mod keep;
