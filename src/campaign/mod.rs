@@ -4,6 +4,8 @@
 //! this version does not carry out are problems, never ignored.
 
 pub mod case;
+pub mod edits;
+mod lint;
 mod read;
 mod recommend;
 mod reward;
@@ -74,6 +76,8 @@ pub struct Campaign {
     pub track: bool,
     /// Some of a run's messages that go before the others.
     pub first_wave: Option<FirstWave>,
+    /// Its file as it stands there, to tell what an edit changed.
+    pub written: serde_json::Value,
 }
 
 /// Whether a campaign sends.
@@ -280,6 +284,9 @@ pub struct Definition {
     pub stop_above: StopAbove,
     #[serde(default)]
     pub first_wave: Option<FirstWave>,
+    /// Step → how long after the entry, for what becomes of people on their way when a step is taken out.
+    #[serde(default)]
+    pub after: Vec<(String, Millis)>,
 }
 
 impl Definition {
@@ -302,7 +309,13 @@ impl Definition {
             goal: campaign.experiment.goal.clone(),
             stop_above: campaign.stop_above,
             first_wave: campaign.first_wave,
+            after: campaign.steps.iter().map(|s| (s.name.clone(), s.after.millis())).collect(),
         }
+    }
+
+    /// Whether it has a step of this name.
+    pub fn has_step(&self, name: &str) -> bool {
+        self.templates.iter().any(|(step, _)| step == name)
     }
 
     /// The template of a step for an arm.

@@ -93,6 +93,7 @@ pub(super) fn campaign(node: &Node, known: &Known, problems: &mut Problems) -> O
         tests,
         track,
         first_wave,
+        written: node.to_json(),
     })
 }
 

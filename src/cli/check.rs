@@ -25,6 +25,9 @@ pub async fn run(inv: &Invocation, args: CheckArgs) -> Result<Exit, Failure> {
     let loaded = Loaded::read(inv, &mut problems);
     if let Some(loaded) = &loaded {
         let now = inv.clock(&loaded.project.settings.time_zone)?.as_of();
+        for campaign in loaded.campaigns.iter() {
+            campaign.lint(&loaded.project.settings.time_zone, now, &mut problems);
+        }
         loaded.linted(loaded.campaigns.iter(), now, &mut problems);
     }
     // Who is used by nobody cannot be told while files are broken.

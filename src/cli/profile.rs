@@ -45,6 +45,22 @@ pub async fn notice_tiers(db: &Db, settings: &Settings, clock: Clock) -> Result<
     Ok(crossings)
 }
 
+/// Customers whose data changed since their numbers were computed; said, when there are any.
+pub async fn tell_stale(inv: &Invocation, db: &Db) -> Result<i64, Failure> {
+    let customers = profile::stale(db).await?;
+    if customers > 0 {
+        inv.say(stale(&grouped(customers)));
+    }
+    Ok(customers)
+}
+
+/// What is wrong with numbers that are older than the data.
+pub fn stale(customers: &str) -> String {
+    format!(
+        "{customers} customers changed since their numbers were computed, and are planned by the old ones: run `okaeri profile` first"
+    )
+}
+
 type Grid = BTreeMap<(Option<Rfm>, Stage), i64>;
 
 fn as_json(totals: &RefreshTotals, rescored: u64, crossings: Crossings, grid: &Grid) -> serde_json::Value {

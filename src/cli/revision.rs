@@ -34,6 +34,8 @@ pub struct Revision {
 #[derive(Debug, Clone)]
 pub struct Past {
     pub settings: Settings,
+    /// okaeri.yaml as it stood there.
+    pub written: serde_json::Value,
     pub library: Library,
     pub campaigns: campaign::Library,
 }
@@ -84,7 +86,7 @@ impl Revision {
     pub async fn project(&self, inv: &Invocation) -> Result<Past, Failure> {
         let mut problems = Problems::new();
         let entries = self.entries().await?;
-        let settings = self.settings(inv, &entries, &mut problems).await?;
+        let (settings, written) = self.settings(inv, &entries, &mut problems).await?;
         let segments = self.texts(&entries, SEGMENTS, &mut problems).await?;
         let campaigns = self.texts(&entries, CAMPAIGNS, &mut problems).await?;
         let Some(settings) = settings else { return Err(Failure::Problems(problems)) };
@@ -95,7 +97,7 @@ impl Revision {
         if problems.has_errors() {
             return Err(Failure::Problems(problems));
         }
-        Ok(Past { settings, library, campaigns })
+        Ok(Past { settings, written, library, campaigns })
     }
 
     /// The YAML files of a folder, by name.
@@ -134,7 +136,7 @@ impl Revision {
         inv: &Invocation,
         entries: &[Entry],
         problems: &mut Problems,
-    ) -> Result<Option<Settings>, Failure> {
+    ) -> Result<(Option<Settings>, serde_json::Value), Failure> {
         let mut texts = [None, None];
         let labels = [settings::FILE, contract::FILE].map(|path| self.label(path));
         for (path, text) in [settings::FILE, contract::FILE].into_iter().zip(&mut texts) {
@@ -146,9 +148,12 @@ impl Revision {
                     .hint("name a revision in which the project was in this folder");
             }
         }
-        let [Some(text), contract] = texts else { return Ok(None) };
+        let [Some(text), contract] = texts else { return Ok((None, serde_json::Value::Null)) };
         let contract = contract.as_deref().map(|text| (labels[1].as_str(), text));
-        Ok(Settings::from_texts((&labels[0], &text), contract, |name| inv.variables.lookup(name), problems))
+        let settings = Settings::from_texts((&labels[0], &text), contract, |name| inv.variables.lookup(name), problems);
+        // What is wrong with it was told above.
+        let written = crate::yaml::parse(&labels[0], &text, &mut Problems::new());
+        Ok((settings, written.map(|node| node.to_json()).unwrap_or_default()))
     }
 
     fn label(&self, path: &str) -> String {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::ledger;
 use super::loaded::Loaded;
+use super::profile;
 use super::recommend;
 use super::sending::{self, Drained};
 use super::{Exit, Failure, Invocation, shown};
@@ -61,7 +62,16 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
         Some(run_id) => saved_plan(&loaded, &db, run_id).await?,
         None => (loaded.live_campaign(args.campaign.as_deref().unwrap_or_default())?, args.slot),
     };
-    let enlisted = enlist(inv, &loaded, &db, campaign, slot, clock, Move::Ready).await?;
+    let slot = slot_or_usual(&db, &loaded, campaign, slot, clock.as_of()).await?;
+    // What was begun goes on, whatever is over since.
+    let begun = run::find(&db, &campaign.key, &slot).await?.filter(|run| run.state() != RunState::Planned);
+    if begun.is_none() {
+        if !is_open(&loaded, campaign, &slot, clock.as_of()) {
+            return Err(over(&loaded, campaign));
+        }
+        profile::tell_stale(inv, &db).await?;
+    }
+    let enlisted = enlist(inv, &loaded, &db, campaign, Some(slot), clock, Move::Ready).await?;
     let sent = match enlisted.run.state() {
         RunState::Ready | RunState::Sending => {
             let waiting = pending(&db, &enlisted.run.run_id).await?;
@@ -154,10 +164,51 @@ async fn release(loaded: &Loaded, db: &Db, run: Run) -> Result<Run, Failure> {
 
 /// The campaign and slot of a saved plan.
 async fn saved_plan<'l>(loaded: &'l Loaded, db: &Db, run_id: &str) -> Result<(&'l Campaign, Option<String>), Failure> {
-    let run = run::get(db, run_id).await?.ok_or_else(|| {
-        Failure::Usage(format!("there is no plan `{run_id}`\nokaeri plan CAMPAIGN --save makes one and prints its id"))
-    })?;
-    Ok((loaded.live_campaign(&run.campaign)?, Some(run.slot)))
+    let Some(run) = run::get(db, run_id).await? else { return Err(no_plan(loaded, db, run_id).await?) };
+    let name = loaded.campaigns.of_key(&run.campaign).map_or(&run.campaign, |c| &c.name);
+    Ok((loaded.live_campaign(name)?, Some(run.slot)))
+}
+
+/// A plan is dropped when another one is kept for its slot: then that one is named.
+async fn no_plan(loaded: &Loaded, db: &Db, run_id: &str) -> Result<Failure, Failure> {
+    let of_campaign = |c: &&Campaign| run_id.strip_prefix(&c.key).is_some_and(|rest| rest.starts_with('-'));
+    // `win-back` begins as `win` does.
+    let campaign = loaded.campaigns.iter().filter(of_campaign).max_by_key(|c| c.key.len());
+    let kept = match campaign {
+        Some(campaign) => run::planned(db, &campaign.key).await?,
+        None => Vec::new(),
+    };
+    let hint = match (campaign, kept.as_slice()) {
+        (Some(campaign), [newest, ..]) => {
+            let zone = &loaded.project.settings.time_zone;
+            format!(
+                "a plan that is kept for a slot takes the place of an earlier one; `{}` has this one, of {}, for slot {}:\nokaeri send --plan {}",
+                campaign.name,
+                clock::readable(newest.created_at, zone),
+                newest.slot,
+                newest.run_id
+            )
+        }
+        _ => "okaeri plan CAMPAIGN --save makes one and prints its id".to_owned(),
+    };
+    Ok(Failure::Usage(format!("there is no plan `{}`\n{hint}", shown(run_id))))
+}
+
+/// Whether somebody may get anything new of a campaign in a slot: `ends` is later than the slot opens, or than now when it is no slot of a schedule.
+pub(super) fn is_open(loaded: &Loaded, campaign: &Campaign, slot: &str, as_of: Millis) -> bool {
+    let scheduled = campaign.schedule.as_ref().zip(Slot::parse(slot));
+    let at = scheduled.map_or(as_of, |(schedule, slot)| schedule.opens_at(slot, &loaded.project.settings.time_zone));
+    campaign.is_open_at(at)
+}
+
+/// Why a campaign whose `ends` is over sends nothing.
+pub(super) fn over(loaded: &Loaded, campaign: &Campaign) -> Failure {
+    let zone = &loaded.project.settings.time_zone;
+    let ended = campaign.ends_at.map(|at| clock::readable(at, zone)).unwrap_or_default();
+    Failure::Usage(format!(
+        "the campaign `{}` ended {ended}: nobody gets anything new of it\ngive `ends` in {} a day to come if it goes on",
+        campaign.name, campaign.place.file
+    ))
 }
 
 /// The slot that was asked for; else the one the schedule has open, which `okaeri run` would take; else the local day.

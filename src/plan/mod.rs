@@ -5,9 +5,11 @@
 //!
 //! Read on: [`Planning`], then `queue::fill`, which turns verdicts into ledger rows.
 
+pub mod ahead;
 mod candidates;
 mod census;
 pub mod compare;
+pub mod forecast;
 pub mod guard;
 pub mod payload;
 pub mod person;

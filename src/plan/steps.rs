@@ -23,7 +23,7 @@ use crate::settings::Settings;
 /// Entries looked at together, about.
 const RANGE_ENTRIES: i64 = 2_000;
 /// Between a moment on somebody's own clock and the same in UTC lies less than this; two days on either side of a whole number of days.
-const SLACK: Millis = 3 * DAY;
+pub(super) const SLACK: Millis = 3 * DAY;
 
 /// Which look at the steps it is.
 #[derive(Debug, Clone, Copy)]
@@ -196,18 +196,25 @@ fn open_steps((campaign, step): (&Campaign, &Step), as_of: Millis, look: Look<'_
     let newest = bind((as_of - after + if after >= DAY { SLACK } else { 0 }).into());
     let oldest = bind((look.looked_until.min(as_of) - after - campaign.catch_up() - SLACK).into());
     let names: Vec<String> = step.names().map(|name| bind(name.into())).collect();
-    let names = names.join(", ");
+    let [message, pass] = traces(&names.join(", "));
     let run = bind(look.run_id.into());
     format!(
         "e.bucket >= $1 AND e.bucket <= $2 AND e.campaign = {key} AND e.exited_at IS NULL \
          AND e.entered_at <= {newest} AND e.entered_at > {oldest} \
          AND EXISTS (SELECT 1 FROM run r WHERE r.run_id = e.run_id \
            AND (r.run_id = {run} OR r.state NOT IN ('planned', 'enqueuing', 'cancelled'))) \
-         AND NOT EXISTS (SELECT 1 FROM message m WHERE m.bucket = e.bucket AND m.customer_id = e.customer_id \
-           AND m.campaign = e.campaign AND m.slot = e.slot AND m.step IN ({names})) \
-         AND NOT EXISTS (SELECT 1 FROM step_pass s WHERE s.bucket = e.bucket AND s.customer_id = e.customer_id \
-           AND s.campaign = e.campaign AND s.slot = e.slot AND s.step IN ({names}))"
+         AND NOT {message} AND NOT {pass}"
     )
+}
+
+/// The conditions on `entry e` that a step of these names (bound already) is a message, or a pass.
+pub(super) fn traces(names: &str) -> [String; 2] {
+    [("message", "m"), ("step_pass", "s")].map(|(table, t)| {
+        format!(
+            "EXISTS (SELECT 1 FROM {table} {t} WHERE {t}.bucket = e.bucket AND {t}.customer_id = e.customer_id \
+               AND {t}.campaign = e.campaign AND {t}.slot = e.slot AND {t}.step IN ({names}))"
+        )
+    })
 }
 
 /// Which conditions hold for somebody; those that are not written hold for nobody.

@@ -26,7 +26,7 @@ pub use derive::{Deriver, OrderFact, Status, facts_of_orders};
 pub use facts::{EVERYONE, Facts, LastViewed, Moment, View, derived_sql, load};
 pub use grid::{Grid, grid};
 pub use lifecycle::{Stage, lifecycle_of};
-pub use refresh::{RefreshTotals, Scope, epoch, is_rating, refresh};
+pub use refresh::{RefreshTotals, Scope, epoch, is_rating, refresh, stale};
 pub use refresh_sql::COUNTED;
 pub use rfm::{Cuts, Rfm, frequency_score};
 

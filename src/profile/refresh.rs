@@ -105,6 +105,11 @@ pub async fn refresh(db: &Db, settings: &Settings, now: Millis, scope: Scope) ->
     Ok(totals)
 }
 
+/// Customers whose data changed since their numbers were computed.
+pub async fn stale(db: &Db) -> DbResult<i64> {
+    Ok(db.fetch_one::<(i64,)>("SELECT COUNT(*) FROM dirty", vec![]).await?.0)
+}
+
 async fn first_bucket(db: &Db, scope: Scope) -> DbResult<Option<i64>> {
     match scope {
         Scope::Everyone => Ok(Some(0)),

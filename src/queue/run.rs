@@ -98,6 +98,13 @@ pub async fn unfinished(db: &Db) -> DbResult<Vec<Run>> {
         .await
 }
 
+/// Plans of a campaign that are kept and not sent, newest first.
+pub async fn planned(db: &Db, campaign: &str) -> DbResult<Vec<Run>> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM run WHERE campaign = $1 AND state = 'planned' ORDER BY created_at DESC, run_id");
+    db.fetch_all(&sql, args![campaign]).await
+}
+
 /// The run of (campaign, slot), if there is one.
 pub async fn find(db: &Db, campaign: &str, slot: &str) -> DbResult<Option<Run>> {
     db.fetch_optional(&format!("SELECT {COLUMNS} FROM run WHERE campaign = $1 AND slot = $2"), args![campaign, slot])

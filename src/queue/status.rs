@@ -38,21 +38,6 @@ pub async fn overview(db: &Db, limit: i64) -> DbResult<Vec<RunStatus>> {
     Ok(out)
 }
 
-/// How many were to be mailed in the campaign's newest run whose verdicts are all known.
-pub async fn last_sent(db: &Db, campaign: &str) -> DbResult<Option<i64>> {
-    let newest: Option<(String,)> = db
-        .fetch_optional(
-            "SELECT run_id FROM run WHERE campaign = $1 AND state NOT IN ('planned', 'enqueuing', 'missed', 'cancelled') \
-             ORDER BY as_of DESC, run_id LIMIT 1",
-            args![campaign],
-        )
-        .await?;
-    let Some((run_id,)) = newest else { return Ok(None) };
-    let sql = "SELECT CAST(COALESCE(SUM(people), 0) AS BIGINT) FROM run_verdict WHERE run_id = $1 AND verdict = 'send'";
-    let (people,): (i64,) = db.fetch_one(sql, args![run_id]).await?;
-    Ok(Some(people))
-}
-
 /// Messages of a run by state, in the order of a message's life.
 pub async fn states_of(db: &Db, run_id: &str) -> DbResult<Vec<(String, i64)>> {
     let mut counts: Vec<(String, i64)> =

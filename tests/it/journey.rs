@@ -4,8 +4,9 @@ use okaeri::args;
 use okaeri::catcher::Catcher;
 use okaeri::db::Db;
 
-use crate::ground::each_database;
+use crate::compared::{commit, git, has_git};
 use crate::ground::scenario::Scenario;
+use crate::ground::{each_database, skipped};
 use crate::review::catcher;
 
 /// Three steps in two weeks; whoever orders leaves.
@@ -313,6 +314,87 @@ async fn a_journey_whose_first_step_comes_later_adds_up_on_the_day_of_the_entry_
         assert_eq!(seen.new_ones(&db).await, ["a later entry 1", "b later entry 1"]);
         shop.okaeri("queue verify").await.exits(0);
         db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_who_is_on_their_way_and_what_an_edit_does_to_them() {
+    if !has_git() {
+        return skipped("git is not installed");
+    }
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = shop(&url, &catcher, "welcome", WELCOME).await.with("PATH", &std::env::var("PATH").unwrap_or_default());
+        people(&shop, &["ada", "bob"]).await;
+        shop.okaeri("profile --quiet").await.exits(0);
+        shop.okaeri("run --at 2026-11-02T15:20").await.exits(0);
+        people(&shop, &["ada", "bob", "cleo"]).await;
+        shop.okaeri("profile --quiet").await.exits(0);
+        shop.okaeri("run --at 2026-11-04T12:00").await.exits(0);
+        let look = shop.okaeri("plan welcome --at 2026-11-05T10:00 --quiet").await.exits(0).stdout;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(look, @"
+            welcome · welcome · as of 2026-11-05T10:00:00+01:00
+                      3  audience           
+                      0  send               
+                      3  already_received   had this campaign within its `once_per`
+                      3  on their way       entered before; steps are asked again when they are due
+                      3  · tips             2 at the next look
+                      3  · offer            next 2026-11-12 15:20
+            ");
+        }
+
+        // `tips` has another name, `offer` is gone, and there is a new step.
+        git(&shop, &["init", "--quiet"]);
+        commit(&shop);
+        let edited = WELCOME
+            .replace("- step: tips\n", "- step: advice\n    renamed_from: [tips]\n")
+            .replace("- step: offer\n    after: 10d", "- step: farewell\n    after: 4d");
+        write(&shop, "welcome", &edited);
+        let json = shop.json("plan welcome --at 2026-11-05T10:00", 0).await;
+        let way = &json["on_their_way"];
+        let told = |s: &serde_json::Value| {
+            format!("{} {} due {} new to {} was {}", s["step"], s["people"], s["due_now"], s["new_to"], s["was"]).replace('"', "")
+        };
+        let steps: Vec<String> = way["steps"].as_array().unwrap().iter().map(told).collect();
+        assert_eq!(steps, ["advice 3 due 2 new to 0 was tips", "farewell 3 due 0 new to 3 was null"]);
+        assert_eq!(way["taken_out"], serde_json::json!([{ "step": "offer", "people": 3 }]));
+        let look = shop.okaeri("plan welcome --at 2026-11-05T10:00").await.exits(0).stdout;
+        assert!(look.contains("3  · offer            taken out of the file: they do not get it"), "{look}");
+
+        let against = shop.okaeri("plan --against main --at 2026-11-05T10:00").await.exits(0).stdout;
+        assert!(
+            against.contains(
+                "  step offer: taken out, 3 people on their way do not get it\n  \
+                 step advice: was called tips, 3 people on their way get it\n  \
+                 step farewell: new, 3 people on their way get it, the first 2026-11-06 15:20\n"
+            ),
+            "{against}"
+        );
+        let json = shop.json("plan --against main --at 2026-11-05T10:00", 0).await;
+        let changes = json["campaigns"][0]["on_their_way"]["changes"].as_array().unwrap();
+        let told: Vec<String> = changes.iter().map(|c| format!("{} {}", c["change"], c["step"]).replace('"', "")).collect();
+        assert_eq!(told, ["taken_out offer", "renamed advice", "new farewell"]);
+        let markdown = shop.okaeri("plan --against main --at 2026-11-05T10:00 --format markdown").await.exits(0).stdout;
+        assert!(markdown.contains("- **welcome** step offer: taken out, fewer than 5 people on their way do not get it\n"), "{markdown}");
+
+        // A step at another time, and a file without the campaign.
+        write(&shop, "welcome", &WELCOME.replace("after: 10d", "after: 12d"));
+        let against = shop.okaeri("plan --against main --at 2026-11-05T10:00").await.exits(0).stdout;
+        let expected = "  step offer: 3 people on their way get it at another time, the first 2026-11-14 15:20 instead of 2026-11-12 15:20\n";
+        assert!(against.contains(expected), "{against}");
+        std::fs::remove_file(shop.path("campaigns/welcome-file.yaml")).unwrap();
+        let against = shop.okaeri("plan --against main --at 2026-11-05T10:00").await.exits(0).stdout;
+        assert!(against.contains("welcome: removed") && against.contains("step offer: taken out, 3 people"), "{against}");
+
+        // Who is through, has left or was withdrawn is not on their way.
+        write(&shop, "welcome", WELCOME);
+        orders(&shop, &[("cleo", "2026-11-05"), ("cleo", "2026-11-06")]).await;
+        shop.okaeri("run --at 2026-11-07T10:00").await.exits(0);
+        shop.okaeri("run --at 2026-11-12T16:00").await.exits(0);
+        let json = shop.json("plan welcome --at 2026-11-12T17:00", 0).await;
+        assert_eq!(json["on_their_way"], serde_json::json!({ "people": 0, "steps": [], "taken_out": [] }));
     })
     .await;
 }

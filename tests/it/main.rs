@@ -31,6 +31,7 @@ mod receivers;
 mod relays;
 mod wave;
 
+mod calendar;
 mod journey;
 mod review;
 mod run;

@@ -207,3 +207,23 @@ async fn hostile_files_are_refused_one_by_one_in_moments() {
         assert!(ran.stderr.len() < 2_000, "{name}: few words: {}", &ran.stderr[..2_000]);
     }
 }
+
+#[tokio::test]
+async fn what_never_comes_or_is_over_is_told_before_somebody_waits_for_it() {
+    let shop = project()
+        .campaign("never", "schedule: { cron: \"0 9 31 2 *\" }")
+        .campaign("leap", "schedule: { cron: \"0 9 29 2 *\" }")
+        .campaign("once", "schedule: { at: 2026-11-20 09:00 }")
+        .campaign("kept", "status: paused\nschedule: { at: 2026-11-20 09:00 }")
+        .campaign("ended", "ends: 2026-11-20\nschedule: { every: day 09:00 }")
+        .campaign("weekly", "ends: 2027-12-31\nschedule: { every: tuesday 09:00 }")
+        .campaign("by-hand", "");
+    let told = shop.okaeri("check --at 2026-11-26T12:00").await.exits(0).stdout;
+    let warnings: Vec<&str> = told.lines().filter(|line| line.starts_with("campaigns/")).collect();
+    insta::assert_snapshot!(warnings.join("\n"), @"
+    campaigns/ended.yaml:1:1: warning: `ended` ended 2026-11-21 00:00: nobody gets anything new of it [campaign-over]
+    campaigns/leap.yaml:7:11: warning: `cron 0 9 29 2 *` comes in more than a year, 2028-02-29 09:00 [schedule-far]
+    campaigns/never.yaml:7:11: warning: `cron 0 9 31 2 *` never comes [schedule-never]
+    campaigns/once.yaml:7:11: warning: `at 2026-11-20 09:00` is over: it comes only once [schedule-over]
+    ");
+}

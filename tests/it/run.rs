@@ -211,42 +211,6 @@ async fn a_broken_template_stops_its_campaign_alone_and_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_calendar_tells_what_is_to_come_and_to_about_how_many() {
-    each_database(|url| async move {
-        let catcher = catcher().await;
-        let shop = Scenario::new(&url)
-            .smtp(&catcher.url())
-            .campaign("digest", TUESDAY)
-            .segment("quiet", "{ did_not: order.placed, in_last: 30d }")
-            .campaign("miss-you", "audience: { in_segment: quiet }\nschedule: { every: thursday 10:00 }")
-            .campaign("letter", "")
-            .campaign("later", "status: draft\nschedule: { every: day 09:00 }")
-            .with_people(3)
-            .await;
-        shop.okaeri("profile --quiet").await.exits(0);
-        let told = shop.okaeri("calendar --days 9 --at 2026-11-23T00:00").await.exits(0).stdout;
-        insta::allow_duplicates! {
-            insta::assert_snapshot!(told, @r#"
-            when                  campaign  whose clock    about
-            Tue 2026-11-24 09:00  digest    Europe/Berlin      3  in its audience now
-            Thu 2026-11-26 10:00  miss-you  Europe/Berlin      3  in its audience now
-            Tue 2026-12-01 09:00  digest    Europe/Berlin      3  in its audience now
-             sent by hand, without a schedule: letter
-            "#);
-        }
-        shop.okaeri("run --at 2026-11-24T09:00").await.exits(0);
-        let json = shop.json("calendar --at 2026-11-24T09:00", 0).await;
-        let slots = json["slots"].as_array().unwrap();
-        assert_eq!(slots.len(), 8);
-        let slot = |n: usize| (&slots[n]["slot"], &slots[n]["people"], &slots[n]["people_known_by"]);
-        assert_eq!(slot(0), (&"2026-11-26T10:00".into(), &3.into(), &"audience".into()));
-        assert_eq!(slot(1), (&"2026-12-01T09:00".into(), &3.into(), &"last_run".into()));
-        shop.okaeri("calendar --days 0").await.exits(2);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_waited_is_looked_at_again_before_it_leaves() {
     each_database(|url| async move {
         let catcher = catcher().await;
@@ -440,6 +404,83 @@ async fn a_run_whose_time_is_up_leaves_what_it_has_not_planned_to_the_next() {
         shop.okaeri("run --at 2026-11-24T09:06").await.exits(0);
         assert_eq!(catcher.mails().len(), 4);
         db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_campaigns_due_together_the_smaller_priority_takes_what_the_cap_leaves() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        // By name the offer would be first.
+        let at_nine = |priority: i32| format!("priority: {priority}\nschedule: {{ every: tuesday 09:00 }}");
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .settings("guards: { frequency_cap: { messages: 1, in_last: 7d } }\n")
+            .campaign("an-offer", &at_nine(20))
+            .campaign("the-welcome", &at_nine(10))
+            .with_people(3)
+            .await;
+        let had = async |look: &str, count: usize| {
+            let json = shop.json(&format!("run --at {look}"), 0).await;
+            let slots = json["slots"].as_array().unwrap();
+            assert_eq!(slots.len(), count, "{json}");
+            slots
+                .iter()
+                .map(|s| (s["campaign"].as_str().unwrap().to_owned(), s["verdicts"].clone()))
+                .collect::<Vec<_>>()
+        };
+        let capped = serde_json::json!({ "audience": 3, "send": 0, "withheld": {}, "skip": { "frequency_cap": 3 } });
+        let sent = serde_json::json!({ "audience": 3, "send": 3, "withheld": {}, "skip": {} });
+        let expected = [("the-welcome".to_owned(), sent.clone()), ("an-offer".to_owned(), capped.clone())];
+        assert_eq!(had("2026-11-24T09:05", 2).await, expected);
+        // The other way round a fortnight later.
+        let shop = shop.campaign("an-offer", &at_nine(5));
+        let json = shop.json("run --at 2026-12-08T09:05", 0).await;
+        let of = |name: &str| {
+            let slots = json["slots"].as_array().unwrap().iter();
+            slots
+                .filter(|s| s["campaign"] == name && !s["verdicts"].is_null())
+                .map(|s| s["verdicts"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((of("an-offer"), of("the-welcome")), (vec![sent], vec![capped]), "{json}");
+        assert_eq!(catcher.mails().len(), 6);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_that_has_ended_sends_nothing_new_by_hand_either() {
+    each_database(|url| async move {
+        let catcher = catcher().await;
+        let shop = Scenario::new(&url).smtp(&catcher.url()).campaign("sale", "ends: 2026-11-20").with_people(2).await;
+        let saved = shop.json("plan sale --save --at 2026-11-20T12:00", 0).await;
+        let id = saved["run"]["run_id"].as_str().unwrap().to_owned();
+        for late in ["send sale --at 2026-11-21T09:00", "plan sale --save --at 2026-11-21T09:00"] {
+            let said = shop.okaeri(late).await.exits(2).stderr;
+            assert!(
+                said.contains("the campaign `sale` ended 2026-11-21 00:00: nobody gets anything new of it"),
+                "{said}"
+            );
+        }
+        let said = shop.okaeri(&format!("send --plan {id} --at 2026-11-21T09:00")).await.exits(2).stderr;
+        assert!(said.contains("`sale` ended"), "{said}");
+        let look = shop.okaeri("plan sale --at 2026-11-21T09:00").await.exits(0).stdout;
+        assert!(
+            look.contains("\n  ended 2026-11-21 00:00 — a plan only; nobody gets anything new (`ends`)\n"),
+            "{look}"
+        );
+        assert_eq!(shop.json("plan sale --at 2026-11-21T09:00", 0).await["ended"], true);
+        assert_eq!(catcher.mails().len(), 0);
+        // On its last day it goes out, and what was begun in time goes on afterwards.
+        assert_eq!(shop.json("plan sale --at 2026-11-20T23:00", 0).await["ended"], false);
+        shop.okaeri("send sale --at 2026-11-20T23:00").await.exits(0);
+        assert_eq!(catcher.mails().len(), 2);
+        shop.okaeri("send sale --slot 2026-11-20 --at 2026-11-21T09:00").await.exits(0);
+        assert_eq!(catcher.mails().len(), 2);
+        let warned = shop.okaeri("check --at 2026-11-21T09:00").await.exits(0).stdout;
+        assert!(warned.contains("`sale` ended 2026-11-21 00:00") && warned.contains("[campaign-over]"), "{warned}");
     })
     .await;
 }

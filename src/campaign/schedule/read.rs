@@ -142,10 +142,9 @@ fn every(node: &Node, problems: &mut Problems) -> Option<(Rule, String)> {
     let mut rules = Vec::new();
     for text in &texts {
         let Some(pattern) = pattern_of(text) else {
-            let near = nearest(text.split_whitespace().next().unwrap_or_default(), WEEKDAYS);
             problems
                 .error("bad-schedule", &node.place, format!("`every: {text}` is not understood"))
-                .hint(near.map_or(EVERY_EXAMPLES.to_owned(), |day| format!("did you mean `{day}`?")));
+                .hint(hint_for(text));
             return None;
         };
         rules.push(parse(&pattern, &node.place, problems)?);
@@ -155,6 +154,25 @@ fn every(node: &Node, problems: &mut Problems) -> Option<(Rule, String)> {
         return None;
     }
     Some((Rule::Repeated(rules), format!("every {}", texts.join(", "))))
+}
+
+/// What may have been meant.
+fn hint_for(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> = lower.split_whitespace().collect();
+    let day = words.first().copied().unwrap_or_default();
+    if let Some(said) = words.last().filter(|w| w.contains(':') && time(w).is_none()) {
+        let midnight =
+            if said.starts_with("24:") { "; midnight is 00:00, and belongs to the day it begins" } else { "" };
+        return format!("`{said}` is no time of day: 00:00 to 23:59{midnight}");
+    }
+    match (day, words.get(1).map(|n| n.parse::<u8>())) {
+        ("month", Some(Ok(29 | 30))) => "not every month has that day: month 1 to month 28, or month last".to_owned(),
+        ("month", Some(Ok(_))) => {
+            "months have the days 1 to 28 in common: month 1 to month 28, or month last".to_owned()
+        }
+        _ => nearest(day, WEEKDAYS).map_or(EVERY_EXAMPLES.to_owned(), |day| format!("did you mean `{day}`?")),
+    }
 }
 
 /// `tuesday 09:00` and its kin as a cron pattern.
@@ -214,6 +232,8 @@ mod tests {
             "every: tusday 09:00",
             "every: month 30 09:00",
             "every: day 25:00",
+            "every: friday 24:00",
+            "every: month 0 09:00",
             "every: []",
             "cron: \"61 * * * *\"",
             "cron: \"0 0 9 * * TUE\"",
@@ -231,10 +251,16 @@ mod tests {
             did you mean `tuesday`?
         1 error and 0 warnings
         c.yaml:1:8: error: `every: month 30 09:00` is not understood [bad-schedule]
-            every: tuesday 09:00; also day, weekday, weekend, month 1, month last, or a list of them
+            not every month has that day: month 1 to month 28, or month last
         1 error and 0 warnings
         c.yaml:1:8: error: `every: day 25:00` is not understood [bad-schedule]
-            every: tuesday 09:00; also day, weekday, weekend, month 1, month last, or a list of them
+            `25:00` is no time of day: 00:00 to 23:59
+        1 error and 0 warnings
+        c.yaml:1:8: error: `every: friday 24:00` is not understood [bad-schedule]
+            `24:00` is no time of day: 00:00 to 23:59; midnight is 00:00, and belongs to the day it begins
+        1 error and 0 warnings
+        c.yaml:1:8: error: `every: month 0 09:00` is not understood [bad-schedule]
+            months have the days 1 to 28 in common: month 1 to month 28, or month last
         1 error and 0 warnings
         c.yaml:1:8: error: `every` names no time [bad-schedule]
             every: tuesday 09:00; also day, weekday, weekend, month 1, month last, or a list of them

@@ -4,21 +4,26 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use jiff::tz::TimeZone;
 use serde_json::json;
 
-use crate::campaign::{Campaign, Library};
+use super::way::{self, StepChange};
+use crate::campaign::edits::{Edit, edits};
+use crate::campaign::{Campaign, Library, Status};
 use crate::cli::loaded::Loaded;
+use crate::cli::profile;
 use crate::cli::revision::{Past, Revision};
-use crate::cli::{Failure, Format, Invocation};
-use crate::clock::{self, Clock};
+use crate::cli::{Failure, Format, Invocation, shown};
+use crate::clock::{self, Clock, Millis};
 use crate::content::{EditionChange, Editions, FieldSet};
 use crate::db::Db;
 use crate::money::{grouped, readable};
+use crate::plan::ahead::{self, OnTheWay};
 use crate::plan::compare::{self, Causes, NOT_IN_AUDIENCE, PlanChange, Side};
 use crate::plan::{Planning, Reason};
 use crate::problem::{Problems, nearest};
 use crate::segment::compare::{Group, HIGH_VALUE_PERCENTILE};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// Groups smaller than this are not counted exactly where anybody may read it.
 const SMALL: i64 = 5;
@@ -26,8 +31,28 @@ const SMALL: i64 = 5;
 /// One campaign of either side.
 struct Compared {
     campaign: String,
+    /// `None` when it is removed.
+    status: Option<Status>,
     change: PlanChange,
     mails: Vec<Rewritten>,
+    /// Other keys of its file; none of a campaign that comes or goes.
+    edits: Vec<Edit>,
+    /// Steps ahead of people who entered before.
+    way: Vec<StepChange>,
+    on_the_way: [OnTheWay; 2],
+}
+
+impl Compared {
+    /// Whether there is anything to look at.
+    fn is_changed(&self) -> bool {
+        let comes_or_goes = self.change.before.is_none() || self.change.after.is_none();
+        comes_or_goes || self.moves_people() || !self.edits.is_empty() || !self.way.is_empty()
+    }
+
+    /// Whether other people are planned, or another mail is written.
+    fn moves_people(&self) -> bool {
+        self.change.moves_anybody() || !self.mails.is_empty()
+    }
 }
 
 /// A mail of any of its steps that is written otherwise.
@@ -65,54 +90,73 @@ pub async fn against(
     let mut problems = Problems::new();
     let templates = [revision.templates().await?, Editions::files(&loaded.project.dir, &mut problems)];
     inv.settle(problems)?;
+    profile::tell_stale(inv, db).await?;
     let mut compared = Vec::new();
     for key in keys {
-        let (change, mails) = change(db, (&past, loaded), &templates, key, clock).await?;
-        let named = loaded.campaigns.of_key(key).or_else(|| past.campaigns.of_key(key));
-        compared.push(Compared { campaign: named.map_or(key, |c| &c.name).to_owned(), change, mails });
+        compared.push(compare_campaign(db, (&past, loaded), &templates, key, clock).await?);
     }
-    let told = Told { revision: &revision, currency: &loaded.project.settings.currency };
+    let settings = &loaded.project.settings;
+    let told = Told {
+        revision: &revision,
+        currency: &settings.currency,
+        zone: &settings.time_zone,
+        settings: edits(&past.written, &settings_as_written(loaded)),
+        as_of: clock.as_of(),
+    };
     match inv.format {
         Format::Markdown => anstream::print!("{}", told.markdown(&compared)),
-        _ => inv.print(
-            || told.json(&compared, &clock::rfc3339(clock.as_of(), &loaded.project.settings.time_zone)),
-            || told.text(&compared),
-        ),
+        _ => inv.print(|| told.json(&compared), || told.text(&compared)),
     }
     Ok(())
 }
 
-async fn change(
+/// The settings as they stand in their file.
+fn settings_as_written(loaded: &Loaded) -> serde_json::Value {
+    let mut problems = Problems::new(); // told when the project was loaded
+    let text = settings::read_file(&loaded.project.dir, settings::FILE, &mut problems);
+    let node = text.and_then(|text| crate::yaml::parse(settings::FILE, &text, &mut problems));
+    node.map(|n| n.to_json()).unwrap_or_default()
+}
+
+/// One campaign as it was and as it is.
+async fn compare_campaign(
     db: &Db,
     (past, loaded): (&Past, &Loaded),
     [templates_then, templates]: &[BTreeMap<String, String>; 2],
     key: &str,
     clock: Clock,
-) -> Result<(PlanChange, Vec<Rewritten>), Failure> {
+) -> Result<Compared, Failure> {
     let as_of = clock.as_of();
-    let then = past.campaigns.of_key(key).map(|c| (c, &c.steps[0]));
-    let now = loaded.campaigns.of_key(key).map(|c| (c, &c.steps[0]));
-    let nothing = FieldSet::nothing;
-    let before = match then {
-        Some(step) => Some(Side {
-            planning: Planning::prepare(db, &past.settings, &past.library, step, nothing(), as_of).await?,
-            mails: editions(step.0, templates_then, &past.settings)?,
-        }),
-        None => None,
-    };
     let settings = &loaded.project.settings;
-    let after = match now {
-        Some(step) => Some(Side {
-            planning: Planning::prepare(db, settings, &loaded.segments, step, nothing(), as_of).await?,
-            mails: editions(step.0, templates, settings)?,
-        }),
-        None => None,
-    };
-    let mails = match (&before, &after) {
+    let (then, now) = (past.campaigns.of_key(key), loaded.campaigns.of_key(key));
+    let mut sides = [None, None];
+    let mut on_the_way = [OnTheWay::default(), OnTheWay::default()];
+    let of_sides =
+        [(then, &past.settings, &past.library, templates_then), (now, settings, &loaded.segments, templates)];
+    for (n, (campaign, settings, library, templates)) in of_sides.into_iter().enumerate() {
+        let Some(campaign) = campaign else { continue };
+        let (step, nothing) = ((campaign, &campaign.steps[0]), FieldSet::nothing());
+        sides[n] = Some(Side {
+            planning: Planning::prepare(db, settings, library, step, nothing, as_of).await?,
+            mails: editions(campaign, templates, settings)?,
+        });
+        on_the_way[n] = ahead::on_the_way(db, settings, campaign, as_of).await?;
+    }
+    let [before, after] = &sides;
+    let mails = match (before, after) {
         (Some(then), Some(now)) => then.mails.changes(&now.mails).into_iter().map(rewritten).collect(),
         _ => Vec::new(), // a campaign that comes or goes is told as such
     };
-    Ok((compare::changes(db, before.as_ref(), after.as_ref()).await?, mails))
+    let edits = then.zip(now).map(|(then, now)| edits(&then.written, &now.written)).unwrap_or_default();
+    Ok(Compared {
+        campaign: now.or(then).map_or(key, |c| &c.name).to_owned(),
+        status: now.map(|c| c.status),
+        change: compare::changes(db, before.as_ref(), after.as_ref()).await?,
+        mails,
+        edits,
+        way: way::changes(&on_the_way[0], &on_the_way[1]),
+        on_the_way,
+    })
 }
 
 /// How a campaign's mails are written; each must be there.
@@ -157,26 +201,34 @@ impl Rewritten {
 struct Told<'a> {
     revision: &'a Revision,
     currency: &'a str,
+    zone: &'a TimeZone,
+    /// Keys of okaeri.yaml that differ.
+    settings: Vec<Edit>,
+    as_of: Millis,
 }
 
 impl Told<'_> {
-    fn json(&self, compared: &[Compared], as_of: &str) -> serde_json::Value {
+    fn json(&self, compared: &[Compared]) -> serde_json::Value {
         let group = |g: &Group, causes: &Causes| {
             json!({ "people": g.people, "high_value": g.high_value, "revenue": g.revenue, "because": causes,
                     "examples": g.examples() })
         };
         let campaigns: Vec<_> = compared
             .iter()
-            .map(|Compared { campaign, change: c, mails }| {
+            .map(|Compared { campaign, status, change: c, mails, edits, way, on_the_way: [then, now] }| {
                 let mail = |m: &Rewritten| json!({ "template": m.template, "locale": m.locale, "change": m.what });
-                json!({ "campaign": campaign, "before": c.before, "after": c.after,
+                let steps: Vec<_> = way.iter().map(StepChange::json).collect();
+                json!({ "campaign": campaign, "status": status.map(Status::word), "before": c.before, "after": c.after,
+                        "settings": edits,
+                        "on_their_way": { "before": way::json(then, self.as_of), "after": way::json(now, self.as_of), "changes": steps },
                         "in": group(&c.comes_in, &c.in_because), "out": group(&c.goes_out, &c.out_because),
                         "mails": mails.iter().map(mail).collect::<Vec<_>>(),
                         "other_mail": { "people": c.other_mail.people, "high_value": c.other_mail.high_value,
                                         "other_subject": c.other_subject, "examples": c.other_mail.examples() } })
             })
             .collect();
-        json!({ "against": self.revision.name, "commit": self.revision.commit, "as_of": as_of,
+        json!({ "against": self.revision.name, "commit": self.revision.commit,
+                "as_of": clock::rfc3339(self.as_of, self.zone), "settings": self.settings,
                 "currency": self.currency, "high_value_percentile": HIGH_VALUE_PERCENTILE, "campaigns": campaigns })
     }
 
@@ -187,8 +239,17 @@ impl Told<'_> {
             self.revision.name,
             self.revision.short()
         );
-        for Compared { campaign, change, mails } in compared {
-            let _ = writeln!(out, "{bold}{campaign}{bold:#}: {}", sizes(change));
+        if !self.settings.is_empty() {
+            let _ = writeln!(out, "{bold}okaeri.yaml{bold:#}");
+            for edit in &self.settings {
+                let _ = writeln!(out, "  {}", edited(edit));
+            }
+        }
+        for Compared { campaign, status, change, mails, edits, way, .. } in compared {
+            let _ = writeln!(out, "{bold}{campaign}{bold:#}: {}{}", sizes(change), is_silent(*status));
+            for edit in edits {
+                let _ = writeln!(out, "  {}", edited(edit));
+            }
             for (sign, group, causes) in
                 [("+", &change.comes_in, &change.in_because), ("−", &change.goes_out, &change.out_because)]
             {
@@ -213,6 +274,9 @@ impl Told<'_> {
                     let _ = writeln!(out, "      {}", mail.told());
                 }
             }
+            for step in way {
+                let _ = writeln!(out, "  step {}", step.told(grouped, self.zone));
+            }
         }
         out
     }
@@ -220,13 +284,19 @@ impl Told<'_> {
     /// For a pull request: no person is named, and small groups are not told exactly.
     fn markdown(&self, compared: &[Compared]) -> String {
         let mut out = format!("### Plan against `{}`\n\n", self.revision.name.replace('`', ""));
-        let moved: Vec<&Compared> =
-            compared.iter().filter(|c| c.change.moves_anybody() || !c.mails.is_empty()).collect();
+        let changed: Vec<&Compared> = compared.iter().filter(|c| c.is_changed()).collect();
+        if changed.is_empty() && self.settings.is_empty() {
+            out.push_str(
+                "Nobody comes in, nobody goes out, every mail is written as it was, and no setting changed.\n",
+            );
+            return out;
+        }
+        let moved: Vec<&&Compared> = changed.iter().filter(|c| c.moves_people()).collect();
         if moved.is_empty() {
             out.push_str("Nobody comes in, nobody goes out, and every mail is written as it was.\n");
         } else {
             out.push_str("| campaign | planned | comes in | goes out | another first mail |\n|---|---|---|---|---|\n");
-            for Compared { campaign, change, mails } in &moved {
+            for Compared { campaign, change, mails, .. } in moved {
                 let cell = |g: &Group, causes: &Causes| {
                     if g.people == 0 {
                         return "–".to_owned();
@@ -247,8 +317,22 @@ impl Told<'_> {
                 );
             }
         }
-        let same = compared.len() - moved.len();
-        if same > 0 && !moved.is_empty() {
+        let mut lines: Vec<String> = self.settings.iter().map(|e| format!("- **okaeri.yaml** {}", code(e))).collect();
+        for Compared { campaign, status, change, edits, way, .. } in &changed {
+            let line = |said: String| format!("- **{campaign}** {said}");
+            match (change.before, change.after) {
+                (None, Some(_)) => lines.push(line(format!("new{}", is_silent(*status)))),
+                (Some(_), None) => lines.push(line("removed".to_owned())),
+                _ => {}
+            }
+            lines.extend(edits.iter().map(|e| line(code(e))));
+            lines.extend(way.iter().map(|step| line(format!("step {}", step.told(few, self.zone)))));
+        }
+        if !lines.is_empty() {
+            let _ = writeln!(out, "\n{}", lines.join("\n"));
+        }
+        let same = compared.len() - changed.len();
+        if same > 0 {
             let _ = writeln!(out, "\nUnchanged: {same} more.");
         }
         out
@@ -268,6 +352,25 @@ fn rewritten_cell(change: &PlanChange, mails: &[Rewritten]) -> String {
     let told: Vec<String> = mails.iter().map(Rewritten::told).collect();
     let (people, subject) = (few(change.other_mail.people), few(change.other_subject));
     format!("{people} people, {subject} another subject<br>{}", told.join("<br>"))
+}
+
+/// `status: draft → live`.
+fn edited(edit: &Edit) -> String {
+    let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "not set".to_owned());
+    shown(&format!("{}: {} → {}", edit.key, side(&edit.then), side(&edit.now)))
+}
+
+/// The same as code, which nothing in it ends.
+fn code(edit: &Edit) -> String {
+    format!("`{}`", edited(edit).replace('`', "'"))
+}
+
+/// What is to be known of a campaign that is planned and not sent.
+fn is_silent(status: Option<Status>) -> String {
+    match status {
+        Some(status @ (Status::Draft | Status::Paused)) => format!(" ({}: sends nothing)", status.word()),
+        Some(Status::Live) | None => String::new(),
+    }
 }
 
 /// A count where anybody may read it.

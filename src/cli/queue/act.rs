@@ -85,7 +85,15 @@ pub(super) async fn move_run(
 
 async fn cannot_become(db: &Db, run_id: &str, next: RunState) -> Result<Failure, Failure> {
     Ok(Failure::Usage(match run::get(db, run_id).await? {
-        Some(run) => format!("the run {run_id} is {} and cannot become {next}", run.state()),
+        Some(run) => {
+            let hint = match run.state() {
+                RunState::Planned => format!(
+                    "\na plan that is kept: send it with `okaeri send --plan {run_id}`, drop it with `okaeri queue cancel {run_id}`"
+                ),
+                _ => String::new(),
+            };
+            format!("the run {run_id} is {} and cannot become {next}{hint}", run.state())
+        }
         None => format!("there is no run `{}`\nokaeri queue status lists them", run_id.escape_debug()),
     }))
 }
