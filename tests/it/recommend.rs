@@ -380,32 +380,43 @@ async fn a_fit_that_is_killed_leaves_what_was_learnt_before_and_the_next_one_lea
         import(&shop, PRODUCTS, &ORDERS).await;
         shop.okaeri("recommend fit").await.exits(0);
         let db = shop.database().await;
-        let before = kept(&db).await;
-        import(&shop, PRODUCTS, &[("20", "g", 9, "note pot"), ("21", "a", 8, "note pen"), ("22", "b", 7, "note tea")])
-            .await;
-        let shift = |n: usize| (n as i64 * 3 * MINUTE).to_string(); // past the lease of the one that was killed
-        let mut killed = 0;
-        for n in 1.. {
-            let words = ["recommend", "fit"];
-            let mut fit = shop.start_under(&[], &words, &[("OKAERI_CLOCK_SHIFT", &shift(n))]);
-            while !fit.has_ended() && fit.statements() < n {
-                tokio::task::yield_now().await;
+        let mut shifts = 0;
+        let mut shift = || {
+            shifts += 1;
+            (shifts * 3 * MINUTE).to_string() // past the lease of the one that was killed
+        };
+        let news: [&[Order<'_>]; 2] = [
+            &[("20", "g", 9, "note pot"), ("21", "a", 8, "note pen"), ("22", "b", 7, "note tea")],
+            &[("23", "g", 6, "ink cup"), ("24", "d", 5, "note tea"), ("25", "e", 4, "note tea")],
+        ];
+        // Those who ordered are read anew, and everybody is.
+        for (words, news) in [&["recommend", "fit"][..], &["recommend", "fit", "--full"]].into_iter().zip(news) {
+            let before = kept(&db).await;
+            import(&shop, PRODUCTS, news).await;
+            let mut killed = 0;
+            for n in 1.. {
+                let mut fit = shop.start_under(&[], words, &[("OKAERI_CLOCK_SHIFT", &shift())]);
+                while !fit.has_ended() && fit.statements() < n {
+                    tokio::task::yield_now().await;
+                }
+                if !fit.kill().await {
+                    break;
+                }
+                killed += 1;
+                let after = kept(&db).await;
+                assert_eq!(after.0, after.1.len() as i64, "all of a fit or nothing of it");
+                if after != before {
+                    break; // killed between its commit and its last word
+                }
             }
-            if !fit.kill().await {
-                break;
-            }
-            killed += 1;
-            let after = kept(&db).await;
-            assert_eq!(after.0, after.1.len() as i64, "all of a fit or nothing of it");
-            if after != before {
-                break; // killed between its commit and its last word
-            }
+            assert!(killed > 0);
+            shop.start_under(&[], &["recommend", "fit"], &[("OKAERI_CLOCK_SHIFT", &shift())]).end().await.exits(0);
+            let learnt = kept(&db).await;
+            assert!(learnt.0 > before.0 && learnt.0 == learnt.1.len() as i64, "{before:?} {learnt:?}");
+            let full = ["recommend", "fit", "--full"];
+            shop.start_under(&[], &full, &[("OKAERI_CLOCK_SHIFT", &shift())]).end().await.exits(0);
+            assert_eq!(kept(&db).await, learnt, "nobody was forgotten");
         }
-        assert!(killed > 0);
-        let words = ["recommend", "fit"];
-        shop.start_under(&[], &words, &[("OKAERI_CLOCK_SHIFT", &shift(1_000))]).end().await.exits(0);
-        let learnt = kept(&db).await;
-        assert!(learnt.0 > before.0 && learnt.0 == learnt.1.len() as i64, "{before:?} {learnt:?}");
         db.close().await;
     })
     .await;

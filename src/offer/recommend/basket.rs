@@ -62,7 +62,7 @@ impl Erased {
 
 /// What one customer has; products by their number.
 pub(super) struct Basket {
-    bucket: i64,
+    pub bucket: i64,
     customer_id: String,
     pub owned: Vec<Owned>,
 }

@@ -143,25 +143,31 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Whether enough was learnt from whole buckets, before a customer of this one.
+    fn is_enough(&self, learner: &Learner, buckets: i64, bucket: i64) -> bool {
+        bucket >= buckets && learner.rows() >= self.rows_max
+    }
+
     /// From orders, and baskets stay as they are.
     async fn orders(&self) -> Result<Read, LearnError> {
         let mut learner = Learner::new(self.as_of);
         let mut buckets = 0;
-        for (first, last) in bought::ranges(self.db).await? {
+        'ranges: for (first, last) in bought::ranges(self.db).await? {
             // Real time: the lease must outlive a long read.
             if !self.lease.renew(self.db, clock::now()).await? {
                 return Err(LearnError::Busy);
             }
             for rows in bought::by_customer(&bought::of_range(self.db, (first, last), self.as_of + 1).await?) {
+                if self.is_enough(&learner, buckets, rows[0].bucket) {
+                    break 'ranges;
+                }
+                buckets = rows[0].bucket + 1;
                 if !self.erased.has(rows[0].bucket, &rows[0].customer_id) {
                     let owned: Vec<Owned> = rows.iter().map(|r| r.owned(learner.id(&r.sku))).collect();
                     learner.take(&owned);
                 }
             }
             buckets = last + 1;
-            if learner.rows() >= self.rows_max {
-                break;
-            }
         }
         Ok(Read { buckets, read_anew: learner.customers() as u64, learner })
     }
@@ -172,14 +178,15 @@ impl Reading<'_> {
         let mut taken = Taken::new(self.as_of);
         let mut buckets = 0;
         baskets.begin_anew().await?;
-        for (first, last) in bought::ranges(self.db).await? {
+        'ranges: for (first, last) in bought::ranges(self.db).await? {
             for mut basket in baskets.make((first, last)).await? {
+                if self.is_enough(&taken.learner, buckets, basket.bucket) {
+                    break 'ranges;
+                }
+                buckets = basket.bucket + 1;
                 taken.take(&mut basket.owned, baskets.skus()).expect("its products were numbered when it was made");
             }
             buckets = last + 1;
-            if taken.learner.rows() >= self.rows_max {
-                break;
-            }
         }
         baskets.end_anew(buckets).await?;
         Ok(Read { buckets, read_anew: taken.learner.customers() as u64, learner: taken.learner })
@@ -271,7 +278,7 @@ async fn seen(db: &Db) -> DbResult<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::BUCKETS;
+    use crate::db::{BUCKETS, bucket_of};
 
     #[tokio::test]
     async fn whoever_lost_the_lease_writes_nothing() {
@@ -298,5 +305,68 @@ mod tests {
         assert_eq!(newest(&db).await.unwrap(), None);
         assert!(write(&db, &learnt, &card("heir"), &heir).await.unwrap());
         assert_eq!(newest(&db).await.unwrap().unwrap().fit_id, "heir");
+    }
+
+    /// Each of these customers buys three of ten things at an instant.
+    async fn buy(db: &Db, customers: std::ops::Range<usize>, at: Millis) {
+        let (mut orders, mut lines, mut due) = (Vec::new(), Vec::new(), Vec::new());
+        for n in customers {
+            let id = format!("c{n}");
+            let (bucket, order) = (bucket_of(&id), format!("{id}-{at}"));
+            orders.extend(args![bucket, &id, at, &order, 900_i64, "EUR", "placed"]);
+            for thing in 0..3_usize {
+                let sku = format!("p{}", (n + thing * thing) % 10);
+                lines.extend(args![bucket, &id, at, &order, thing as i64, sku, 1_i64, 300_i64]);
+            }
+            due.extend(args![bucket, id, at]);
+        }
+        let mut tx = db.begin().await.unwrap();
+        let key = ["bucket", "customer_id", "ordered_at", "order_id"];
+        let order = [&key[..], &["total", "currency", "status"]].concat();
+        let line = [&key[..], &["line_no", "sku", "quantity", "amount"]].concat();
+        tx.insert_rows("customer_order", &order, orders, Conflict::Keep).await.unwrap();
+        tx.insert_rows("order_line", &line, lines, Conflict::Keep).await.unwrap();
+        tx.insert_rows("basket_due", &["bucket", "customer_id", "noted_at"], due, Conflict::Keep).await.unwrap();
+        // How wide the ranges are that are read at once goes by how many customers there are.
+        let known = (0..40_000).flat_map(|n| args![n % BUCKETS, format!("known{n}"), "{}", 0_i64]).collect();
+        tx.insert_rows("customer", &["bucket", "customer_id", "attributes", "first_seen_at"], known, Conflict::Keep)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sample_is_renewed_as_it_is_until_it_has_outgrown_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&format!("sqlite:{}", dir.path().join("shop.db").display())).await.unwrap();
+        let lease = Lease::take(&db, "recommend_fit", HOLD, clock::now()).await.unwrap().unwrap();
+        const ROWS: usize = 900;
+        let fit = async |as_of: Millis, scope: Scope| {
+            let card = fit_alone(&db, as_of, scope, ROWS, &lease).await.unwrap();
+            (card.buckets, card.customers, card.read_anew, load(&db).await.unwrap())
+        };
+        buy(&db, 0..1_000, 1_000).await;
+        let (buckets, customers, read, learnt) = fit(2_000, Scope::Dirty).await;
+        assert!(buckets < BUCKETS / 2 && (300..305).contains(&customers) && read == customers, "{buckets} {customers}");
+        let (due,): (i64,) = db.fetch_one("SELECT COUNT(*) FROM basket_due", vec![]).await.unwrap();
+        assert_eq!(due, 0, "nobody beyond the sample waits for ever");
+        assert_eq!(fit(2_000, Scope::Dirty).await, (buckets, customers, 0, learnt));
+
+        // A tenth more: the same sample, and what one drawn anew would say of the same customers.
+        buy(&db, 1_000..1_100, 3_000).await;
+        let (same, more, read, learnt) = fit(4_000, Scope::Dirty).await;
+        assert_eq!((same, more), (buckets, customers + read));
+        assert!(0 < read && read < 100, "{read} of a hundred are in the sample");
+        let mut all = Learner::new(4_000);
+        for rows in bought::by_customer(&bought::of_range(&db, (0, buckets - 1), 4_001).await.unwrap()) {
+            let owned: Vec<Owned> = rows.iter().map(|r| r.owned(all.id(&r.sku))).collect();
+            all.take(&owned);
+        }
+        assert_eq!(learnt, all.finish());
+
+        buy(&db, 1_100..1_500, 5_000).await;
+        let (fewer, customers, read, learnt) = fit(6_000, Scope::Dirty).await;
+        assert!(fewer < buckets && read == customers, "{fewer} of {buckets} buckets");
+        assert_eq!(fit(6_000, Scope::Everyone).await, (fewer, customers, read, learnt));
     }
 }
