@@ -119,7 +119,12 @@ fn had(person: &Value) -> Vec<Value> {
 /// A product as a message carries it.
 fn recommended(mut product: Value, strategy: &str, because: &[Value], bought: u32) -> Value {
     // What a person typed is never part of an address of ours.
-    let sku: String = product["sku"].as_str().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
+    let sku: String = product["sku"]
+        .as_str()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     product["url"] = format!("https://www.example.com/{sku}").into();
     product["image"] = format!("https://www.example.com/{sku}.jpg").into();
     product["strategy"] = strategy.into();
