@@ -26,7 +26,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let place = Place::file("benches/content.rs");
-    let wanted = Wanted { name: TEMPLATE.to_owned(), promotional: true, place, recommends: None, rewards: None };
+    let wanted =
+        Wanted { name: TEMPLATE.to_owned(), promotional: true, tracked: true, place, recommends: None, rewards: None };
     let Some(set) = TemplateSet::load(dir, &[wanted], &project.settings, &mut problems) else {
         eprintln!("{}", problems.to_text());
         return ExitCode::FAILURE;
@@ -56,7 +57,7 @@ fn measure(compiled: &Arc<Compiled>) {
         topic: "offers".into(),
     };
     let mut payload = sample_person("en");
-    payload["recommend"] = sample_recommended("en", 3, &["discover", "popular"]);
+    payload["recommend"] = sample_recommended(&payload, 3, &["discover", "popular"]);
     let clicks = tokens.clicks(&key);
     let facts = Facts {
         payload: &payload,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::content::{Reader, Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
 use crate::db::Db;
 use crate::persona::{self, Persona};
@@ -133,6 +133,7 @@ impl Loaded {
                     name: name.to_owned(),
                     place: place.clone(),
                     promotional: c.kind == campaign::Kind::Promotional,
+                    tracked: c.track,
                     recommends: s.recommend.as_ref().map(|r| Recommends {
                         // Service mail is owed: it goes out with an empty list too.
                         at_least: if c.kind == campaign::Kind::Service { 0 } else { r.asked.at_least },
@@ -173,7 +174,8 @@ impl Loaded {
     pub fn judge(&self, set: &TemplateSet, now: Millis, problems: &mut Problems) -> Vec<Persona> {
         let personas = persona::load(&self.project, now, problems);
         let readers: Vec<Reader> = personas.iter().map(Reader::from).collect();
-        set.lint(&self.project.settings, &readers, problems);
+        let today = clock::date_in(now, &self.project.settings.time_zone);
+        set.lint(&self.project.settings, &readers, today, problems);
         weigh(&self.project.settings, problems);
         personas
     }

@@ -101,7 +101,8 @@ impl TemplateSet {
     /// Ready for trial renders, which need nothing of the environment.
     pub(super) fn trial(&self, settings: &Settings, problems: &mut Problems) -> Option<Compiled> {
         let mut sender = SenderValues::without_links(settings);
-        sender.base_url = Some(TRIAL_URL.to_owned());
+        // Without an address of their own, answers lead nowhere, and a mail that asks for some is refused here as it would be later.
+        sender.base_url = settings.links.base_url.as_ref().map(|_| TRIAL_URL.to_owned());
         Snapshot::take(self, sender).compile_telling(problems)
     }
 

@@ -44,14 +44,15 @@ pub(super) struct Mail {
 }
 
 impl Mail {
-    pub(super) fn new(variant: &Variant, sources: &BTreeMap<String, Source>) -> Mail {
+    /// `shows_preheader`: the mail's own files do, as it was prepared.
+    pub(super) fn new(variant: &Variant, sources: &BTreeMap<String, Source>, shows_preheader: bool) -> Mail {
         let preheader = engine::preheader_of(&variant.html);
         let prepared = body_of(&variant.html);
         let whole = !sources.contains_key(&prepared);
         Mail {
             body: if whole { variant.html.clone() } else { prepared.clone() },
             whole,
-            lacks_preheader: !sources.iter().any(|(n, s)| !n.contains('#') && s.text.contains("preheader")),
+            lacks_preheader: !shows_preheader,
             locale: variant.locale.clone(),
             subject: engine::subject_of(&variant.html),
             preheader: sources.contains_key(&preheader).then_some(preheader),
@@ -219,8 +220,9 @@ impl Compiled {
         let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
         for person in gate::people(locale, &self.sources) {
             let facts = Facts::invented(&person, locale);
-            let current =
-                Current { locale: locale.to_owned(), today: facts.today.to_owned(), answering: self.answering(&facts) };
+            // What is proved here holds wherever answers lead.
+            let answering = Answering { base: Some(String::new()), clicks: None };
+            let current = Current { locale: locale.to_owned(), today: facts.today.to_owned(), answering };
             let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));

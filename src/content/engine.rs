@@ -10,7 +10,7 @@ use tera::{ErrorKind, Tera};
 use super::file;
 use super::format::{self, Style};
 use super::mapped::{Mapped, Origin};
-use super::{answer, skip, words};
+use super::{answer, fields, skip, words};
 use crate::problem::{Place, Problems};
 
 /// The folder template files live in; names of templates are relative to it.
@@ -259,9 +259,11 @@ pub struct RenderError {
 impl RenderError {
     /// The remedy, when the error tells it.
     pub fn hint(&self) -> Option<String> {
-        self.field
-            .as_ref()
-            .map(|f| format!("give it a default: {f} | default(value=\"…\"), or ask first: {{% if {f} %}}"))
+        let field = self.field.as_ref()?;
+        Some(match field.rsplit_once('.').filter(|(owner, _)| fields::is_of_some(owner)) {
+            Some((owner, _)) => format!("`{owner}` itself may be missing, so ask for that first: {{% if {owner} %}}"),
+            None => format!("give it a default: {field} | default(value=\"…\"), or ask first: {{% if {field} %}}"),
+        })
     }
 }
 

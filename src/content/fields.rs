@@ -147,6 +147,14 @@ pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Fiel
     fields.iter().find(|f| f.name == name)
 }
 
+/// Objects that not everybody has.
+const OF_SOME: [&str; 5] = ["order", "cart", "reward", "profile.last_viewed", "brand.logo"];
+
+/// Whether an object, as templates name it, is one that not everybody has.
+pub(super) fn is_of_some(path: &str) -> bool {
+    OF_SOME.contains(&path)
+}
+
 /// Which fields of an object are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Used {

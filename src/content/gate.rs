@@ -20,7 +20,7 @@ const FIELDS_MAX: usize = 16;
 /// The invented people a mail is tried with.
 pub(super) fn people(locale: &str, sources: &BTreeMap<String, Source>) -> Vec<Value> {
     let mut full = sample_person(locale);
-    full["recommend"] = sample_recommended(locale, 3, &["again", "discover", "popular"]);
+    full["recommend"] = sample_recommended(&full, 3, &["again", "discover", "popular"]);
     full["reward"] = json!({ "pool": "sample", "kind": "code", "title": "10 % off", "value": 1_000, "code": "SAMPLE-CODE",
                              "expires_on": "2026-12-24", "terms": "Once." });
     for name in attributes(sources) {
@@ -33,7 +33,7 @@ pub(super) fn people(locale: &str, sources: &BTreeMap<String, Source>) -> Vec<Va
     let mut people = vec![stranger];
     for length in LENGTHS {
         let mut person = full.clone();
-        person["recommend"] = sample_recommended(locale, length, &["discover", "popular"]);
+        person["recommend"] = sample_recommended(&full, length, &["discover", "popular"]);
         let lines = person["order"]["lines"].as_array().cloned().unwrap_or_default();
         person["order"]["lines"] = lines.iter().cycle().take(length).cloned().collect();
         let items = person["cart"]["items"].as_array().cloned().unwrap_or_default();

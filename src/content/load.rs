@@ -26,6 +26,8 @@ pub struct Wanted {
     pub name: String,
     /// A promotional mail must carry its unsubscribe link.
     pub promotional: bool,
+    /// Its links lead through the redirect, where there is one.
+    pub tracked: bool,
     /// Where the campaign names it.
     pub place: Place,
     /// Products in `recommend`, when every step that uses it recommends some.
@@ -112,6 +114,7 @@ impl TemplateSet {
             match set.wanted.iter_mut().find(|w| w.name == template.name) {
                 Some(known) => {
                     known.promotional |= template.promotional;
+                    known.tracked |= template.tracked;
                     let both = known.recommends.take().zip(template.recommends.clone());
                     known.recommends = both.map(|(a, b)| a.of_both(b));
                     known.rewards = Rewards::of_both(known.rewards.take(), template.rewards.clone());
@@ -320,8 +323,8 @@ fn leaves_folder(name: &str) -> bool {
     name.contains(['\\', '\0', ':']) || name.split('/').any(|part| part.is_empty() || part == "." || part == "..")
 }
 
-/// Whether the middle of `letter.ja.html` names a locale.
-fn is_locale(text: &str) -> bool {
+/// Whether a text is written as a locale is, such as the middle of `letter.ja.html`.
+pub fn is_locale(text: &str) -> bool {
     text.len() <= 35
         && text.split(['-', '_']).enumerate().all(|(i, part)| {
             let fits = if i == 0 { (2..=3).contains(&part.len()) } else { (1..=8).contains(&part.len()) };

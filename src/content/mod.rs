@@ -53,8 +53,8 @@ pub use editions::{Edition, EditionChange, Editions, is_part};
 pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
 pub use lint::{Client, IGNORED, Ignored, RULES, Reader, Rule, Sign, weigh};
-pub use load::{Recommends, Rewards, TemplateSet, Variant, Wanted, template_names};
-pub use sample::{sample_person, sample_recommended, sample_stranger};
+pub use load::{Recommends, Rewards, TemplateSet, Variant, Wanted, is_locale, template_names};
+pub use sample::{sample_clicks, sample_person, sample_recommended, sample_stranger};
 pub use snapshot::{SenderValues, Snapshot, SnapshotError};
 
 #[cfg(test)]

@@ -4,18 +4,18 @@
 //! What was prepared is compared with the slow way, which renders first and inlines afterwards, for invented people ([`super::gate`]).
 //! Where the two differ, or the preparation refuses, the mail is rendered the slow way, message by message, and `okaeri check` says why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::engine::Source;
-use super::flatten::{self, Refusal};
+use super::flatten::{self, Flat, Refusal};
 use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
 use super::track::Trail;
 use super::unit::Unit;
-use super::{inline, links, marks, mjml, settled, splice};
+use super::{inline, links, marks, mjml, scan, settled, splice};
 
 /// The names of a prepared mail inside the engine; both are escaped.
 pub(super) fn body_of(html: &str) -> String {
@@ -37,9 +37,12 @@ pub(super) struct Prepared {
     pub body: Mapped,
     /// All components made for its calls, one after the other.
     pub components: Mapped,
+    /// Its files show the preheader themselves.
+    pub shows_preheader: bool,
 }
 
-/// Prepare the mail `html`. `brand` is what the settings say in its language; `shows_preheader` when it has one, which is put in where the mail does not show it itself.
+/// Prepare the mail `html`. `brand` is what the settings say in its language; `has_preheader` when it has one, which is put in
+/// where the mail does not show it itself.
 pub(super) fn prepare(
     html: &str,
     number: usize,
@@ -48,6 +51,7 @@ pub(super) fn prepare(
     sources: &BTreeMap<String, Source>,
 ) -> Result<Prepared, Refusal> {
     let mut flat = flatten::flatten(html, number, sources)?;
+    let shows_preheader = flat_shows_preheader(&flat);
     flat.root = settled::settled(&flat.root, brand);
     for component in &mut flat.components {
         component.text = settled::settled(&component.text, brand);
@@ -57,7 +61,7 @@ pub(super) fn prepare(
     let mut units = vec![Unit::new("", &root)];
     units.extend(flat.components.iter().map(|c| Unit::new(&c.name, &c.text)));
     let mut edits = splice::edits(&units)?;
-    if has_preheader && !shows_preheader(&units) {
+    if has_preheader && !shows_preheader {
         edits[0].extend(preheader(&units[0]));
     }
     let styled: Vec<Mapped> = units.iter().zip(edits).map(|(unit, edits)| unit.mapped.edited(edits)).collect();
@@ -67,7 +71,7 @@ pub(super) fn prepare(
     for component in marked {
         components.copy(&component, 0..component.text.len());
     }
-    Ok(Prepared { body, components })
+    Ok(Prepared { body, components, shows_preheader })
 }
 
 /// Texts with the marks of their links and, where all of them can tell it ahead, of the text part.
@@ -83,8 +87,30 @@ fn marked(styled: &[Mapped]) -> Vec<Mapped> {
     units.iter().zip(texts).map(all).collect()
 }
 
-fn shows_preheader(units: &[Unit<'_>]) -> bool {
-    units.iter().any(|u| u.tera.iter().any(|t| t.inner(u.text()).contains("preheader")))
+fn flat_shows_preheader(flat: &Flat) -> bool {
+    let mut texts = std::iter::once(&flat.root).chain(flat.components.iter().map(|c| &c.text));
+    texts.any(|mapped| names_preheader(&mapped.text))
+}
+
+fn names_preheader(text: &str) -> bool {
+    scan::names(text).values.iter().any(|value| value.path[0] == "preheader")
+}
+
+/// Whether a mail that could not be prepared shows its preheader: itself, or a file that it extends or includes. What other mails of the
+/// project show is theirs.
+pub(super) fn shows_preheader(html: &str, sources: &BTreeMap<String, Source>) -> bool {
+    if let Ok(flat) = flatten::flatten(html, 0, sources) {
+        return flat_shows_preheader(&flat);
+    }
+    let (mut queue, mut seen) = (vec![html], BTreeSet::new());
+    while let Some(name) = queue.pop() {
+        let Some(source) = sources.get(name).filter(|_| seen.insert(name)) else { continue };
+        if names_preheader(&source.text) {
+            return true;
+        }
+        queue.extend(scan::names(&source.text).templates.into_iter().map(|(target, _)| target));
+    }
+    false
 }
 
 /// What shows the preheader in lists of mails, and nowhere else.

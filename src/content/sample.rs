@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::load::Wanted;
+use crate::token::{Clicks, MessageKey, Tokens};
 
 /// The language of an invented person with everything known; others than Japanese get the English one, under their own locale.
 pub fn sample_person(locale: &str) -> Value {
@@ -60,37 +61,101 @@ pub fn sample_stranger(locale: &str) -> Value {
     })
 }
 
-/// So many products recommended to the person of whom everything is known, by these strategies in turn.
-pub fn sample_recommended(locale: &str, count: usize, strategies: &[&str]) -> Value {
+/// At most so many different products recommended to an invented person, by these strategies in turn: `again` what they bought last, as long
+/// as there is any of it; the others what they do not have.
+pub fn sample_recommended(person: &Value, count: usize, strategies: &[&str]) -> Value {
+    let locale = person["customer"]["locale"].as_str().unwrap_or_default();
     let japanese = locale.to_ascii_lowercase().starts_with("ja");
-    let had = [
-        ("rec-7", "Piano for rainy days", "雨の日のピアノ", "music", 1_900),
-        ("lamp-2", "Paper lamp", "和紙のランプ", "light", 5_400),
-    ];
-    let new = [
-        ("tea-1", "Roasted tea", "ほうじ茶", "tea", 1_250),
-        ("rec-9", "Strings at night", "夜の弦楽", "music", 2_100),
-        ("cup-4", "Small cup", "小さな湯呑", "tea", 1_790),
-    ];
-    let name = |english: &'static str, own: &'static str| if japanese { own } else { english };
-    let recommended = |at: usize| {
-        let strategy_of = |at: usize| strategies[at % strategies.len()];
-        let strategy = strategy_of(at);
-        let again = strategy == "again";
-        let turn = (0..at).filter(|before| (strategy_of(*before) == "again") == again).count();
-        let (sku, english, own, category, price) = if again { had[turn % had.len()] } else { new[turn % new.len()] };
-        let because: Vec<&str> = match strategy {
-            "discover" | "together" => had.iter().map(|(_, english, own, ..)| name(english, own)).collect(),
-            _ => vec![],
+    let had = had(person);
+    let (mut again, mut new) = (had.iter(), NEW.iter());
+    let mut out = Vec::new();
+    let others: Vec<&str> = strategies.iter().copied().filter(|s| *s != "again").collect();
+    for (turn, strategy) in strategies.iter().cycle().take(count).enumerate() {
+        if *strategy == "again"
+            && let Some(line) = again.next()
+        {
+            out.push(recommended(line.clone(), strategy, &[], 3));
+            continue;
+        }
+        // Whoever bought nothing is shown what is popular; whoever has nothing left to buy again, what else there is.
+        let by = match *strategy {
+            _ if had.is_empty() => "popular",
+            "again" if others.is_empty() => break,
+            "again" => others[turn % others.len()],
+            other => other,
         };
-        json!({
-            "sku": sku, "name": name(english, own), "category": category, "price": price,
-            "url": format!("https://www.example.com/{sku}"), "image": format!("https://www.example.com/{sku}.jpg"),
-            "strategy": strategy, "because": because, "bought": if again { 3 } else { 0 },
-        })
-    };
-    (0..count).map(recommended).collect()
+        let Some((sku, english, own, category, price)) = new.next() else { break };
+        let because: &[Value] = if matches!(by, "discover" | "together") { &had } else { &[] };
+        let name = if japanese { own } else { english };
+        out.push(recommended(
+            json!({ "sku": sku, "name": name, "category": category, "price": price }),
+            by,
+            because,
+            0,
+        ));
+    }
+    out.into()
 }
+
+/// What an invented person bought last, each product once.
+fn had(person: &Value) -> Vec<Value> {
+    let mut had: Vec<Value> = Vec::new();
+    for line in person["order"]["lines"].as_array().into_iter().flatten() {
+        if had.iter().any(|known| known["sku"] == line["sku"]) {
+            continue;
+        }
+        let mut product = json!({ "sku": line["sku"], "name": line["name"] });
+        if let Some(category) = line["category"].as_str() {
+            product["category"] = category.into();
+        }
+        if let Some((amount, quantity)) = line["amount"].as_i64().zip(line["quantity"].as_i64()) {
+            product["price"] = (amount / quantity.max(1)).into();
+        }
+        had.push(product);
+    }
+    had
+}
+
+/// A product as a message carries it.
+fn recommended(mut product: Value, strategy: &str, because: &[Value], bought: u32) -> Value {
+    // What a person typed is never part of an address of ours.
+    let sku: String = product["sku"]
+        .as_str()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    product["url"] = format!("https://www.example.com/{sku}").into();
+    product["image"] = format!("https://www.example.com/{sku}.jpg").into();
+    product["strategy"] = strategy.into();
+    product["because"] = because.iter().map(|p| p["name"].clone()).collect();
+    product["bought"] = bought.into();
+    product
+}
+
+/// What nobody invented has bought: number, name in English and in Japanese, category, price in minor units.
+const NEW: [(&str, &str, &str, &str, i64); 20] = [
+    ("tea-1", "Roasted tea", "ほうじ茶", "tea", 1_250),
+    ("rec-9", "Strings at night", "夜の弦楽", "music", 2_100),
+    ("cup-4", "Small cup", "小さな湯呑", "tea", 1_790),
+    ("lin-3", "Linen towel", "麻の手ぬぐい", "linen", 2_400),
+    ("inc-2", "Cedar incense", "杉のお香", "incense", 1_400),
+    ("lamp-5", "Reading lamp", "読書のあかり", "light", 7_900),
+    ("pap-1", "Letter paper", "便箋", "paper", 980),
+    ("rec-12", "A guitar in winter", "冬のギター", "music", 2_300),
+    ("tea-6", "First green tea", "新茶", "tea", 1_850),
+    ("lin-8", "Wool blanket", "ウールの膝掛け", "linen", 6_400),
+    ("inc-5", "Plum incense", "梅のお香", "incense", 1_600),
+    ("lamp-7", "Brass lantern", "真鍮のランタン", "light", 8_800),
+    ("pap-4", "Bound notebook", "和綴じの帳面", "paper", 1_300),
+    ("rec-15", "Songs for two voices", "ふたりの歌", "music", 2_200),
+    ("tea-9", "Iron kettle", "鉄瓶", "tea", 9_600),
+    ("lin-11", "Linen apron", "麻の前掛け", "linen", 4_200),
+    ("inc-8", "Incense dish", "香皿", "incense", 1_900),
+    ("lamp-9", "Candle holder", "燭台", "light", 3_100),
+    ("pap-6", "Wrapping paper", "包み紙", "paper", 760),
+    ("rec-18", "The sea, in one take", "海の一枚", "music", 2_500),
+];
 
 /// Give somebody invented what a step offers: as many products as it can, and its first reward.
 pub(super) fn add_offers(person: &mut Value, wanted: &Wanted, locale: &str) {
@@ -98,8 +163,21 @@ pub(super) fn add_offers(person: &mut Value, wanted: &Wanted, locale: &str) {
         person["reward"] = pool.sample(locale, SAMPLE_DAY);
     }
     if let Some(recommends) = &wanted.recommends {
-        person["recommend"] = sample_recommended(locale, recommends.at_most, &["again", "discover", "popular"]);
+        person["customer"]["locale"] = locale.into();
+        person["recommend"] = sample_recommended(person, recommends.at_most, &["again", "discover", "popular"]);
     }
+}
+
+/// Signs the links of a mail that is only weighed. Its message's names are as long as those of most.
+pub fn sample_clicks() -> Clicks {
+    let named = |name: &str, length: usize| name.chars().cycle().take(length).collect();
+    Tokens::new("for weighing, never for sending").clicks(&MessageKey {
+        customer_id: named("customer-", 24),
+        campaign: named("campaign-", 16),
+        step: named("step-", 12),
+        slot: named("2026-11-24T09:00", 16),
+        topic: named("topic-", 10),
+    })
 }
 
 /// So many of which only what every product has is known.
@@ -143,5 +221,39 @@ mod tests {
         assert_eq!(names(&stranger), "customer profile loyalty today");
         assert_eq!(names(&stranger["customer"]), "customer_id email locale");
         assert_eq!(names(&stranger["profile"]), "orders revenue lifecycle open_tickets");
+    }
+    #[test]
+    fn what_is_recommended_is_different_each_and_again_is_what_they_had() {
+        let skus = |person: &Value, count, strategies: &[&str]| {
+            let list = sample_recommended(person, count, strategies);
+            let skus: Vec<String> =
+                list.as_array().unwrap().iter().map(|p| p["sku"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(skus.iter().collect::<std::collections::BTreeSet<_>>().len(), skus.len(), "{skus:?}");
+            skus
+        };
+        let mut person = sample_person("en");
+        assert_eq!(skus(&person, 20, &["discover", "popular"]).len(), 20);
+        assert_eq!(skus(&person, 4, &["again", "popular"]), ["rec-7", "tea-1", "lamp-2", "rec-9"]);
+        // No more can be bought again than was bought; what else a step asks for takes its place.
+        assert_eq!(skus(&person, 4, &["again"]), ["rec-7", "lamp-2"]);
+        assert_eq!(skus(&person, 8, &["again", "popular"]).len(), 8);
+        person["order"]["lines"] = json!([{ "sku": "x\"><b>", "name": "Mine", "quantity": 2, "amount": 300 }]);
+        let list = sample_recommended(&person, 2, &["again", "discover"]);
+        assert_eq!(
+            (&list[0]["name"], &list[0]["price"], &list[0]["url"]),
+            (&json!("Mine"), &json!(150), &json!("https://www.example.com/xb"))
+        );
+        assert_eq!(list[1]["because"], json!(["Mine"]));
+        let stranger = sample_recommended(&sample_stranger("ja"), 2, &["again", "discover"]);
+        assert_eq!((&stranger[0]["strategy"], &stranger[1]["name"]), (&json!("popular"), &json!("夜の弦楽")));
+    }
+
+    #[test]
+    fn the_objects_that_not_everybody_has_are_those_the_stranger_lacks() {
+        let stranger = sample_stranger("en");
+        for root in ["order", "cart", "reward", "profile.last_viewed"] {
+            assert!(fields::is_of_some(root) && stranger.pointer(&format!("/{}", root.replace('.', "/"))).is_none());
+        }
+        assert!(["customer", "profile", "loyalty"].iter().all(|r| !fields::is_of_some(r) && stranger.get(r).is_some()));
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A [`Snapshot`] is plain data, stored as JSON under its SHA-256. [`Snapshot::compile`] makes it ready to render without the disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -20,7 +20,7 @@ use super::format::{STYLES, Style};
 use super::kept::{self, Kept};
 use super::load::{TemplateSet, Variant};
 use super::mapped::Origin;
-use super::prepare::{body_of, components_of, prepare};
+use super::prepare::{body_of, components_of, prepare, shows_preheader};
 use crate::problem::Problems;
 use crate::settings::{Brand, Links, NotSet, Settings};
 
@@ -188,6 +188,7 @@ impl Snapshot {
     fn prepared(&self, mut sources: BTreeMap<String, Source>, style: Style) -> Compiled {
         let mut kept = Kept::of(&self.made_from(), self.home.as_deref());
         let mut ready = BTreeMap::new();
+        let mut showing = BTreeSet::new();
         let locale_of = |v: &Variant| v.locale.clone().unwrap_or_else(|| self.sender.default_locale.clone());
         let files: BTreeMap<&str, String> =
             self.mails.values().flatten().map(|v| (v.html.as_str(), locale_of(v))).collect();
@@ -198,6 +199,8 @@ impl Snapshot {
             let judged = known.is_some();
             let prepared =
                 known.unwrap_or_else(|| prepare(html, number, has_preheader, &brands[locale.as_str()], &sources));
+            let shows = prepared.as_ref().map_or_else(|_| shows_preheader(html, &sources), |p| p.shows_preheader);
+            showing.extend(shows.then_some(*html));
             ready.insert((*html).to_owned(), (prepared, judged));
         }
         for (html, (prepared, _)) in &mut ready {
@@ -213,8 +216,8 @@ impl Snapshot {
                 }
             }
         }
-        let mails =
-            self.mails.iter().map(|(n, v)| (n.clone(), v.iter().map(|v| Mail::new(v, &sources)).collect())).collect();
+        let mail = |v: &Variant| Mail::new(v, &sources, showing.contains(v.html.as_str()));
+        let mails = self.mails.iter().map(|(n, v)| (n.clone(), v.iter().map(mail).collect())).collect();
         let engines: [OnceLock<Tera>; STYLES] = Default::default();
         let mut compiled = Compiled {
             sender: self.sender.clone(),

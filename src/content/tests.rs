@@ -31,6 +31,7 @@ fn wanted(name: &str) -> Wanted {
     Wanted {
         name: name.into(),
         promotional: true,
+        tracked: true,
         place: Place { file: "campaigns/a.yaml".into(), line: 9, column: 15 },
         recommends: None,
         rewards: None,
@@ -260,6 +261,11 @@ fn names_and_missing_values_are_told_without_any_data() {
         write <a href="{{ links.unsubscribe }}">…</a> in HTML, {{ links.unsubscribe }} in text
     2 errors and 0 warnings
     "#);
+    insta::assert_snapshot!(problems(&[("templates/a.html", "Subject: Hello\n\n{{ profile.last_viewed.name }}<a href='{{ links.unsubscribe }}'>x</a>")], "a"), @r#"
+    templates/a.html:3:12: error: `profile.last_viewed.name` may be missing [template-fails]
+        `profile.last_viewed` itself may be missing, so ask for that first: {% if profile.last_viewed %}
+    1 error and 0 warnings
+    "#);
     assert_eq!(
         problems(
             &[(
@@ -272,6 +278,51 @@ fn names_and_missing_values_are_told_without_any_data() {
         .count(),
         2
     );
+}
+
+#[test]
+fn a_preheader_is_shown_once_whatever_other_mails_of_the_project_do() {
+    let own = "Subject: x\nPreheader: Soon\n\n{% extends 'parts/frame.html' %}{% block b %}Hello{% endblock b %}";
+    let bare = "Subject: x\nPreheader: Soon\n\n<html><body class=\"preheader\"><p>Hello</p></body></html>";
+    // A value that an included file sets and others use makes a mail take the slow way, which puts the preheader in as well.
+    let slow = |frame: &str| {
+        format!(
+            "Subject: x\nPreheader: Soon\n\n{{% extends 'parts/{frame}' %}}{{% block b %}}{{% set x = 1 %}}{{{{ x }}}}{{% include 'parts/x.html' %}}{{% endblock b %}}"
+        )
+    };
+    let compiled = compiled(
+        &[
+            ("templates/own.html", own),
+            (
+                "templates/parts/frame.html",
+                "<html><body><i>{{ preheader }}</i>{% block b %}{% endblock b %}</body></html>",
+            ),
+            ("templates/bare.html", bare),
+            ("templates/parts/bare.html", "<html><body><p>Hello</p>{% block b %}{% endblock b %}</body></html>"),
+            ("templates/parts/x.html", "{% set x = 2 %}{{ x }}"),
+            ("templates/slow.html", &slow("bare.html")),
+            ("templates/slow-own.html", &slow("frame.html")),
+        ],
+        &["own", "bare", "slow", "slow-own"],
+    );
+    let payload = serde_json::json!({ "customer": { "locale": "en" } });
+    for (name, prepared) in [("own", true), ("bare", true), ("slow", false), ("slow-own", false)] {
+        assert_eq!(compiled.is_prepared(name), prepared, "{name}");
+        let html = compiled.render(name, &facts(&payload, "en")).unwrap().html;
+        assert_eq!(html.matches("Soon").count(), 1, "{name}: {html}");
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_would_hear_is_told_before_it_is_asked() {
+    let asks = "Subject: x\n\n<a href=\"{{ answer(event='survey.nps', score=9, of=10) }}\">9</a><a href=\"{{ links.unsubscribe }}\">stop</a>";
+    let settings = |links: &str| ("okaeri.yaml", SETTINGS.replace("links: {", &format!("links: {{ {links}")));
+    let told = |links: &str| {
+        let (name, text) = settings(links);
+        problems(&[(name, &text), ("templates/a.html", asks)], "a")
+    };
+    assert_eq!(told("base_url: \"https://mail.example.com\", "), "");
+    assert!(told("").contains("nobody would hear the answer: set `links.base_url`"), "{}", told(""));
 }
 
 #[test]

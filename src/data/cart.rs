@@ -89,8 +89,8 @@ pub async fn carts(db: &Db, zone: &TimeZone, bucket: i64, customer_ids: &[&str])
         .collect())
 }
 
-/// Skus and how many of each, in the order they were put in: the property `skus` (a JSON list, or text separated by `;`), else the event's own sku.
-fn skus(own: Option<&str>, properties: &str) -> Vec<(String, i64)> {
+/// Skus and how many of each of an event `cart.updated`, in the order they were put in: the property `skus` (a JSON list, or text separated by `;`), else the event's own sku.
+pub fn skus(own: Option<&str>, properties: &str) -> Vec<(String, i64)> {
     let properties: Map<String, Json> = serde_json::from_str(properties).unwrap_or_default();
     let listed: Vec<&str> = match properties.get("skus") {
         Some(Json::Array(list)) => list.iter().filter_map(Json::as_str).collect(),

@@ -33,8 +33,14 @@ fn composer(settings: &str, secret: Option<&str>) -> Composer {
     let mut problems = Problems::new();
     let project = Project::load_with(dir.path(), |_| None, &mut problems);
     let settings = project.unwrap_or_else(|| panic!("{}", problems.to_text())).settings;
-    let wanted =
-        Wanted { name: "a".into(), promotional: true, place: Place::file("c.yaml"), recommends: None, rewards: None };
+    let wanted = Wanted {
+        name: "a".into(),
+        promotional: true,
+        tracked: true,
+        place: Place::file("c.yaml"),
+        recommends: None,
+        rewards: None,
+    };
     let set = TemplateSet::load(dir.path(), &[wanted], &settings, &mut problems);
     let set = set.unwrap_or_else(|| panic!("{}", problems.to_text()));
     let compiled = Snapshot::take(&set, SenderValues::of(&settings).unwrap()).compile().unwrap();

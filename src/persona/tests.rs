@@ -28,6 +28,16 @@ fn ours_are_seen_like_customers() {
     assert_eq!(loyal["order"]["lines"][1]["name"], "Paper lamp");
     assert_eq!(loyal["profile"]["last_viewed"]["name"], "Small cup");
     assert_eq!(loyal["today"], "2026-11-24");
+    let cart = |p: &Persona| {
+        let items = p.payload["cart"]["items"].as_array().unwrap().clone();
+        items
+            .iter()
+            .map(|i| format!("{}×{} {}", i["name"].as_str().unwrap(), i["quantity"], i["price"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(cart(&personas[0]), ["Small cup×2 1790", "Piano for rainy days×1 1900"]);
+    assert_eq!(cart(&personas[2]), ["小さな湯呑×1 1790", "和紙のランプ×1 5400"]);
+    assert!(personas[1].payload.get("cart").is_none());
     assert_eq!(personas[2].locale.as_deref(), Some("ja"));
     let lead = &personas[4].payload;
     assert!(lead.get("order").is_none() && lead["profile"]["lifecycle"] == "lead");

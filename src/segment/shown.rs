@@ -1,8 +1,9 @@
 //! What templates see of a person who stands in no database: the same view of the same facts that a message of a customer carries.
 
 use super::given::Given;
-use super::person::Datum;
+use super::person::{Datum, EventRow};
 use crate::clock;
+use crate::data::cart::{self, Cart, Item};
 use crate::data::load::{Line, Order};
 use crate::profile::Moment;
 use crate::profile::fields::{FIELDS, Kind};
@@ -10,7 +11,8 @@ use crate::profile::loyalty::{Standing, standing};
 use crate::settings::Settings;
 
 impl Given {
-    /// What templates see: `customer` with its own columns, `profile`, `loyalty` where there are tiers, and `order`, the last one that counts, where there is one.
+    /// What templates see: `customer` with its own columns, `profile`, `loyalty` where there are tiers, `order`, the last
+    /// one that counts, and `cart`, where there is one.
     pub fn for_templates(&self, settings: &Settings, moment: &Moment) -> serde_json::Value {
         let mut customer: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&self.person.customer.attributes).unwrap_or_default();
@@ -37,6 +39,9 @@ impl Given {
         }
         if let Some(order) = self.last_order(moment) {
             shown["order"] = serde_json::to_value(order).unwrap_or_default();
+        }
+        if let Some(cart) = self.cart(moment) {
+            shown["cart"] = serde_json::to_value(cart).unwrap_or_default();
         }
         shown
     }
@@ -65,6 +70,34 @@ impl Given {
             shown.extend(event.category.clone().map(|c| ("category".to_owned(), c.into())));
             shown.extend(event.amount.map(|price| ("price".to_owned(), price.into())));
         }
+    }
+
+    /// The basket of the latest `cart.updated`. There is no catalogue to look its products up in: what is known of them is what they were
+    /// looked at, or bought, as.
+    fn cart(&self, moment: &Moment) -> Option<Cart> {
+        let rows = &self.person.rows;
+        let event = rows.events.iter().filter(|e| e.name == "cart.updated").max_by_key(|e| e.at)?;
+        let item = |(sku, quantity): (String, i64)| {
+            let mut item =
+                Item { name: sku.clone(), category: None, price: None, url: None, image: None, sku, quantity };
+            if let Some(line) = rows.lines.iter().rfind(|l| l.sku == item.sku) {
+                item.name = line.product_name.clone().unwrap_or(item.name);
+                item.category = line.category.clone();
+                item.price = Some(line.amount / line.quantity.max(1));
+            }
+            let looked_at = |e: &&EventRow| e.name == "product.viewed" && e.sku.as_ref() == Some(&item.sku);
+            if let Some(viewed) = rows.events.iter().filter(looked_at).max_by_key(|e| e.at) {
+                let properties: serde_json::Map<_, _> = serde_json::from_str(&viewed.properties).unwrap_or_default();
+                let text = |name: &str| properties.get(name).and_then(|v| v.as_str()).map(str::to_owned);
+                item.name = text("name").unwrap_or(item.name);
+                (item.url, item.image) = (text("url"), text("image"));
+                item.category = viewed.category.clone().or(item.category);
+                item.price = viewed.amount.or(item.price);
+            }
+            item
+        };
+        let items: Vec<Item> = cart::skus(event.sku.as_deref(), &event.properties).into_iter().map(item).collect();
+        (!items.is_empty()).then(|| Cart { updated_at: clock::rfc3339(event.at, &moment.zone), items })
     }
 
     fn last_order(&self, moment: &Moment) -> Option<Order> {

@@ -26,7 +26,7 @@ pub use env::{EnvText, NotSet};
 pub use language::{ByLanguage, in_language};
 pub use pacing::{Pacing, Rate};
 pub use relays::{Relay, Smtp};
-pub use rewards::RewardPool;
+pub use rewards::{Expires, RewardPool};
 pub use smtp::{SmtpUrl, Tls};
 
 use std::path::{Path, PathBuf};

@@ -117,6 +117,7 @@ fn every_rule_of_the_lint_stands_in_its_page_with_its_severity() {
             Sign::Value(name, value) => format!("{name}: {value}"),
             Sign::Function(name) => format!("{name}()"),
             Sign::Element(name) => format!("<{name}>"),
+            Sign::Picture(begins) => format!("<img src=\"{begins}…\">"),
         };
         (what, if by.len() == 4 { "all four".to_owned() } else { by.join(", ") })
     });

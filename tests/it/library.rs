@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use okaeri::campaign::{Library, WhenNoneLeft};
 use okaeri::content::{Compiled, Facts, Rendered, Rewards, SenderValues, Snapshot, TemplateSet, Wanted};
-use okaeri::content::{sample_person, sample_recommended, sample_stranger};
+use okaeri::content::{sample_clicks, sample_person, sample_recommended, sample_stranger};
 use okaeri::problem::{Place, Problems};
 use okaeri::segment;
 use okaeri::settings::{Project, RewardPool};
+use okaeri::token::Clicks;
 use serde_json::{Value, json};
 
 /// A mail is at most so large, in bytes of HTML; mail programs cut off what is larger than 102,400.
@@ -55,6 +56,7 @@ impl Mails {
                 rewards.extend(pools.first().map(|pool| (step.template.clone(), pool.clone())));
                 wanted.push(Wanted {
                     name: step.template.clone(),
+                    tracked: campaign.track,
                     promotional: campaign.kind == okaeri::campaign::Kind::Promotional,
                     place: Place::file("campaigns"),
                     recommends: None,
@@ -78,7 +80,7 @@ impl Mails {
         let mut person = if stranger { sample_stranger(locale) } else { sample_person(locale) };
         if let Some((count, strategies)) = &self.recommends[template] {
             let words: Vec<&str> = strategies.iter().map(String::as_str).collect();
-            person["recommend"] = sample_recommended(locale, *count, &words);
+            person["recommend"] = sample_recommended(&person, *count, &words);
         }
         if let Some(pool) = self.rewards.get(template).filter(|_| !stranger) {
             person["reward"] = pool.sample(locale, jiff::civil::date(2026, 11, 24));
@@ -87,6 +89,15 @@ impl Mails {
     }
 
     fn render(&self, template: &str, locale: &str, person: &Value) -> Rendered {
+        self.render_with(template, locale, person, None)
+    }
+
+    /// As it would leave: its links lead through the redirect, and are many times as long.
+    fn as_it_leaves(&self, template: &str, locale: &str, person: &Value) -> Rendered {
+        self.render_with(template, locale, person, Some(&sample_clicks()))
+    }
+
+    fn render_with(&self, template: &str, locale: &str, person: &Value, clicks: Option<&Clicks>) -> Rendered {
         let facts = Facts {
             payload: person,
             customer_id: person["customer"]["customer_id"].as_str().unwrap_or("c-1"),
@@ -97,7 +108,7 @@ impl Mails {
             step: "step",
             unsubscribe: "https://mail.example.com/u/T",
             preferences: Some("https://mail.example.com/p/T"),
-            clicks: None,
+            clicks,
             today: "2026-11-24",
         };
         self.compiled.render(template, &facts).unwrap_or_else(|e| panic!("{template} {locale}: {e}"))
@@ -155,12 +166,20 @@ fn every_mail_says_what_is_written_down() {
 #[test]
 fn every_mail_is_small_complete_and_prepared_ahead() {
     let mails = Mails::load();
+    let (mut smallest, mut largest) = (usize::MAX, 0);
     for (template, locale) in mails.all() {
         assert!(mails.compiled.is_prepared(template), "{template} is rendered the slow way");
         for stranger in [false, true] {
             let mail = mails.render(template, locale, &mails.person(template, locale, stranger));
             let (html, text) = (&mail.html, &mail.text);
-            assert!(html.len() <= HTML_BYTES_MAX, "{template} {locale}: {} bytes", html.len());
+            let leaving = mails.as_it_leaves(template, locale, &mails.person(template, locale, stranger)).html;
+            assert!(
+                leaving.contains("https://mail.example.com/c/"),
+                "{template} {locale}: no link is led through the redirect"
+            );
+            assert!(leaving.len() <= HTML_BYTES_MAX, "{template} {locale}: {} bytes", leaving.len());
+            largest = largest.max(leaving.len());
+            smallest = smallest.min(leaving.len());
             assert!(html.contains(&format!(" lang=\"{locale}\"")), "{template} {locale}: its language");
             for part in [html, text] {
                 let address = if locale == "ja" { "〒600-0000" } else { "Kyoto 600-0000" };
@@ -178,6 +197,7 @@ fn every_mail_is_small_complete_and_prepared_ahead() {
             }
         }
     }
+    eprintln!("mails of {smallest} to {largest} bytes of HTML as they leave");
 }
 
 /// What a name, a product or an address may hold. Each ends in a word that shows whether it arrived.

@@ -53,6 +53,25 @@ async fn the_page_holds_every_person_language_and_arm_and_loads_nothing() {
     let unknown = shop.okaeri("preview spring --personas=loyl").await.exits(2);
     assert!(unknown.stderr.contains("personas: loyal, new"), "{}", unknown.stderr);
     shop.okaeri("preview spring --step nothing").await.exits(2);
+    // What cannot be done together, what nobody reads, and what is no language is said, not passed over.
+    let both = shop.okaeri("preview spring --serve=127.0.0.1:0 --eml mails").await.exits(2);
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    let other = shop.okaeri("preview spring --personas=japanese --locale en").await.exits(2);
+    assert!(
+        other.stderr.contains("japanese reads ja") && other.stderr.contains("leave --locale away"),
+        "{}",
+        other.stderr
+    );
+    let file = shop.okaeri("preview spring --personas=loyal --locale pt-BR --step letter").await.exits(0);
+    assert!(
+        file.stderr.contains(
+            "`spring/letter` is not written in `pt-BR`: whoever reads that gets templates/spring/letter.html"
+        ),
+        "{}",
+        file.stderr
+    );
+    let path = shop.okaeri("preview spring --locale ../x").await.exits(2);
+    assert!(path.stderr.contains("a locale is written en, ja or pt-BR"), "{}", path.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

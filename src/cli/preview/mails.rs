@@ -8,16 +8,17 @@ use serde_json::Value;
 
 use super::PreviewArgs;
 use crate::campaign::{Campaign, Kind, Step};
-use crate::cli::Failure;
 use crate::cli::loaded::Loaded;
+use crate::cli::{Failure, Invocation};
 use crate::clock;
 use crate::content::{Compiled, Snapshot, sample_recommended};
 use crate::message::{ComposeError, Composer, MessageFacts};
-use crate::offer::recommend::{Asked, Strategy};
+use crate::offer::recommend::Asked;
 use crate::persona::Persona;
 use crate::plan;
 use crate::problem::{Place, Problems};
 use crate::settings::Project;
+use crate::token::Tokens;
 
 /// One mail, or why there is none.
 #[derive(Debug, Serialize)]
@@ -59,6 +60,7 @@ pub(super) struct Mail {
     pub subject: String,
     pub preheader: String,
     pub text: String,
+    /// As they would leave, with signed links.
     pub html_bytes: usize,
     pub text_bytes: usize,
     pub message_bytes: usize,
@@ -93,6 +95,7 @@ impl Mail {
 
 /// Compose them all.
 pub(super) fn compose(
+    inv: &Invocation,
     loaded: &Loaded,
     campaign: &Campaign,
     snapshot: &Snapshot,
@@ -104,6 +107,10 @@ pub(super) fn compose(
     let mut mails = Vec::new();
     for step in campaign.steps.iter().filter(|s| args.step.as_ref().is_none_or(|wanted| *wanted == s.name)) {
         for (arm, template) in arms(step) {
+            if let Some(asked) = args.locale.as_deref().filter(|asked| !composing.is_written(template, asked)) {
+                let file = composing.compiled.file(template, asked);
+                inv.say(format_args!("`{template}` is not written in `{asked}`: whoever reads that gets {file}"));
+            }
             for person in people {
                 for locale in composing.locales(template, person, args.locale.as_deref()) {
                     mails.push(composing.show(step, arm, template, person, locale));
@@ -111,11 +118,23 @@ pub(super) fn compose(
             }
         }
     }
+    let asked_for = |step: &Step| args.step.as_ref().is_none_or(|wanted| *wanted == step.name);
+    if mails.is_empty() && campaign.steps.iter().any(asked_for) {
+        return Err(other_languages(people, args));
+    }
     if mails.is_empty() {
         let steps: Vec<&str> = campaign.steps.iter().map(|s| s.name.as_str()).collect();
         return Err(Failure::Usage(format!("nothing to show\nsteps of `{}`: {}", campaign.name, steps.join(", "))));
     }
     Ok(mails)
+}
+
+/// Everybody who was asked for reads another language than the one that was asked for.
+fn other_languages(people: &[Persona], args: &PreviewArgs) -> Failure {
+    let asked = args.locale.as_deref().unwrap_or_default();
+    let reads = |p: &Persona| format!("{} reads {}", p.name, p.locale.as_deref().unwrap_or("any language"));
+    let who: Vec<String> = people.iter().map(reads).collect();
+    Failure::Usage(format!("nothing to show in `{asked}`: {}\nleave --locale away", who.join(", ")))
 }
 
 /// The templates of a step; the arms are named where they differ.
@@ -135,17 +154,24 @@ pub(in crate::cli) fn add_reward(project: &Project, step: &Step, locale: &str, p
     }
 }
 
+fn language(locale: &str) -> String {
+    locale.split(['-', '_']).next().unwrap_or(locale).to_lowercase()
+}
+
 /// Composes without signatures: no link counts, none unsubscribes anybody.
 pub(super) struct Composing<'a> {
     loaded: &'a Loaded,
     campaign: &'a Campaign,
     compiled: Arc<Compiled>,
     composer: Composer,
+    /// Signs, with a key that is nobody's: what it composes is weighed and thrown away.
+    weighing: Composer,
 }
 
 impl<'a> Composing<'a> {
     pub fn new(loaded: &'a Loaded, campaign: &'a Campaign, compiled: Arc<Compiled>) -> Composing<'a> {
-        Composing { loaded, campaign, composer: Composer::new(compiled.clone(), None), compiled }
+        let weighing = Composer::new(compiled.clone(), Some(Tokens::new("for weighing, never for sending")));
+        Composing { loaded, campaign, composer: Composer::new(compiled.clone(), None), weighing, compiled }
     }
 
     pub fn sender(&self) -> &str {
@@ -155,7 +181,6 @@ impl<'a> Composing<'a> {
     /// The languages to show somebody's mail in.
     fn locales(&self, template: &str, person: &Persona, only: Option<&str>) -> Vec<String> {
         let default = &self.loaded.project.settings.default_locale;
-        let language = |locale: &str| locale.split(['-', '_']).next().unwrap_or(locale).to_lowercase();
         match (&person.locale, only) {
             (Some(own), Some(only)) if language(own) != language(only) => vec![],
             (Some(own), _) => vec![own.clone()],
@@ -164,19 +189,21 @@ impl<'a> Composing<'a> {
         }
     }
 
+    /// Whether a mail is written in the language of a locale.
+    fn is_written(&self, template: &str, locale: &str) -> bool {
+        let default = &self.loaded.project.settings.default_locale;
+        self.compiled.locales(template).any(|l| language(l.unwrap_or(default)) == language(locale))
+    }
+
     fn show(&self, step: &Step, arm: &str, template: &str, person: &Persona, locale: String) -> Shown {
         let mut payload = person.payload.clone();
+        payload["customer"]["locale"] = locale.as_str().into();
         if let Some(recommend) = step.recommend.as_ref().filter(|_| payload.get("recommend").is_none()) {
             let Asked { count, strategies, .. } = &recommend.asked;
-            // Whoever bought nothing is shown nothing because of what they bought.
-            let words: Vec<&str> = match payload["profile"]["orders"].as_i64() {
-                Some(0) => vec![Strategy::Popular.word()],
-                _ => strategies.iter().map(|s| s.word()).collect(),
-            };
-            payload["recommend"] = sample_recommended(&locale, *count, &words);
+            let words: Vec<&str> = strategies.iter().map(|s| s.word()).collect();
+            payload["recommend"] = sample_recommended(&payload, *count, &words);
         }
         add_reward(&self.loaded.project, step, &locale, &mut payload);
-        payload["customer"]["locale"] = locale.as_str().into();
         let content = match self.mail(step, template, &locale, &payload, "") {
             Ok(mail) => Content::Mail(mail),
             Err(ComposeError::Render(e)) => match &e.skipped {
@@ -235,12 +262,13 @@ impl<'a> Composing<'a> {
         let mut rendered = self.composer.render(&facts, now)?;
         rendered.subject.insert_str(0, mark);
         let composed = self.composer.assemble(&facts, &rendered, now)?;
+        let heavy = self.weighing.render(&facts, now)?;
         Ok(Mail {
             subject: rendered.subject,
             preheader: rendered.preheader,
-            html_bytes: rendered.html.len(),
-            text_bytes: rendered.text.len(),
-            message_bytes: composed.bytes.len(),
+            html_bytes: heavy.html.len(),
+            text_bytes: heavy.text.len(),
+            message_bytes: self.weighing.assemble(&facts, &heavy, now)?.bytes.len(),
             text: rendered.text,
             html: rendered.html,
             message: composed.bytes,

@@ -36,7 +36,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', require_equals = true, num_args = 0.., conflicts_with = "customer")]
     personas: Vec<String>,
     /// Only this locale, such as ja or en-GB
-    #[arg(long, value_name = "LOCALE")]
+    #[arg(long, value_name = "LOCALE", value_parser = locale)]
     locale: Option<String>,
     /// Only this step
     #[arg(long, value_name = "STEP")]
@@ -45,7 +45,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "FILE")]
     gallery: Option<PathBuf>,
     /// Show the page on this machine, anew whenever a file of the project is saved, until told to stop
-    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8026")]
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8026", conflicts_with_all = ["gallery", "eml", "send_to"])]
     serve: Option<SocketAddr>,
     /// Write each mail to this folder, as .eml and .html
     #[arg(long, value_name = "DIR")]
@@ -53,6 +53,12 @@ pub struct PreviewArgs {
     /// Send the first person's mails to this address, marked [Test]; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     send_to: Vec<String>,
+}
+
+/// A locale as people write it; what is none would be looked for as a file.
+fn locale(text: &str) -> Result<String, String> {
+    let is_one = crate::content::is_locale(text);
+    is_one.then(|| text.to_owned()).ok_or_else(|| "a locale is written en, ja or pt-BR".to_owned())
 }
 
 /// What a preview is about.
@@ -99,7 +105,7 @@ async fn look(inv: &Invocation, loaded: &Loaded, args: &PreviewArgs) -> Result<P
     let mut problems = Problems::new();
     let personas = loaded.judge(&set, now, &mut problems);
     let people = people::asked(inv, loaded, campaign, &set, personas, args).await?;
-    let mails = mails::compose(loaded, campaign, &snapshot, &people, args)?;
+    let mails = mails::compose(inv, loaded, campaign, &snapshot, &people, args)?;
     let sender = loaded.project.settings.sender_name().to_owned();
     Ok(Previewed { title: campaign.title.clone(), sender, mails, problems })
 }

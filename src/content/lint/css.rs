@@ -41,6 +41,13 @@ impl Styles<'_, '_, '_> {
                 Kind::Comment if text.contains("[endif]") => self.hidden_from_outlook = false,
                 Kind::Start(start) => {
                     self.matching(|sign| matches!(sign, Sign::Element(name) if *name == start.name), piece.range.start);
+                    if let Some(address) =
+                        start.attribute("src").filter(|_| start.name == "img").and_then(|a| a.value.clone())
+                    {
+                        let begins =
+                            unit.text()[address.clone()].trim_start().get(..5).unwrap_or_default().to_ascii_lowercase();
+                        self.matching(|sign| matches!(sign, Sign::Picture(with) if begins == *with), piece.range.start);
+                    }
                     if let Some(style) = start.attribute("style").and_then(|a| a.value.clone()) {
                         self.declarations(style);
                     }
@@ -65,6 +72,7 @@ impl Styles<'_, '_, '_> {
                 Sign::Function(name) => format!("`{name}()`"),
                 Sign::Unit(name) => format!("the unit `{name}`"),
                 Sign::Element(name) => format!("`<{name}>`"),
+                Sign::Picture(begins) => format!("a picture inside the mail (`{begins}`)"),
             };
             let message = format!("{what} means nothing to {}", by.join(", "));
             let hint = "build it so that the mail is right without it: tables, widths in px, words beside pictures";
@@ -127,7 +135,7 @@ impl Styles<'_, '_, '_> {
                     Sign::Value(property, begins) => name == *property && value.starts_with(begins),
                     Sign::Function(f) => function(f),
                     Sign::Unit(unit) => has_unit(&value, unit),
-                    Sign::Selector(_) | Sign::AtRule(_) | Sign::Element(_) => false,
+                    Sign::Selector(_) | Sign::AtRule(_) | Sign::Element(_) | Sign::Picture(_) => false,
                 },
                 own,
             );

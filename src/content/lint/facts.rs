@@ -44,6 +44,8 @@ pub enum Sign {
     AtRule(&'static str),
     /// An element of HTML.
     Element(&'static str),
+    /// The address of a picture, by its beginning.
+    Picture(&'static str),
 }
 
 /// A feature, the name of caniemail's file about it, and who ignores it.
@@ -59,12 +61,12 @@ const fn ignored(sign: Sign, source: &'static str, by: &'static [Client]) -> Ign
 }
 
 use Client::{Gmail, Outlook, OutlookCom, Yahoo};
-use Sign::{AtRule, Element, Function, Property, Selector, Unit, Value};
+use Sign::{AtRule, Element, Function, Picture, Property, Selector, Unit, Value};
 
 const ALL: &[Client] = &[Gmail, Outlook, OutlookCom, Yahoo];
 
 /// The table.
-pub const IGNORED: [Ignored; 45] = [
+pub const IGNORED: [Ignored; 46] = [
     ignored(Value("display", "flex"), "css-display-flex", &[Outlook]),
     ignored(Value("display", "inline-flex"), "css-display-flex", &[Outlook]),
     ignored(Value("display", "grid"), "css-display-grid", &[Outlook]),
@@ -110,4 +112,5 @@ pub const IGNORED: [Ignored; 45] = [
     ignored(Element("picture"), "html-picture", ALL),
     ignored(Element("form"), "html-form", &[Outlook]),
     ignored(Element("marquee"), "html-marquee", &[Gmail, Outlook]),
+    ignored(Picture("data:"), "image-base64", &[Gmail]),
 ];

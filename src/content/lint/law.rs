@@ -137,7 +137,7 @@ fn hidden_way_out(mail: &Mail<'_>, told: &mut Told<'_>) {
     };
     let is_seen = |within: usize| {
         let look = mail.light[within];
-        !look.hidden
+        look.shows_words()
             && look.size >= SEEN_SIZE_MIN
             && look.paper.is_none_or(|paper| contrast(look.ink, paper) >= SEEN_CONTRAST_MIN)
     };
@@ -171,7 +171,7 @@ fn hidden_way_out(mail: &Mail<'_>, told: &mut Told<'_>) {
 fn seen(page: &Page, mail: &Mail<'_>) -> String {
     let mut out = String::new();
     let mut link = None;
-    for text in page.texts.iter().filter(|t| t.within.is_none_or(|w| !mail.light[w].hidden)) {
+    for text in page.texts.iter().filter(|t| t.within.is_none_or(|w| mail.light[w].shows_words())) {
         let inside = page.around(text.within).find(|e| page.elements[*e].name == "a");
         if inside != link
             && let Some(href) = inside.and_then(|e| page.elements[e].attribute("href"))

@@ -2,6 +2,7 @@
 
 use super::page::Element;
 use super::{Mail, Told};
+use crate::problem::Place;
 
 /// Services that hide where a link leads; filters distrust them, because spam hides there.
 pub(super) const SHORTENERS: [&str; 20] = [
@@ -41,18 +42,7 @@ pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
                     "write where it leads, or take the link away",
                 );
             }
-            if address.len() > 7
-                && address.is_char_boundary(7)
-                && address[..7].eq_ignore_ascii_case("http://")
-                && host.is_some_and(|h| h != "localhost")
-            {
-                told.tell(
-                    "http-link",
-                    &element.place,
-                    format!("`{address}` is not encrypted"),
-                    "https:// in place of http://; mail programs block or warn",
-                );
-            }
+            unencrypted(address, &element.place, told);
             if let Some(host) = host.filter(|h| attribute == "href" && SHORTENERS.contains(h)) {
                 told.tell(
                     "link-shortener",
@@ -62,7 +52,62 @@ pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
                 );
             }
         }
+        if element.name == "script" {
+            told.tell(
+                "script",
+                &element.place,
+                "no mail program runs a script, and filters distrust mails that carry one".to_owned(),
+                "take it away; what has to happen happens on the page that a link leads to",
+            );
+        }
+        for address in element.attribute("style").into_iter().flat_map(in_styles) {
+            unencrypted(address, &element.place, told);
+        }
     }
+    for (text, within) in &mail.page.hidden {
+        let place = within.map_or(&mail.parts.body, |w| &mail.page.elements[w].place);
+        for address in in_styles(text).into_iter().chain(in_comment(text)) {
+            unencrypted(address, place, told);
+        }
+    }
+}
+
+/// A link or a picture that anybody on the way can read and change.
+fn unencrypted(address: &str, place: &Place, told: &mut Told<'_>) {
+    let address = address.trim();
+    let begins = address.get(..7).is_some_and(|b| b.eq_ignore_ascii_case("http://"));
+    let host = url::Url::parse(address).ok().and_then(|u| u.host_str().map(str::to_lowercase));
+    if begins && host.is_some_and(|h| h != "localhost") {
+        told.tell(
+            "http-link",
+            place,
+            format!("`{address}` is not encrypted"),
+            "https:// in place of http://; mail programs block or warn",
+        );
+    }
+}
+
+/// The addresses in styles: `url(…)`, with or without quotes.
+fn in_styles(styles: &str) -> Vec<&str> {
+    let inside = styles.match_indices("url(").filter_map(|(at, open)| {
+        let rest = &styles[at + open.len()..];
+        Some(rest[..rest.find(')')?].trim().trim_matches(['"', '\'']))
+    });
+    inside.collect()
+}
+
+/// The addresses of pictures and links in what only Outlook reads: `<v:image src="…">`, `<v:roundrect href="…">`.
+fn in_comment(comment: &str) -> Vec<&str> {
+    if !comment.starts_with("<!--[if") {
+        return Vec::new();
+    }
+    let named = [" src=", " href=", " background="].into_iter().flat_map(|name| comment.match_indices(name));
+    let values = named.filter_map(|(at, name)| {
+        let rest = &comment[at + name.len()..];
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        rest[1..].split(quote).next()
+    });
+    values.collect()
 }
 
 /// The addresses an element holds. A link that says nothing of where it leads (`<a name=…>`) is none.

@@ -8,6 +8,7 @@ use super::page::{Element, Page};
 /// How an element looks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
+    /// It and everything inside it.
     pub hidden: bool,
     /// Opaque, as it stands on its background.
     pub ink: [f64; 3],
@@ -16,6 +17,14 @@ pub(super) struct Look {
     /// Of its letters, in CSS pixels.
     pub size: f64,
     pub bold: bool,
+}
+
+impl Look {
+    /// Whether words that stand right inside it are seen. Elements inside may have letters of their own size: tables are often written in
+    /// letters of no size, so that the spaces between their cells take no room.
+    pub fn shows_words(&self) -> bool {
+        !self.hidden && self.size > UNSEEN_SIZE
+    }
 }
 
 /// What a mail looks like where it says nothing.
@@ -65,7 +74,6 @@ fn look(element: &Element, outer: Look) -> Look {
         || is("visibility", "hidden")
         || is("opacity", "0")
         || (is("overflow", "hidden") && (zero("max-height") || zero("height")))
-        || look.size <= UNSEEN_SIZE
         || element.attribute("hidden").is_some()
         || matches!(element.name.as_str(), "head" | "title" | "script" | "style");
     look

@@ -20,14 +20,17 @@ mod wording;
 
 use std::collections::BTreeSet;
 
+use jiff::civil::Date;
 use serde_json::Value;
 
 use super::compiled::{Compiled, Facts, Rendered};
 use super::load::{TemplateSet, Wanted};
+use super::sample::sample_clicks;
 use super::traced::{Parts, Traced};
 use super::{check, sample};
 use crate::problem::{Place, Problems, Severity};
 use crate::settings::Settings;
+use crate::token::Clicks;
 use page::Page;
 
 pub use facts::{Client, IGNORED, Ignored, Sign};
@@ -49,7 +52,7 @@ const fn warning(code: &'static str) -> Rule {
 }
 
 /// Every rule, in the order of `docs/lint.md`.
-pub const RULES: [Rule; 28] = [
+pub const RULES: [Rule; 31] = [
     error("hidden-unsubscribe"),
     error("sender-name"),
     error("postal-address"),
@@ -67,6 +70,7 @@ pub const RULES: [Rule; 28] = [
     warning("http-link"),
     warning("link-shortener"),
     warning("empty-link"),
+    warning("script"),
     warning("missing-alt"),
     warning("low-contrast"),
     warning("low-contrast-dark"),
@@ -74,6 +78,8 @@ pub const RULES: [Rule; 28] = [
     warning("missing-locale"),
     warning("unused-variable"),
     warning("unused-recommend"),
+    warning("unused-reward"),
+    warning("expired-reward"),
     warning("unknown-attribute"),
     warning("safe-filter"),
     warning("sibling-selector"),
@@ -133,77 +139,92 @@ struct Mail<'m> {
     /// Looks of the elements, by day and where dark rules are known by night.
     light: &'m [look::Look],
     rendered: &'m Rendered,
+    /// Of its HTML as it would leave, with links as long as those that lead through the redirect.
+    bytes: usize,
     /// Where its parts are written.
     parts: &'m Parts,
     promotional: bool,
 }
 
 impl TemplateSet {
-    /// Look at everything the templates and their mails should not be. `people` are those whose mails are rendered.
-    pub fn lint(&self, settings: &Settings, people: &[Reader], problems: &mut Problems) {
+    /// Look at everything the templates and their mails should not be. `people` are those whose mails are rendered; `today` is the project's.
+    pub fn lint(&self, settings: &Settings, people: &[Reader], today: Date, problems: &mut Problems) {
         let mut told = Told { problems, known: BTreeSet::new() };
         wording::sender(settings, &mut told);
         css::lint(&self.sources(), &mut told);
         names::unused(self, &mut told);
         names::languages(self, &settings.default_locale, &mut told);
+        names::expired(self, today, &mut told);
         let Some(compiled) = self.trial(settings, told.problems) else { return };
-        let traced = compiled.traced();
+        let looked_at = LookedAt { traced: compiled.traced(), compiled: &compiled, settings, clicks: sample_clicks() };
         for wanted in &self.wanted {
             for locale in compiled.locales(&wanted.name).map(|l| l.unwrap_or(&settings.default_locale).to_owned()) {
                 let theirs = people
                     .iter()
                     .filter(|p| p.locale.as_deref().is_none_or(|l| compiled.reads(&wanted.name, l, &locale)));
                 for person in theirs {
-                    mail(&compiled, &traced, settings, wanted, person, &locale, &mut told);
+                    looked_at.mail(wanted, person, &locale, &mut told);
                 }
             }
         }
     }
 }
 
-/// Render one mail and look at it.
-fn mail(
-    compiled: &Compiled,
-    traced: &Traced,
-    settings: &Settings,
-    wanted: &Wanted,
-    person: &Reader,
-    locale: &str,
-    told: &mut Told<'_>,
-) {
-    let locale = person.locale.as_deref().unwrap_or(locale);
-    let mut payload = person.payload.clone();
-    sample::add_offers(&mut payload, wanted, locale);
-    let facts = Facts {
-        unsubscribe: check::TRIAL_UNSUBSCRIBE,
-        preferences: Some(check::TRIAL_PREFERENCES),
-        ..Facts::invented(&payload, locale)
-    };
-    let rendered = match traced.render(&wanted.name, &facts) {
-        Ok(rendered) => rendered,
-        Err(e) if e.skipped.is_some() => return,
-        // Told at the author's line by the untraced render.
-        Err(_) => {
-            if let Err(e) = compiled.render(&wanted.name, &facts) {
-                check::tell(&e, told.problems);
+/// Mails that are looked at.
+struct LookedAt<'a> {
+    compiled: &'a Compiled,
+    traced: Traced,
+    settings: &'a Settings,
+    /// Signs the links of mails that are weighed.
+    clicks: Clicks,
+}
+
+impl LookedAt<'_> {
+    /// Render one mail and look at it.
+    fn mail(&self, wanted: &Wanted, person: &Reader, locale: &str, told: &mut Told<'_>) {
+        let LookedAt { compiled, traced, settings, .. } = self;
+        let locale = person.locale.as_deref().unwrap_or(locale);
+        let mut payload = person.payload.clone();
+        sample::add_offers(&mut payload, wanted, locale);
+        let facts = Facts {
+            unsubscribe: check::TRIAL_UNSUBSCRIBE,
+            preferences: Some(check::TRIAL_PREFERENCES),
+            ..Facts::invented(&payload, locale)
+        };
+        let rendered = match traced.render(&wanted.name, &facts) {
+            Ok(rendered) => rendered,
+            Err(e) if e.skipped.is_some() => return,
+            // Told at the author's line by the untraced render.
+            Err(_) => {
+                if let Err(e) = compiled.render(&wanted.name, &facts) {
+                    check::tell(&e, told.problems);
+                }
+                return;
             }
+        };
+        if !person.judged {
             return;
         }
-    };
-    if !person.judged {
-        return;
+        let Some(bytes) = self.weighed(wanted, &facts) else { return };
+        let parts = compiled.parts(&wanted.name, locale);
+        let page = Page::read(&rendered.html, traced, &parts.body);
+        let light = look::looks(&page);
+        let (rendered, promotional) = (&rendered, wanted.promotional);
+        let mail = Mail { page: &page, light: &light, rendered, bytes, parts: &parts, promotional };
+        wording::lint(&mail, told);
+        law::lint(&mail, settings, told);
+        links::lint(&mail, told);
+        weight::lint(&mail, told);
+        reading::lint(&mail, told);
+        if let Some(dark) = page.in_the_dark(&rendered.html, traced, &parts.body) {
+            reading::dark(&dark, told);
+        }
     }
-    let parts = compiled.parts(&wanted.name, locale);
-    let page = Page::read(&rendered.html, traced, &parts.body);
-    let light = look::looks(&page);
-    let mail = Mail { page: &page, light: &light, rendered: &rendered, parts: &parts, promotional: wanted.promotional };
-    wording::lint(&mail, told);
-    law::lint(&mail, settings, told);
-    links::lint(&mail, told);
-    weight::lint(&mail, told);
-    reading::lint(&mail, told);
-    if let Some(dark) = page.in_the_dark(&rendered.html, traced, &parts.body) {
-        reading::dark(&dark, told);
+
+    /// How large the mail is when it leaves: without the numbers that lead to its author's lines, and with its links as they will be.
+    fn weighed(&self, wanted: &Wanted, facts: &Facts<'_>) -> Option<usize> {
+        let clicks = Some(&self.clicks).filter(|_| wanted.tracked);
+        self.compiled.render(&wanted.name, &Facts { clicks, ..*facts }).ok().map(|mail| mail.html.len())
     }
 }
 

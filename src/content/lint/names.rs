@@ -1,12 +1,15 @@
-//! Values that are set for nobody, and languages that a mail leaves out.
+//! Values that are set for nobody, languages that a mail leaves out, and rewards that are over.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
 
 use super::super::engine::FOLDER;
 use super::super::load::TemplateSet;
 use super::super::{scan, tags};
 use super::Told;
 use crate::problem::Place;
+use crate::settings::Expires;
 
 /// `{% set x = … %}` whose value nobody asks for. An included file sees what is set around it, so all files count together.
 pub(super) fn unused(set: &TemplateSet, told: &mut Told<'_>) {
@@ -49,6 +52,22 @@ pub(super) fn languages(set: &TemplateSet, default_locale: &str, told: &mut Told
                     &format!("write {FOLDER}/{name}.{locale}.html"),
                 );
             }
+        }
+    }
+}
+
+/// Rewards that nobody gets any more, in the project's `today`.
+pub(super) fn expired(set: &TemplateSet, today: Date, told: &mut Told<'_>) {
+    for pool in set.wanted.iter().filter_map(|w| w.rewards.as_ref()).flat_map(|r| &r.pools) {
+        if let Some(Expires::On(last)) = pool.expires
+            && last < today
+        {
+            told.tell(
+                "expired-reward",
+                &pool.place,
+                format!("`{}` was good until {last}: nobody gets it any more", pool.name),
+                "another day under `expires`; or take it out of the campaigns' `reward`",
+            );
         }
     }
 }

@@ -16,8 +16,8 @@ pub(super) struct Page {
     pub texts: Vec<Text>,
     /// What stands inside `<style>`.
     pub sheets: Vec<String>,
-    /// Of the mail as it would leave.
-    pub bytes: usize,
+    /// Style sheets and comments, which may be for Outlook, with what surrounds them.
+    pub hidden: Vec<(String, Option<usize>)>,
 }
 
 pub(super) struct Element {
@@ -43,7 +43,7 @@ impl Element {
 impl Page {
     /// Read a mail that was rendered with numbers; `whole` is the place of what has none.
     pub fn read(html: &str, traced: &Traced, whole: &Place) -> Page {
-        let mut page = Page { elements: Vec::new(), texts: Vec::new(), sheets: Vec::new(), bytes: html.len() };
+        let mut page = Page { elements: Vec::new(), texts: Vec::new(), sheets: Vec::new(), hidden: Vec::new() };
         let mut open: Vec<usize> = Vec::new();
         for piece in markup::pieces(html, &[]) {
             match piece.kind {
@@ -54,8 +54,6 @@ impl Page {
                         let value = attribute.value.clone().map_or(String::new(), |v| decoded(&html[v]));
                         if attribute.name == NUMBER {
                             place = traced.place(&value);
-                            // With the space before it.
-                            page.bytes -= attribute.range.len() + 1;
                         } else {
                             attributes.push((attribute.name.clone(), value));
                         }
@@ -75,8 +73,12 @@ impl Page {
                 Kind::Text => {
                     page.texts.push(Text { words: decoded(&html[piece.range]), within: open.last().copied() });
                 }
-                Kind::Sheet => page.sheets.push(html[piece.range].to_owned()),
-                Kind::Comment | Kind::Doctype | Kind::Raw | Kind::Tera(_) => {}
+                Kind::Sheet => {
+                    page.hidden.push((html[piece.range.clone()].to_owned(), open.last().copied()));
+                    page.sheets.push(html[piece.range].to_owned());
+                }
+                Kind::Comment => page.hidden.push((html[piece.range].to_owned(), open.last().copied())),
+                Kind::Doctype | Kind::Raw | Kind::Tera(_) => {}
             }
         }
         page

@@ -22,9 +22,9 @@ pub(super) fn dark(page: &Page, told: &mut Told<'_>) {
 fn faint(page: &Page, looks: &[Look], code: &'static str, when: &str, told: &mut Told<'_>) {
     for text in &page.texts {
         let Some(within) = text.within.filter(|_| text.words.contains(|c: char| c.is_alphanumeric())) else { continue };
-        let Look { hidden, ink, paper, size, bold } = looks[within];
+        let Look { ink, paper, size, bold, .. } = looks[within];
         let decorates = page.around(Some(within)).any(|e| page.elements[e].attribute("aria-hidden") == Some("true"));
-        let Some(paper) = paper.filter(|_| !hidden && !decorates) else { continue };
+        let Some(paper) = paper.filter(|_| looks[within].shows_words() && !decorates) else { continue };
         let large = size >= LARGE_PX || (bold && size >= LARGE_BOLD_PX);
         let (found, asked) = (contrast(ink, paper), if large { LARGE_CONTRAST_MIN } else { TEXT_CONTRAST_MIN });
         // Rounded like the figure that is told, so that 4.5 is never said to be less than 4.5.

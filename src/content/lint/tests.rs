@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use super::*;
-use crate::settings::Project;
+use crate::content::Rewards;
+use crate::settings::{Project, RewardPool};
 
 const SETTINGS: &str = "project: shop\nsender: { name: Lamp House, from: hello@example.com, organisation: Lamp House Ltd, postal_address: \"1 Quiet Road, Kyoto\" }\n";
 
@@ -23,6 +24,7 @@ fn wanted(name: &str) -> Wanted {
     Wanted {
         name: name.into(),
         promotional: true,
+        tracked: true,
         place: Place::file("campaigns/a.yaml"),
         recommends: None,
         rewards: None,
@@ -31,6 +33,16 @@ fn wanted(name: &str) -> Wanted {
 
 /// `code@line:column` of all that is told of a project with these files, whose mails are `names`.
 fn told(settings: &str, files: &[(&str, String)], names: &[&str]) -> Vec<String> {
+    told_giving(settings, files, names, |_| None)
+}
+
+/// The same of mails that give something of these pools.
+fn told_giving(
+    settings: &str,
+    files: &[(&str, String)],
+    names: &[&str],
+    pools: impl Fn(&Settings) -> Option<Vec<RewardPool>>,
+) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("templates")).unwrap();
     fs::write(dir.path().join("okaeri.yaml"), format!("{SETTINGS}{settings}")).unwrap();
@@ -40,7 +52,9 @@ fn told(settings: &str, files: &[(&str, String)], names: &[&str]) -> Vec<String>
     let mut problems = Problems::new();
     let project = Project::load_with(dir.path(), |_| None, &mut problems);
     let settings = project.unwrap_or_else(|| panic!("{}", problems.to_text())).settings;
-    let wanted: Vec<Wanted> = names.iter().map(|name| wanted(name)).collect();
+    let place = Place { file: "campaigns/a.yaml".into(), line: 1, column: 1 };
+    let rewards = pools(&settings).map(|pools| Rewards { pools, may_be_missing: true, place });
+    let wanted: Vec<Wanted> = names.iter().map(|name| Wanted { rewards: rewards.clone(), ..wanted(name) }).collect();
     let set = TemplateSet::load(dir.path(), &wanted, &settings, &mut problems);
     let set = set.unwrap_or_else(|| panic!("{}", problems.to_text()));
     set.check(&settings, None, &mut problems);
@@ -50,7 +64,12 @@ fn told(settings: &str, files: &[(&str, String)], names: &[&str]) -> Vec<String>
         payload["customer"]["first_name"] = name.into();
         Reader { name: name.into(), locale: None, judged, payload }
     };
-    set.lint(&settings, &[person(true, "Mia"), person(false, "xxx TODO")], &mut problems);
+    set.lint(
+        &settings,
+        &[person(true, "Mia"), person(false, "xxx TODO")],
+        jiff::civil::date(2026, 11, 24),
+        &mut problems,
+    );
     weigh(&settings, &mut problems);
     problems.sorted().iter().map(|p| format!("{}@{}:{}", p.code, p.place.line, p.place.column)).collect()
 }
@@ -94,6 +113,16 @@ fn each_rule_is_told_at_the_line_that_breaks_it() {
         ("<svg></svg>", "ignored-css@5:1"),
         ("{% set unused = 1 %}{% set used = 2 %}{{ used }}", "unused-variable@5:1"),
         ("{{ today | safe }}", "safe-filter@5:12"),
+        // Letters of no size around a table hide nothing inside it.
+        ("<div style=\"font-size:0\"><p style=\"font-size:16px;color:#fefefe\">faint</p></div>", "low-contrast@5:26"),
+        ("<div style=\"font-size:0\">spaces<img src=\"https://example.com/a.png\"></div>", "missing-alt@5:32"),
+        ("<div style=\"font-size:0;color:#fefefe\">spaces</div>", ""),
+        ("<script>alert(1)</script>", "script@5:1"),
+        ("<img alt=\"\" src=\"data:image/png;base64,AAAA\">", "ignored-css@5:1"),
+        ("<p style=\"background:#ffffff url('http://example.com/a.png')\">x</p>", "http-link@5:1"),
+        ("<input type=\"image\" alt=\"\" src=\"http://example.com/a.png\">", "http-link@5:1"),
+        ("<p><!--[if mso]><v:image src=\"http://example.com/a.png\" /><![endif]--></p>", "http-link@5:1"),
+        ("<p><!-- see http://example.com/ --></p>", ""),
     ] {
         let found = told_of(body);
         assert!(
@@ -173,6 +202,16 @@ fn a_way_out_that_nobody_sees_is_none() {
 }
 
 #[test]
+fn a_mail_in_mjml_is_seen() {
+    // What MJML makes stands in cells whose letters have no size.
+    let text = "Subject: A light for the evening\nPreheader: Three lamps that we would buy again\n\n\
+                <mjml><mj-body><mj-section><mj-column><mj-text>Paper lamps are made by two people in a valley, who make forty of \
+                them in a year and sign each one.</mj-text><mj-text>Lamp House Ltd <a href=\"{{ links.unsubscribe }}\">Unsubscribe</a>\
+                </mj-text></mj-column></mj-section></mj-body></mjml>";
+    assert_eq!(told("compliance: [eu]\n", &[("a.mjml", text.to_owned())], &["a"]), [""; 0]);
+}
+
+#[test]
 fn lists_of_mails_cut_off_what_is_long() {
     let with = |subject: &str, preheader: &str| {
         let text = mail("", "")
@@ -195,6 +234,13 @@ fn weight_is_that_of_the_mail_and_not_of_its_numbers() {
     assert_eq!(filled(91_000), [""; 0]);
     assert_eq!(filled(94_000), ["large-mail@0:0"]);
     assert_eq!(filled(103_500), ["too-large-mail@0:0"]);
+    // Links that lead through the redirect are many times as long; those of a campaign that counts no clicks are not.
+    let shelf: String = (0..400).map(|n| format!("<a href=\"https://www.example.com/p/{n}\">lamp {n}</a>\n")).collect();
+    let linked = [("a.html", mail("", &shelf))];
+    let redirect = "links: { base_url: \"https://mail.example.com\" }\n";
+    assert_eq!(told(redirect, &linked, &["a"]), ["too-large-mail@0:0"]);
+    assert_eq!(told("", &linked, &["a"]), [""; 0]);
+    assert_eq!(told(&redirect.replace(" }", ", track: false }"), &linked, &["a"]), [""; 0]);
     let picture = mail("", "<img alt=\"All lamps\" src=\"https://example.com/a.png\">").replace("<p>Paper lamps are made by two people in a valley, who make forty of them in a year and sign each one.</p>\n", "").replace("Questions? Write to us. ", "");
     assert_eq!(told("", &[("a.html", picture)], &["a"]), ["image-only@5:1"]);
     let text = [("a.html", mail("", "")), ("a.txt", "{{ links.unsubscribe }}".to_owned())];
@@ -207,6 +253,20 @@ fn weight_is_that_of_the_mail_and_not_of_its_numbers() {
         told("", &[("a.html", mail("", &format!("<p>{}</p>", "lamp ".repeat(90)))), text[1].clone()], &["a"]),
         ["missing-text@0:0"]
     );
+}
+
+#[test]
+fn rewards_that_nobody_hears_of_or_that_are_over_are_told() {
+    let rewards = "rewards: { spring: { title: A cup, kind: gift, expires: 2026-03-31 } }\n";
+    let silent = [("a.html", mail("", ""))];
+    let of = |settings: &str, files: &[(&str, String)]| {
+        told_giving(&format!("{rewards}{settings}"), files, &["a"], |settings| Some(settings.rewards.clone()))
+    };
+    assert_eq!(of("", &silent), ["unused-reward@1:1", "expired-reward@3:12"]);
+    assert_eq!(of("lint: { unused-reward: off, expired-reward: off }\n", &silent), [""; 0]);
+    let said = [("a.html", mail("", "{% if reward %}{{ reward.title }}{% endif %}"))];
+    assert_eq!(of("", &said), ["expired-reward@3:12"]);
+    assert_eq!(told_giving(&rewards.replace("03-31", "11-24"), &said, &["a"], |s| Some(s.rewards.clone())), [""; 0]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ const WORDS_CHARS_MIN: usize = 80;
 const TEXT_SHARE_MIN: f64 = 0.2;
 
 pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
-    let bytes = mail.page.bytes;
+    let bytes = mail.bytes;
     let size = format!("the mail is {:.0} kB of HTML", bytes as f64 / 1_000.0);
     if bytes > HTML_BYTES_MAX {
         told.tell(
@@ -30,7 +30,11 @@ pub(super) fn lint(mail: &Mail<'_>, told: &mut Told<'_>) {
         );
     }
     let said = chars(
-        mail.page.texts.iter().filter(|t| t.within.is_none_or(|w| !mail.light[w].hidden)).map(|t| t.words.as_str()),
+        mail.page
+            .texts
+            .iter()
+            .filter(|t| t.within.is_none_or(|w| mail.light[w].shows_words()))
+            .map(|t| t.words.as_str()),
     );
     let picture = mail.page.elements.iter().enumerate().find(|(at, e)| e.name == "img" && !mail.light[*at].hidden);
     if let Some((_, picture)) = picture.filter(|_| said < WORDS_CHARS_MIN) {
