@@ -230,6 +230,9 @@ impl From<DbError> for Failure {
     fn from(e: DbError) -> Failure {
         match e {
             DbError::Address(_) => Failure::Usage(e.to_string()),
+            DbError::SchemaOfAnother(_) => Failure::Environment(format!(
+                "{e}\nlet `okaeri doctor` run once with a login that may; where the database is ahead, bring this okaeri up to date"
+            )),
             e => Failure::Environment(e.to_string()),
         }
     }

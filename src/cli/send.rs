@@ -14,6 +14,7 @@ use crate::args;
 use crate::campaign::{Campaign, Definition, Slot};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
+use crate::counts::Counts;
 use crate::db::{Db, Lease};
 use crate::message::Composer;
 use crate::money::grouped;
@@ -405,7 +406,7 @@ fn text(loaded: &Loaded, campaign: &Campaign, enlisted: &Enlisted, sent: Option<
         }
     }
     if let Some(sent) = sent {
-        out.push_str(&sent.text(&loaded.project.settings.time_zone));
+        out.push_str(&sent.text(&loaded.project.settings.time_zone, Counts::Exact));
     }
     out
 }

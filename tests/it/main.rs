@@ -7,6 +7,7 @@ mod editor;
 mod init;
 mod insight;
 mod problems;
+mod reader;
 
 mod history;
 mod import;
@@ -47,6 +48,7 @@ mod recommend;
 mod reward;
 
 mod answers;
+mod markdown;
 mod report;
 mod web;
 
