@@ -53,6 +53,7 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let inv = &inv.within(args.max_time);
     let scheduler = Scheduler::open(inv, args.ephemeral_ok).await?;
     let clock = inv.clock(&scheduler.loaded.project.settings.time_zone)?;
+    sending::tell_moved(inv, clock);
     let (turns, drained) = scheduler.turns(inv, clock).await?;
     inv.print(|| json(&turns, &drained), || text(&scheduler.loaded, (&turns, &drained), clock, inv.counts()));
     ended(turns, &drained)

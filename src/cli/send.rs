@@ -57,6 +57,7 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
     let relays = sending::relays(&loaded.project)?;
     sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
     sending::refuse_throwaway(inv, &loaded.project, &relays, args.ephemeral_ok)?;
+    sending::tell_moved(inv, clock);
     let signer = sending::signer(&loaded.project)?;
     let db = ledger::open(inv, &loaded.project).await?;
     let (campaign, slot) = match &args.plan {

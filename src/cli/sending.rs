@@ -113,6 +113,13 @@ pub fn refuse_moved_clock<'s>(clock: Clock, servers: impl IntoIterator<Item = &'
     }
 }
 
+/// Say what a moved clock means for mail.
+pub fn tell_moved(inv: &Invocation, clock: Clock) {
+    if clock.is_moved() {
+        inv.say("--at: everything that is planned now leaves at once, also what quiet hours or a person's own clock would hold until later");
+    }
+}
+
 /// Refuse to send to the world from a ledger that is thrown away with the machine, unless somebody says that it is not.
 pub fn refuse_throwaway(inv: &Invocation, project: &Project, relays: &[Relay], kept: bool) -> Result<(), Failure> {
     let is_file = project.database_url()?.starts_with("sqlite:");

@@ -209,12 +209,23 @@ async fn shells_get_their_completions_and_ci_its_files() {
     for shell in ["bash", "zsh", "fish"] {
         let script = shop.okaeri(&format!("completions {shell}")).await.exits(0).stdout;
         assert!(script.contains("okaeri") && script.contains("calendar"), "{shell}");
+        // Read by the shell it is for, as far as that is installed; bash is.
+        shop.write("completions", &script);
+        let read = Command::new(shell).arg("-n").arg(shop.path("completions")).output();
+        match read {
+            Ok(read) => assert!(read.status.success(), "{shell}: {}", stderr(&read)),
+            Err(e) => assert!(shell != "bash", "bash: {e}"),
+        }
     }
     let ran = shop.okaeri("check --github --sarif problems.sarif").await.exits(2);
     assert!(ran.stderr.starts_with("::error file=campaigns/hello.yaml,line="), "{}", ran.stderr);
     let sarif: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(shop.path("problems.sarif")).unwrap()).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "unknown-segment");
+    shop.okaeri("test --junit broken.xml").await.exits(2);
+    let xml = std::fs::read_to_string(shop.path("broken.xml")).unwrap();
+    assert!(xml.contains("<testsuite name=\"campaigns/hello.yaml\" tests=\"1\" failures=\"1\""), "{xml}");
+    assert!(xml.contains("name=\"unknown-segment\"><failure>campaigns/hello.yaml:"), "{xml}");
     let shop = shop.campaign("hello", "");
     shop.write(
         "campaigns/segments/regulars.yaml",

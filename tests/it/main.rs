@@ -6,6 +6,7 @@ mod docs;
 mod editor;
 mod init;
 mod insight;
+mod machines;
 mod problems;
 mod reader;
 
@@ -48,6 +49,7 @@ mod recommend;
 mod reward;
 
 mod answers;
+mod experiment;
 mod markdown;
 mod report;
 mod web;

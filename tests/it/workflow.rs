@@ -164,7 +164,7 @@ async fn the_hourly_script_speaks_up_only_when_somebody_must_look() {
     );
     std::fs::write(outside.join("okaeri.env"), &variables).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ci/hourly.sh");
-    let hourly = || runner.shell_in(outside, &format!("{script} shop okaeri.env"));
+    let hourly = || runner.shell_in(outside, &format!("{script} shop ./okaeri.env"));
     for _ in 0..2 {
         let ran = hourly();
         let said = [ran.stdout, ran.stderr].concat();
