@@ -28,8 +28,12 @@ async fn shop(url: &str) -> Scenario {
     let shop = Scenario::new(url)
         .segment("regulars", "{ customer: orders, gte: 0 }")
         .campaign("hello", "audience: { in_segment: regulars }\nschedule: { every: day 09:00 }")
+        .campaign("cross", "")
         .with_people(12)
         .await;
+    let steps = "steps: [{ step: letter, template: cross/letter, recommend: { strategy: popular, count: 2 } }]";
+    let head = "campaign: cross\nstatus: live\ntopic: offers\naudience: everyone\n";
+    shop.write("campaigns/cross.yaml", format!("{head}{steps}\n"));
     shop.okaeri("profile --quiet").await.exits(0);
     shop
 }
@@ -51,6 +55,9 @@ async fn a_login_that_may_only_read_is_enough_to_look() {
     }
     let listed = shop.json("segment list", 0).await;
     assert_eq!(listed["segments"][0]["people"], 12, "decided anew, without being kept");
+
+    let unlearnt = shop.okaeri("plan cross").await.exits(0).stderr;
+    assert!(unlearnt.contains("this login may not keep what is learnt of recommendations"), "{unlearnt}");
 
     // Whatever writes says why it cannot.
     let sent = shop.okaeri("import customers people.csv").await.exits(5);
