@@ -6,6 +6,7 @@
 // The ground: time, mistakes, names, keys, files.
 pub mod address;
 pub mod clock;
+pub mod counts;
 pub mod dkim;
 pub mod failpoint;
 pub mod money;

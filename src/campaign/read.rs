@@ -199,12 +199,12 @@ fn once_per(node: &Node, problems: &mut Problems) -> Option<OncePer> {
 
 /// Tests name steps that there are.
 fn check_tests(steps: &[Step], tests: &[Case], problems: &mut Problems) {
-    for test in tests {
-        let Some(step) = &test.expect.step else { continue };
-        if !steps.iter().any(|s| s.name == *step) {
+    let expected = |test: &'_ Case| test.expectations().filter_map(|e| e.step.clone()).collect::<Vec<_>>();
+    for (test, step) in tests.iter().flat_map(|test| expected(test).into_iter().map(move |step| (test, step))) {
+        if !steps.iter().any(|s| s.name == step) {
             problems
                 .error("unknown-step", &test.place, format!("the test expects the step `{step}`, which there is not"))
-                .did_you_mean(step, steps.iter().map(|s| s.name.as_str()));
+                .did_you_mean(&step, steps.iter().map(|s| s.name.as_str()));
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::FOLDER;
 use crate::offer::recommend::{COUNT_MAX, SUPPORT_MIN, Strategy};
-use crate::segment::schema::{Names, definitions, given};
+use crate::segment::schema::{Names, definitions, given, given_on_a_day};
 use crate::yaml::schema::{
     Object, clock_time, each, either, file, flag, list, named, one_or_list, share, span, text, whole, within, words,
 };
@@ -127,7 +127,20 @@ fn test(names: Names<'_>) -> Value {
         .needs("name", text(), "What it shows")
         .key("now", text(), "The instant it is asked at")
         .key("entered", text(), "When they entered; without it they have not");
-    given(test, names).needs("expect", expect.closed(), "What the campaign does with them at that look").closed()
+    let expect = expect.closed();
+    // `given` says when things were; over days, what says nothing of it happens on that day.
+    let day = Object::new("a day of a test").needs("on", span(), "So long after `now`: 0d, 3d, 36h").key(
+        "expect",
+        expect.clone(),
+        "What became of them since the last day of which something was expected",
+    );
+    let day = given_on_a_day(day, names).closed();
+    let mut test = given(test, names)
+        .key("expect", expect, "What the campaign does with them at that look")
+        .key("days", list(day), "What happens to them, and what the campaign does with them, day after day")
+        .closed();
+    test["oneOf"] = json!([{ "required": ["expect"] }, { "required": ["days"] }]);
+    test
 }
 
 #[cfg(test)]
@@ -167,6 +180,8 @@ tests:
   - name: somebody
     customer: { orders: 2 }
     expect: { verdict: nothing }
+  - name: somebody, for two days
+    days: [{ on: 0d, expect: { verdict: nothing } }, { on: 2d, orders: { total: 3 }, expect: { verdict: nothing } }]
 "#;
 
     const SEGMENT: &str = r#"
@@ -238,6 +253,7 @@ tests:
             "`stop_above`",
             "`first_wave`",
             "a test of a campaign",
+            "a day of a test",
             "`expect`",
             "a comparison",
         ];

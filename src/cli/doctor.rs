@@ -185,7 +185,7 @@ async fn database(project: &Project) -> Finding {
                 DbError::Address(_) => {
                     Finding::problem(Area::Database, e.to_string(), meaning, "write sqlite:PATH or postgres://…")
                 }
-                DbError::Migrate(_) => {
+                DbError::Migrate(_) | DbError::SchemaOfAnother(_) => {
                     let remedy =
                         "let the database's owner run a newer okaeri once, or go back to the version that wrote it";
                     Finding::problem(Area::Database, e.to_string(), meaning, remedy)
@@ -249,6 +249,12 @@ async fn mail_server(project: &Project, relay: &Relay) -> Finding {
             format!("{} takes no mail from us now: {}", server.url(), reply.line()),
             meaning,
             "run again later; if it stays, ask who runs the server",
+        ),
+        Err(OpenError::Unreachable(why)) if server.url().is_loopback() => Finding::unavailable(
+            Area::MailServer,
+            why,
+            meaning,
+            "to keep the mail on this machine, start `okaeri catch` in another terminal; for a real server set SMTP_URL",
         ),
         Err(OpenError::Unreachable(why)) => Finding::unavailable(
             Area::MailServer,

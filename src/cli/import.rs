@@ -140,6 +140,14 @@ fn sources(project: &Project) -> Result<Vec<Task>, Failure> {
         let remedy = "name them: okaeri import KIND FILE…, or list them under `sources:`";
         return Err(Failure::Usage(format!("okaeri.yaml has no `sources:` and no file is named\n{remedy}")));
     }
+    let missing: Vec<&str> = tasks.iter().filter(|t| !t.path.exists()).map(|t| &*t.name).collect();
+    if !missing.is_empty() {
+        let (files, names) = (missing.join(", "), if missing.len() == 1 { "names it" } else { "names them" });
+        return Err(Failure::Usage(format!(
+            "{files}: no such file\n`sources:` of okaeri.yaml {names}; nothing was imported\n\
+             what git ignores is in no clone: let the job fetch it before, or keep it elsewhere and name that place"
+        )));
+    }
     tasks.sort_by_key(|t| t.kind);
     Ok(tasks)
 }
@@ -159,7 +167,7 @@ impl std::convert::From<ImportError> for Failure {
     fn from(e: ImportError) -> Failure {
         match e {
             ImportError::Db(e) => e.into(),
-            ImportError::Rejects(_) => Failure::Environment(e.to_string()),
+            ImportError::Rejects { .. } => Failure::Environment(e.to_string()),
             ImportError::Source { .. } | ImportError::Broken { .. } => Failure::Usage(e.to_string()),
         }
     }

@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::{Exit, Failure, Invocation};
+use super::{Exit, Failure, Invocation, schema};
 use crate::clock;
 
 static PROJECT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/cli/init");
@@ -25,8 +25,11 @@ const FROM_LIBRARY: [(&str, &str); 3] = [
     ("templates/parts/frame.ja.html", include_str!("../../templates/parts/frame.ja.html")),
 ];
 /// Under another name in our own repository, where it would take effect itself.
-const RENAMED: [(&str, &str); 2] =
-    [("gitignore", ".gitignore"), ("github/workflows/campaigns.yml", ".github/workflows/campaigns.yml")];
+const RENAMED: [(&str, &str); 3] = [
+    ("gitignore", ".gitignore"),
+    ("github/workflows/campaigns.yml", ".github/workflows/campaigns.yml"),
+    ("vscode/settings.json", ".vscode/settings.json"),
+];
 /// How a date of the sample data begins; the days before today and a `}` follow.
 const DAY_MARK: &str = "{day-";
 /// Files that are in the way and named in the message.
@@ -51,6 +54,7 @@ pub async fn run(inv: &Invocation, args: InitArgs) -> Result<Exit, Failure> {
     for sheet in &sheets {
         write_new(&args.dir, sheet)?;
     }
+    schema::write_for_editors(&Invocation { project_dir: args.dir.clone(), ..inv.clone() })?;
     let next = next_commands(&args.dir);
     inv.print(
         || json!({ "dir": args.dir, "files": sheets.iter().map(|s| &s.path).collect::<Vec<_>>(), "next": next }),
@@ -128,10 +132,13 @@ fn next_commands(dir: &Path) -> Vec<String> {
     next.extend(
         [
             "export OKAERI_SECRET=$(openssl rand -hex 32)",
-            "okaeri check",
+            "okaeri check && okaeri test",
             "okaeri import && okaeri profile",
             "okaeri plan win-back",
             "okaeri preview win-back",
+            "okaeri catch &",
+            "okaeri send win-back",
+            "okaeri report win-back",
         ]
         .map(str::to_owned),
     );
@@ -158,7 +165,9 @@ fn text(dir: &Path, sheets: &[Sheet], next: &[String]) -> String {
     for command in next {
         out.push_str(&format!("  {command}\n"));
     }
-    out.push_str(&format!("{dim}README.md there says how to go on, also without a mail server{dim:#}\n"));
+    out.push_str(&format!(
+        "{dim}`okaeri catch` keeps the mail on this machine; README.md there says how to go on{dim:#}\n"
+    ));
     out
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Failure, Format, sending};
 use crate::clock::{self, Clock};
+use crate::counts::Counts;
 use crate::db::Db;
 use crate::problem::Problems;
 use crate::settings::{Project, env};
@@ -146,6 +147,11 @@ impl Invocation {
         }
     }
 
+    /// How people and messages are counted in what is printed.
+    pub fn counts(&self) -> Counts {
+        if self.format == Format::Markdown { Counts::Few } else { Counts::Exact }
+    }
+
     /// Print a result on stdout: `json` with `--format json`, else the text.
     pub fn print(&self, json: impl FnOnce() -> serde_json::Value, text: impl FnOnce() -> String) {
         match self.format {
@@ -154,7 +160,10 @@ impl Invocation {
                 anstream::println!("{text}");
             }
             Format::Text => anstream::print!("{}", text()),
-            Format::Markdown => anstream::print!("```\n{}```\n", anstream::adapter::strip_str(&text())),
+            Format::Markdown => {
+                let text = anstream::adapter::strip_str(&text()).to_string();
+                anstream::print!("```\n{}```\n", without_addresses(&text));
+            }
         }
     }
 
@@ -163,5 +172,37 @@ impl Invocation {
         if !self.quiet {
             anstream::eprintln!("{text}");
         }
+    }
+}
+
+/// Text in which nobody's address stands: an answer of a mail server may have had one.
+fn without_addresses(text: &str) -> String {
+    let is_part = |c: char| !c.is_whitespace() && !"<>()[]\"',;:|`".contains(c);
+    let mut parts = text.split('@');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let local = out.chars().rev().take_while(|c| is_part(*c)).map(char::len_utf8).sum::<usize>();
+        if local > 0 && part.starts_with(is_part) {
+            out.truncate(out.len() - local);
+            out.push('…');
+        }
+        out.push('@');
+        out.push_str(part);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_addresses;
+
+    #[test]
+    fn addresses_in_the_words_of_others_are_cut() {
+        assert_eq!(
+            without_addresses("550 5.1.1 <mia.moe@example.com>: no such user"),
+            "550 5.1.1 <…@example.com>: no such user"
+        );
+        assert_eq!(without_addresses("to 美咲@example.jp, x+y@example.net"), "to …@example.jp, …@example.net");
+        assert_eq!(without_addresses("3 @ 09:00"), "3 @ 09:00");
     }
 }

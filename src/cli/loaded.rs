@@ -9,6 +9,7 @@ use crate::clock::{self, Millis};
 use crate::content::{Reader, Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
 use crate::db::Db;
 use crate::persona::{self, Persona};
+use crate::plan::trial;
 use crate::problem::{Problems, Severity, nearest};
 use crate::queue::recheck::Files;
 use crate::score;
@@ -31,6 +32,7 @@ impl Loaded {
         let segments = segment::Library::load(&project, problems);
         let names: Vec<&str> = segments.names().collect();
         let campaigns = campaign::Library::load(&project, &names, problems);
+        campaigns.iter().for_each(|campaign| trial::check(campaign, problems));
         Some(Loaded { project, segments, campaigns, pinned: Mutex::default() })
     }
 

@@ -52,9 +52,17 @@ pub use invocation::Invocation;
 use invocation::Variables;
 use new_file::NewFile;
 
+/// What a verb that may send ends with.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 a bug · 2 problems in files or usage · 3 done, but this invocation left messages in doubt · 4 a run is paused ·
+  5 database, mail server or DNS unavailable · 75 work remains, run again later";
+
+/// The heading over what every verb accepts.
+const EVERYWHERE: &str = "Everywhere";
+
 /// Personal e-mail that brings customers back: segments, plans and a durable queue, kept in git.
 #[derive(Debug, Parser)]
-#[command(name = "okaeri", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "okaeri", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -66,16 +74,17 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 struct Global {
     /// The project's folder
-    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", default_value = ".")]
     project: PathBuf,
     /// How results are printed on standard output
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value = "text")]
     format: Format,
     /// Say nothing but results and problems
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
-    /// Plan as if it were this instant (2026-11-24T09:00, in the project's time zone); moves planning only
-    #[arg(long, global = true, value_name = "INSTANT")]
+    /// Look, plan and report as if it were this instant (2026-11-24T09:00, in the project's time zone). What is sent so leaves at once, also what
+    /// quiet hours or a person's own clock would hold until later; only to a mail server on this machine
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "INSTANT")]
     at: Option<String>,
     /// Write down which SQL statements run, for tests
     #[cfg(debug_assertions)]
@@ -106,7 +115,7 @@ enum Verb {
     Profile(profile::ProfileArgs),
     /// Learn from the orders what to expect of each customer: orders to come, lifetime value, churn
     Model(model::ModelArgs),
-    /// What the shop's own data looks like, learnt from the data
+    /// Learn a data contract from the data; write JSON Schemas, by which editors complete and underline (`schema editor`)
     Schema(schema::SchemaArgs),
     /// Who is in which segment, and why
     Segment(segment::SegmentArgs),
@@ -129,12 +138,15 @@ enum Verb {
     /// Make keys that sign mail, and the DNS records that publish them
     Dkim(dkim::DkimArgs),
     /// Everything that is due: what schedules ask for, and what waits in the queue
+    #[command(after_help = EXIT_CODES)]
     Run(run::RunArgs),
     /// What will go out in the days to come, and to about how many
     Calendar(calendar::CalendarArgs),
     /// Plan a campaign and deliver it
+    #[command(after_help = EXIT_CODES)]
     Send(send::SendArgs),
     /// Deliver everything that is due
+    #[command(after_help = EXIT_CODES)]
     Work(work::WorkArgs),
     /// Look at the queue, prove that it adds up, hold, release and cancel runs, settle doubts
     Queue(queue::QueueArgs),
@@ -230,6 +242,9 @@ impl From<DbError> for Failure {
     fn from(e: DbError) -> Failure {
         match e {
             DbError::Address(_) => Failure::Usage(e.to_string()),
+            DbError::SchemaOfAnother(_) => Failure::Environment(format!(
+                "{e}\nlet `okaeri doctor` run once with a login that may; where the database is ahead, bring this okaeri up to date"
+            )),
             e => Failure::Environment(e.to_string()),
         }
     }

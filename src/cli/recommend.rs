@@ -68,6 +68,7 @@ struct BacktestArgs {
 impl From<LearnError> for Failure {
     fn from(e: LearnError) -> Failure {
         match e {
+            LearnError::Denied => Failure::Environment(e.to_string()),
             LearnError::Busy => Failure::Busy(format!("{e}\nrun again when it has ended")),
             LearnError::Db(e) => e.into(),
         }
@@ -113,7 +114,12 @@ pub async fn get_ready(inv: &Invocation, db: &Db, campaign: &Campaign) -> Result
         inv.say(problems.to_text().trim_end());
     }
     if step.asked.needs_fit() {
-        recommend::renew_if_old(db).await?;
+        match recommend::renew_if_old(db).await {
+            Err(e @ LearnError::Denied) => {
+                inv.say(format_args!("{e}; what was learnt before is used, as old as it is"))
+            }
+            ended => ended?,
+        }
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ pub async fn run(inv: &Invocation, args: ReportArgs) -> Result<Exit, Failure> {
             let report = report::campaign(&db, &project.settings, &name, slot, clock.as_of()).await?;
             inv.print(
                 || serde_json::to_value(&report).expect("a report serialises"),
-                || report::text(&report, &project.settings.time_zone),
+                || report::text(&report, &project.settings.time_zone, inv.counts()),
             );
         }
     }
@@ -95,7 +95,7 @@ async fn overview(
             Err(other) => return Err(other.into()),
         }
     }
-    let rows = || reports.iter().map(|(name, report)| overview::row(name, report, &settings.time_zone));
+    let rows = || reports.iter().map(|(name, report)| overview::row(name, report, &settings.time_zone, inv.counts()));
     let as_text = || match reports.is_empty() {
         true => "no campaign had a run yet\n".to_owned(),
         false => {
@@ -127,9 +127,15 @@ fn markdown(rows: impl Iterator<Item = [String; 7]>) -> String {
 async fn shop(inv: &Invocation, settings: &Settings, db: &Db, clock: Clock, of: Of) -> Result<(), Failure> {
     let (zone, currency) = (&settings.time_zone, settings.currency.as_str());
     match of {
+        Of::Cohorts { csv: true, .. } if inv.format == Format::Markdown => {
+            return Err(names_people("--csv", "counts small groups exactly"));
+        }
+        Of::Flows { who: Some(_), .. } if inv.format == Format::Markdown => {
+            return Err(names_people("--who", "names customers"));
+        }
         Of::Cohorts { by, ages, csv } => {
             let told = cohorts::cohorts(db, zone, currency, clock.as_of(), by, usize::from(ages)).await?;
-            inv.print(|| serde_json::json!(told), || if csv { told.csv() } else { told.text() });
+            inv.print(|| serde_json::json!(told), || if csv { told.csv() } else { told.text(inv.counts()) });
         }
         Of::Flows { from, to, who, most } => {
             let instant = |name: &str, text: &str| {
@@ -148,10 +154,17 @@ async fn shop(inv: &Invocation, settings: &Settings, db: &Db, clock: Clock, of: 
             })?;
             let named = who.map(|who| named(&who, most as usize)).transpose()?;
             let told = flows::flows(db, zone, currency, &settings.lifecycle, between, named).await?;
-            inv.print(|| serde_json::json!(told), || told.text());
+            inv.print(|| serde_json::json!(told), || told.text(inv.counts()));
         }
     }
     Ok(())
+}
+
+/// What must not stand where anybody may read it.
+fn names_people(option: &str, why: &str) -> Failure {
+    Failure::Usage(format!(
+        "{option} {why}, and Markdown is for where anybody may read it\nleave --format markdown away"
+    ))
 }
 
 fn named(who: &str, most: usize) -> Result<Named, Failure> {

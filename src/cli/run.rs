@@ -15,10 +15,10 @@ use super::sending::{self, Drained};
 use super::{Exit, Failure, Invocation};
 use crate::campaign::{Campaign, Slot, Status};
 use crate::clock::{self, Clock, Millis};
+use crate::counts::Counts;
 use crate::db::Db;
 use crate::delivery::Relay;
 use crate::dkim::Signer;
-use crate::money::grouped;
 use crate::problem::Problems;
 use crate::profile::{self, Scope};
 use crate::queue::due::{self, Opened};
@@ -53,8 +53,9 @@ pub async fn run(inv: &Invocation, args: RunArgs) -> Result<Exit, Failure> {
     let inv = &inv.within(args.max_time);
     let scheduler = Scheduler::open(inv, args.ephemeral_ok).await?;
     let clock = inv.clock(&scheduler.loaded.project.settings.time_zone)?;
+    sending::tell_moved(inv, clock);
     let (turns, drained) = scheduler.turns(inv, clock).await?;
-    inv.print(|| json(&turns, &drained), || text(&scheduler.loaded, &turns, &drained, clock));
+    inv.print(|| json(&turns, &drained), || text(&scheduler.loaded, (&turns, &drained), clock, inv.counts()));
     ended(turns, &drained)
 }
 
@@ -213,7 +214,7 @@ fn ended(turns: Vec<Turn>, drained: &Drained) -> Result<Exit, Failure> {
     }
 }
 
-fn text(loaded: &Loaded, turns: &[Turn], drained: &Drained, clock: Clock) -> String {
+fn text(loaded: &Loaded, (turns, drained): (&[Turn], &Drained), clock: Clock, counts: Counts) -> String {
     let zone = &loaded.project.settings.time_zone;
     let mut out = String::new();
     for turn in turns {
@@ -223,7 +224,7 @@ fn text(loaded: &Loaded, turns: &[Turn], drained: &Drained, clock: Clock) -> Str
             Became::Enlisted(enlisted) => match &enlisted.filled {
                 None => format!("{} since another invocation", enlisted.run.state()),
                 Some(filled) => {
-                    let of = |verdict| grouped(filled.tally.of(verdict));
+                    let of = |verdict| counts.of(filled.tally.of(verdict));
                     format!("{} to be mailed, {} withheld, {} skipped", of("send"), of("withheld"), of("skip"))
                 }
             },
@@ -244,7 +245,7 @@ fn text(loaded: &Loaded, turns: &[Turn], drained: &Drained, clock: Clock) -> Str
             None => out.push_str("nothing is due, and no live campaign has a schedule with a time to come\n"),
         }
     }
-    out.push_str(&drained.text(zone));
+    out.push_str(&drained.text(zone, counts));
     out
 }
 

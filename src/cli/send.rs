@@ -14,6 +14,7 @@ use crate::args;
 use crate::campaign::{Campaign, Definition, Slot};
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
+use crate::counts::Counts;
 use crate::db::{Db, Lease};
 use crate::message::Composer;
 use crate::money::grouped;
@@ -56,6 +57,7 @@ pub async fn run(inv: &Invocation, args: SendArgs) -> Result<Exit, Failure> {
     let relays = sending::relays(&loaded.project)?;
     sending::refuse_moved_clock(clock, relays.iter().map(|r| &*r.server))?;
     sending::refuse_throwaway(inv, &loaded.project, &relays, args.ephemeral_ok)?;
+    sending::tell_moved(inv, clock);
     let signer = sending::signer(&loaded.project)?;
     let db = ledger::open(inv, &loaded.project).await?;
     let (campaign, slot) = match &args.plan {
@@ -405,7 +407,7 @@ fn text(loaded: &Loaded, campaign: &Campaign, enlisted: &Enlisted, sent: Option<
         }
     }
     if let Some(sent) = sent {
-        out.push_str(&sent.text(&loaded.project.settings.time_zone));
+        out.push_str(&sent.text(&loaded.project.settings.time_zone, Counts::Exact));
     }
     out
 }

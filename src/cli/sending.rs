@@ -17,6 +17,7 @@ use crate::args;
 use crate::campaign::Definition;
 use crate::clock::{self, Clock, Millis};
 use crate::content::Snapshot;
+use crate::counts::Counts;
 use crate::db::Db;
 use crate::delivery::pacing::{self, SlowLane, WarmingUp};
 use crate::delivery::relays::{self, Outage};
@@ -25,7 +26,6 @@ use crate::delivery::{
 };
 use crate::dkim::{Identity, PrivateKey, Signer};
 use crate::message::{Composer, MessageFacts};
-use crate::money::grouped;
 use crate::plan::PlanError;
 use crate::problem::Problems;
 use crate::queue::lease::Queued;
@@ -110,6 +110,13 @@ pub fn refuse_moved_clock<'s>(clock: Clock, servers: impl IntoIterator<Item = &'
             "--at is for trying things out, and {url} is a real mail server\nleave --at away, or point SMTP_URL at this machine"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Say what a moved clock means for mail.
+pub fn tell_moved(inv: &Invocation, clock: Clock) {
+    if clock.is_moved() {
+        inv.say("--at: everything that is planned now leaves at once, also what quiet hours or a person's own clock would hold until later");
     }
 }
 
@@ -278,6 +285,8 @@ pub struct Drained {
     pub held: Vec<(String, Option<String>)>,
     /// What holds mail back.
     pub back: HeldBack,
+    /// Its mail servers are on this machine.
+    pub local: bool,
 }
 
 /// What holds mail back now, told with the queue.
@@ -311,6 +320,7 @@ pub async fn drain(
     let project = &loaded.project;
     let _lock = delivery_lock(inv, db).await?;
     let bar = progress_bar(inv, expected);
+    let local = relays.iter().all(|r| r.server.url().is_loopback());
     let options = Options {
         run_id: run_id.clone(),
         relays,
@@ -335,7 +345,7 @@ pub async fn drain(
     let held = status::held(db, run_id.as_deref()).await?;
     let back = held_back(project, db).await?;
     let next_due_at = pacing::next_due(&status::due_by_lane(db, run_id.as_deref()).await?, &back.pace);
-    Ok(Drained { totals, ended, next_due_at, held, back })
+    Ok(Drained { totals, ended, next_due_at, held, back, local })
 }
 
 async fn delivery_lock(inv: &Invocation, db: &Db) -> Result<DeliveryLock, Failure> {
@@ -374,7 +384,12 @@ impl Drained {
             Ended::Paused(_) | Ended::CannotCompose(_) => Ok(Exit::Breaker),
             _ if self.doubtful() > 0 => Ok(Exit::Unknown),
             Ended::ServerUnavailable(why) => Err(Failure::Environment(format!(
-                "the mail server cannot be reached: {why}\nnothing is lost; run again to go on"
+                "the mail server cannot be reached: {why}\n{}nothing is lost; run again to go on",
+                if self.local {
+                    "to keep the mail on this machine, start `okaeri catch` in another terminal\n"
+                } else {
+                    ""
+                }
             ))),
             Ended::Asked | Ended::ServerBusy(_) => Ok(Exit::WorkRemains),
             Ended::Idle | Ended::TimeUp if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
@@ -389,9 +404,9 @@ impl Drained {
     }
 
     /// For people: one line a fact.
-    pub fn text(&self, zone: &jiff::tz::TimeZone) -> String {
+    pub fn text(&self, zone: &jiff::tz::TimeZone, counts: Counts) -> String {
         let t = &self.totals;
-        let mut lines = vec![format!("  {:>9} accepted by the mail server", grouped(t.accepted as i64))];
+        let mut lines = vec![format!("  {:>9} accepted by the mail server", counts.of(t.accepted as i64))];
         for (n, words) in [
             (t.deferred, "deferred: tried again later"),
             (t.failed, "refused for good"),
@@ -401,7 +416,7 @@ impl Drained {
             (t.rescued_unknown, "unknown: left in doubt by a worker that stopped"),
         ] {
             if n > 0 {
-                lines.push(format!("  {:>9} {words}", grouped(n as i64)));
+                lines.push(format!("  {:>9} {words}", counts.of(n as i64)));
             }
         }
         match &self.ended {
@@ -490,6 +505,7 @@ mod tests {
             next_due_at: Some(1),
             held: Vec::new(),
             back: HeldBack { pace: pacing::Held::default(), outages: Vec::new() },
+            local: false,
         };
         let why = || "why".to_owned();
         for (ended, clear, doubtful) in [
@@ -512,7 +528,7 @@ mod tests {
                 assert_eq!(code, expected, "{ended:?}, {unknown} in doubt");
             }
         }
-        let text = drained(Ended::ServerUnavailable(why()), 1).text(&jiff::tz::TimeZone::UTC);
+        let text = drained(Ended::ServerUnavailable(why()), 1).text(&jiff::tz::TimeZone::UTC, Counts::Exact);
         assert!(text.contains("cannot be reached") && text.contains("--state unknown"), "{text}");
     }
 

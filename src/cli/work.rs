@@ -28,6 +28,6 @@ pub async fn run(inv: &Invocation, args: WorkArgs) -> Result<Exit, Failure> {
     let signer = sending::signer(project)?;
     let db = ledger::open(inv, project).await?;
     let drained = sending::drain(inv, &loaded, &db, (relays, signer), None, 0).await?;
-    inv.print(|| drained.json(), || drained.text(&project.settings.time_zone));
+    inv.print(|| drained.json(), || drained.text(&project.settings.time_zone, inv.counts()));
     drained.exit()
 }

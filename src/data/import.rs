@@ -111,8 +111,10 @@ pub enum ImportError {
     #[error("{name}:{line}: {reason}\n{read} rows before it were imported; mend the file and import it again")]
     Broken { name: String, line: u64, reason: String, read: u64 },
     /// Rejected rows could not be kept.
-    #[error("cannot keep rejected rows: {0}")]
-    Rejects(std::io::Error),
+    #[error(
+        "cannot keep rejected rows in {dir}: {source}\nlet this user write there, or mend the rows; what was read so far is imported"
+    )]
+    Rejects { dir: String, source: std::io::Error },
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -148,6 +150,8 @@ async fn run<T: Table + 'static>(
     let opened = tokio::task::spawn_blocking(move || input::open(from)).await.expect("opening does not panic");
     let input = opened.map_err(|e| unusable(e.to_string()))?;
     let (count, size) = (input.count.clone(), input.size);
+    let dir = rejected_dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
+    let not_kept = |source| ImportError::Rejects { dir: dir.clone(), source };
     let mut rejects = Rejects::new(rejected_dir, T::KIND, now, input.format);
     let reading = Reading::new(Shop {
         zone: settings.time_zone.clone(),
@@ -171,13 +175,13 @@ async fn run<T: Table + 'static>(
             }
             Message::Batch(batch) => {
                 let written = write(db, &mut table, &batch, now).await?;
-                totals.add(&batch, written, &mut rejects).map_err(ImportError::Rejects)?;
+                totals.add(&batch, written, &mut rejects).map_err(not_kept)?;
                 progress(Progress { bytes: count.load(Ordering::Relaxed), size, rows: totals.read });
             }
         }
     }
     let ended = reader.await.expect("reading does not panic");
-    totals.rejected_file = rejects.finish().map_err(ImportError::Rejects)?;
+    totals.rejected_file = rejects.finish().map_err(not_kept)?;
     match ended {
         Ok(()) => {}
         Err(Stop::Source(reason)) => return Err(ImportError::Source { name, reason }),

@@ -2,11 +2,10 @@
 //!
 //! A text that has been released is never edited; a change is a new file.
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::SqlitePool;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
-use super::{Db, DbResult};
+use super::{Db, DbError, DbResult, is_denied};
 
 const TEXTS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("migrations/0001_foundation.sql")),
@@ -29,31 +28,44 @@ const TEXTS: &[(i64, &str, &str)] = &[
 
 pub(super) async fn run(db: &Db) -> DbResult<()> {
     let dialect = db.dialect();
-    let list = TEXTS
+    let list: Vec<Migration> = TEXTS
         .iter()
         .map(|(version, name, text)| {
             let sql = AssertSqlSafe(dialect.ddl(text)).into_sql_str();
             Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
         })
         .collect();
+    if is_current(db, &list).await {
+        return Ok(());
+    }
     let migrator = Migrator::with_migrations(list);
-    match db {
-        Db::Sqlite { write, .. } if is_current(write).await => migrator.run(write).await?,
+    let ended = match db {
         Db::Sqlite { write, .. } => {
             // sqlx takes an advisory lock on Postgres and none here: without the write lock, two processes that open a new file at once
             // both begin at the first text.
             let mut tx = write.begin_with("BEGIN IMMEDIATE").await?;
             migrator.run(&mut *tx).await?;
             tx.commit().await?;
+            return Ok(());
         }
-        Db::Postgres(pool) => migrator.run(pool).await?,
-    }
-    Ok(())
+        Db::Postgres(pool) => migrator.run(pool).await,
+    };
+    ended.map_err(|e| match &e {
+        MigrateError::Execute(denied) | MigrateError::ExecuteMigration(denied, _) if is_denied(denied) => {
+            DbError::SchemaOfAnother(denied.to_string())
+        }
+        _ => DbError::Migrate(e),
+    })
 }
 
-/// Whether every text was run; then opening needs no lock. Checksums are still compared.
-async fn is_current(file: &SqlitePool) -> bool {
-    let run: Result<(i64,), _> =
-        sqlx::query_as("SELECT COUNT(*) FROM _sqlx_migrations WHERE success").fetch_one(file).await;
-    run.is_ok_and(|(texts,)| texts >= TEXTS.len() as i64) // no list yet: a new file
+/// Whether every text was run as it is here, and no other; then opening needs no lock and changes nothing, so that a login that may only read
+/// is enough. What stands in the way of the answer is found again by the migrator, and told.
+async fn is_current(db: &Db, ours: &[Migration]) -> bool {
+    let sql = "SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
+    let run: Result<Vec<(i64, Vec<u8>)>, _> = match db {
+        Db::Sqlite { write, .. } => sqlx::query_as(sql).fetch_all(write).await,
+        Db::Postgres(pool) => sqlx::query_as(sql).fetch_all(pool).await,
+    };
+    let same = |(run, ours): (&(i64, Vec<u8>), &Migration)| run.0 == ours.version && run.1 == *ours.checksum;
+    run.is_ok_and(|run| run.len() == ours.len() && run.iter().zip(ours).all(same)) // no list yet: a new database
 }

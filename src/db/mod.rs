@@ -121,6 +121,9 @@ pub enum DbError {
     /// The schema could not be brought up to date.
     #[error("cannot bring the database schema up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The schema is not that of this version, and the login may not change it.
+    #[error("the schema of the database is not that of this version of okaeri, and this login may not change it: {0}")]
+    SchemaOfAnother(String),
     /// A statement failed.
     #[error("database: {0}")]
     Sql(#[from] sqlx::Error),
@@ -132,7 +135,17 @@ pub enum DbError {
     InDoubt(sqlx::Error),
 }
 
+/// Whether the server says that a login may not do this (SQLSTATE 42501).
+fn is_denied(e: &sqlx::Error) -> bool {
+    matches!(e, sqlx::Error::Database(d) if d.code().as_deref() == Some("42501"))
+}
+
 impl DbError {
+    /// True when the login may not do this: it may only read.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, DbError::Sql(e) if is_denied(e))
+    }
+
     /// True when the same transaction may succeed if it is run again: serialisation failures, deadlocks, busy files, lost connections.
     pub fn is_retryable(&self) -> bool {
         if let DbError::File(rusqlite::Error::SqliteFailure(e, _)) = self {

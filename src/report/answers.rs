@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::args;
+use crate::counts::Counts;
 use crate::db::{Db, DbResult, bucket_ranges};
-use crate::money::grouped;
 
 use super::{BUCKETS_PER_STATEMENT, Scope};
 
@@ -56,9 +56,12 @@ impl Answers {
     }
 
     /// How they stand, in words.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, counts: Counts) -> String {
+        if counts.hides(self.answers) {
+            return String::new();
+        }
         let chosen: Vec<String> =
-            self.by_score.iter().rev().map(|(score, n)| format!("{score}: {}", grouped(*n))).collect();
+            self.by_score.iter().rev().map(|(score, n)| format!("{score}: {}", counts.of(*n))).collect();
         let nps = self.nps.map_or(String::new(), |nps| format!("NPS {nps:+.0} · "));
         format!("{nps}mean {:.1} of {} · {}", self.mean, self.of, chosen.join(", "))
     }
@@ -71,7 +74,7 @@ mod tests {
     #[test]
     fn the_net_promoter_score_is_promoters_less_detractors() {
         let told = |of, by_score: &[(u64, i64)]| {
-            Answers::of("survey.nps".into(), of, by_score.iter().copied().collect()).text()
+            Answers::of("survey.nps".into(), of, by_score.iter().copied().collect()).text(Counts::Exact)
         };
         assert_eq!(
             told(10, &[(0, 1), (6, 1), (7, 2), (8, 1), (9, 3), (10, 2)]),

@@ -12,8 +12,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::clock::Millis;
+use crate::counts::Counts;
 use crate::db::{Db, DbResult, bucket_ranges};
-use crate::money::{grouped, plain};
+use crate::money::plain;
 use crate::profile::day::{LocalDays, date};
 use crate::profile::history::{Bought, bought};
 
@@ -161,15 +162,17 @@ impl Counted {
 
 impl Cohorts {
     /// Two tables for the terminal: who still orders, and what they have brought.
-    pub fn text(&self) -> String {
+    pub fn text(&self, counts: Counts) -> String {
         let Some(observed_to) = &self.observed_to else {
             return "no orders yet: start with `okaeri import orders`\n".to_owned();
         };
         let retention = self.table(
-            |age| format!("{:.0} %", 100.0 * age.retention),
+            counts,
+            |age| counts.shows(age.active as i64, || format!("{:.0} %", 100.0 * age.retention)),
             |age| format!("{}–{}", age.from_day, age.to_day - 1),
         );
-        let revenue = self.table(|age| plain(age.revenue_per_customer, &self.currency), |age| age.to_day.to_string());
+        let revenue =
+            self.table(counts, |age| plain(age.revenue_per_customer, &self.currency), |age| age.to_day.to_string());
         format!(
             "Customers by the {} of their first order; orders up to {observed_to}\n\n\
              Who ordered, by days since the first order\n{retention}\n\n\
@@ -184,15 +187,15 @@ impl Cohorts {
         )
     }
 
-    fn table(&self, cell: impl Fn(&Age) -> String, heading: impl Fn(&Age) -> String) -> String {
+    fn table(&self, counts: Counts, cell: impl Fn(&Age) -> String, heading: impl Fn(&Age) -> String) -> String {
         let longest = self.cohorts.iter().max_by_key(|c| c.ages.len());
         let mut head = vec!["cohort".to_owned(), "customers".to_owned()];
         head.extend(longest.iter().flat_map(|c| &c.ages).map(heading));
         let mut table = comfy_table::Table::new();
         table.load_preset(comfy_table::presets::NOTHING).set_header(head);
         for cohort in &self.cohorts {
-            let mut row = vec![cohort.cohort.clone(), grouped(cohort.customers as i64)];
-            row.extend(cohort.ages.iter().map(&cell));
+            let mut row = vec![cohort.cohort.clone(), counts.of(cohort.customers as i64)];
+            row.extend(cohort.ages.iter().map(|age| counts.shows(cohort.customers as i64, || cell(age))));
             table.add_row(row);
         }
         for column in table.column_iter_mut().skip(1) {

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::args;
 use crate::clock::Millis;
+use crate::counts::Counts;
 use crate::db::{Db, DbResult, bucket_ranges};
-use crate::money::{grouped, readable};
+use crate::money::readable;
 use crate::profile::day::{date, day_number, start_of};
 use crate::profile::history::{Bought, bought};
 use crate::profile::{Deriver, OrderFact, Stage, Status, lifecycle_of};
@@ -161,7 +162,7 @@ fn moved(
 
 impl Flows {
     /// Two tables: who went where, and the flows that cost or bring most.
-    pub fn text(&self) -> String {
+    pub fn text(&self, counts: Counts) -> String {
         if self.flows.is_empty() {
             return format!("nobody had ordered by {}\n", self.to);
         }
@@ -169,7 +170,7 @@ impl Flows {
             self.flows
                 .iter()
                 .find(|f| (f.from, f.to) == (from, to))
-                .map_or("·".to_owned(), |f| grouped(f.customers as i64))
+                .map_or("·".to_owned(), |f| counts.of(f.customers as i64))
         };
         let some = |stages: fn(&Flow) -> Stage| {
             Stage::ALL.into_iter().filter(move |s| self.flows.iter().any(|f| stages(f) == *s)).collect::<Vec<_>>()
@@ -197,14 +198,14 @@ impl Flows {
         for flow in &moved {
             moves.add_row([
                 format!("{} → {}", label(flow.from), flow.to.name()),
-                grouped(flow.customers as i64),
-                money(flow.revenue),
-                flow.ltv.map_or("·".to_owned(), money),
+                counts.of(flow.customers as i64),
+                counts.shows(flow.customers as i64, || money(flow.revenue)),
+                counts.shows(flow.customers as i64, || flow.ltv.map_or("·".to_owned(), money)),
             ]);
         }
         right(&mut matrix);
         right(&mut moves);
-        let days = format!("{} customers, {} to {}", grouped(self.customers as i64), self.from, self.to);
+        let days = format!("{} customers, {} to {}", counts.of(self.customers as i64), self.from, self.to);
         let mut out = format!("{days}\n\n{}\n", matrix.trim_fmt());
         if !moved.is_empty() {
             out.push_str(&format!("\n{}\n", moves.trim_fmt()));

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::args;
+use crate::counts::Counts;
 use crate::db::{Db, DbResult};
 use crate::model::interval::Estimate;
-use crate::money::{grouped, readable};
+use crate::money::readable;
 
 use super::{IN_SCOPE, Outcome, Scope};
 
@@ -61,13 +62,16 @@ fn net(outcome: &Outcome, margin: f64, cost: f64) -> Option<Estimate> {
 
 impl Rewards {
     /// For the terminal.
-    pub(super) fn text(&self, currency: &str) -> String {
+    pub(super) fn text(&self, currency: &str, counts: Counts) -> String {
         let mut out = String::new();
         for Given { pool, issued, returned, cost } in &self.pools {
-            let back = if *returned > 0 { format!(", {} came back", grouped(*returned)) } else { String::new() };
-            let cost =
-                if *cost > 0 { format!(" · {} if all are used", readable(*cost, currency)) } else { String::new() };
-            out.push_str(&format!("{:<16}{:>9}   {pool}{back}{cost}\n", "Rewards", grouped(*issued)));
+            let back = if *returned > 0 { format!(", {} came back", counts.of(*returned)) } else { String::new() };
+            let cost = if *cost > 0 && !counts.hides(*issued) {
+                format!(" · {} if all are used", readable(*cost, currency))
+            } else {
+                String::new()
+            };
+            out.push_str(&format!("{:<16}{:>9}   {pool}{back}{cost}\n", "Rewards", counts.of(*issued)));
         }
         if let Some(Estimate { value, low, high }) = self.net {
             let money = |minor: f64| readable(minor.round() as i64, currency);

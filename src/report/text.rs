@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use crate::clock;
+use crate::counts::Counts;
 use crate::model::interval::Estimate;
 use crate::money::{grouped, readable};
 
@@ -14,16 +15,16 @@ use super::{CampaignReport, Effect, Group, Outcome, RunLine};
 const REASONS_MAX: usize = 6;
 
 /// The report as text; instants in `zone`.
-pub fn text(report: &CampaignReport, zone: &TimeZone) -> String {
+pub fn text(report: &CampaignReport, zone: &TimeZone, counts: Counts) -> String {
     let mut out = String::new();
     head(&mut out, report, zone);
-    audience(&mut out, report);
-    messages(&mut out, report);
+    audience(&mut out, report, counts);
+    messages(&mut out, report, counts);
     if let Some(outcome) = &report.outcome {
-        goal(&mut out, outcome, &report.currency);
+        goal(&mut out, outcome, &report.currency, counts);
     }
     if let Some(rewards) = &report.rewards {
-        out.push_str(&rewards.text(&report.currency));
+        out.push_str(&rewards.text(&report.currency, counts));
     }
     for note in &report.notes {
         put(&mut out, format_args!("Note: {note}."));
@@ -56,7 +57,8 @@ fn head(out: &mut String, report: &CampaignReport, zone: &TimeZone) {
     put(out, format_args!("{}   {count} · {span} · {}\n", report.campaign, states.join(", ")));
 }
 
-fn audience(out: &mut String, report: &CampaignReport) {
+fn audience(out: &mut String, report: &CampaignReport, counts: Counts) {
+    let row = |name: &str, n: i64, rest: &str| row(name, &counts.of(n), rest);
     put(out, format_args!("{}", row("Audience", report.audience, "")));
     for verdict in ["send", "withheld", "skip"] {
         let of: Vec<_> = report.verdicts.iter().filter(|v| v.verdict == verdict).collect();
@@ -66,17 +68,19 @@ fn audience(out: &mut String, report: &CampaignReport) {
         }
         let named = of.iter().filter(|v| !v.reason.is_empty() && v.reason != verdict);
         let mut reasons: Vec<String> =
-            named.clone().take(REASONS_MAX).map(|v| format!("{} {}", v.reason, grouped(v.people))).collect();
+            named.clone().take(REASONS_MAX).map(|v| format!("{} {}", v.reason, counts.of(v.people))).collect();
         let rest: i64 = named.skip(REASONS_MAX).map(|v| v.people).sum();
         if rest > 0 {
-            reasons.push(format!("others {}", grouped(rest)));
+            reasons.push(format!("others {}", counts.of(rest)));
         }
         put(out, format_args!("{}", row(&format!("  {verdict}"), people, &reasons.join(" · "))));
     }
     out.push('\n');
 }
 
-fn messages(out: &mut String, report: &CampaignReport) {
+fn messages(out: &mut String, report: &CampaignReport, counts: Counts) {
+    let row = |name: &str, n: i64, rest: &str| row(name, &counts.of(n), rest);
+    let share = |n: i64, of: i64| if counts.hides(n) { String::new() } else { share(n, of) };
     let total = report.messages();
     if total == 0 {
         put(out, format_args!("No message was made.\n"));
@@ -96,7 +100,7 @@ fn messages(out: &mut String, report: &CampaignReport) {
     }
     let returned = match back.resubscribed {
         0 => String::new(),
-        n => format!(" · {} came back", grouped(n)),
+        n => format!(" · {} came back", counts.of(n)),
     };
     let of_delivered = |n| share(n, back.delivered.max(1));
     for (name, n) in [("clicked", back.clicked), ("answered", back.answered)] {
@@ -105,7 +109,7 @@ fn messages(out: &mut String, report: &CampaignReport) {
         }
     }
     for answers in &report.answers {
-        put(out, format_args!("{}", row(&format!("    {}", answers.event), answers.answers, &answers.text())));
+        put(out, format_args!("{}", row(&format!("    {}", answers.event), answers.answers, &answers.text(counts))));
     }
     put(
         out,
@@ -117,7 +121,8 @@ fn messages(out: &mut String, report: &CampaignReport) {
     put(out, format_args!("{}\n", row("  complained", back.complained, &of_delivered(back.complained))));
 }
 
-fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
+fn goal(out: &mut String, outcome: &Outcome, currency: &str, counts: Counts) {
+    let side = |name: &str, group: &Group| side(name, group, currency, counts);
     let Outcome { goal, treated, withheld, arms, effect } = outcome;
     let days = if goal.within_days == 1 { "1 day".to_owned() } else { format!("{} days", goal.within_days) };
     let with = goal.with.as_ref().map(|with| format!(" with {with}")).unwrap_or_default();
@@ -126,7 +131,7 @@ fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
     put(out, format_args!("{:<14}{:>9}{:>10}{:>9}  {:<17}{value}", "", "people", "reached", "rate", "95 % interval"));
     for (name, group) in [("treated", treated), ("withheld", withheld)] {
         if group.people + group.window_open > 0 {
-            put(out, format_args!("{}", side(name, group, currency).trim_end()));
+            put(out, format_args!("{}", side(name, group).trim_end()));
         }
     }
     if treated.window_open + withheld.window_open > 0 {
@@ -134,22 +139,37 @@ fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
             out,
             format_args!(
                 "  window still open for {} treated and {} withheld, not counted yet",
-                grouped(treated.window_open),
-                grouped(withheld.window_open)
+                counts.of(treated.window_open),
+                counts.of(withheld.window_open)
             ),
         );
     }
     out.push('\n');
-    if let Some(effect) = effect {
-        caused(out, effect, treated.people, currency);
+    match effect {
+        // With the other side's rate it would tell that of the small one.
+        Some(_) if [treated, withheld].iter().any(|g| counts.hides(g.people) || counts.hides(g.reached)) => {
+            put(
+                out,
+                format_args!(
+                    "Caused        too few people to be told of here; `okaeri report` without --format markdown has it"
+                ),
+            );
+        }
+        Some(effect) => caused(out, effect, treated.people, currency),
+        None => {}
     }
     if !arms.is_empty() {
         put(out, format_args!("\nArms"));
         for arm in arms {
-            put(out, format_args!("{}", side(&arm.arm, &arm.group, currency).trim_end()));
+            put(out, format_args!("{}", side(&arm.arm, &arm.group).trim_end()));
         }
         for arm in arms {
-            let Some(effect) = &arm.against_first else { continue };
+            let too_small = |g: &Group| counts.hides(g.people) || counts.hides(g.reached);
+            let Some(effect) =
+                arm.against_first.as_ref().filter(|_| !too_small(&arm.group) && !too_small(&arms[0].group))
+            else {
+                continue;
+            };
             let Estimate { value, low, high } = effect.rate;
             let (value, low, high) = (signed(100.0 * value), signed(100.0 * low), signed(100.0 * high));
             let said = verdict(&effect.rate);
@@ -158,7 +178,10 @@ fn goal(out: &mut String, outcome: &Outcome, currency: &str) {
     }
 }
 
-fn side(name: &str, group: &Group, currency: &str) -> String {
+fn side(name: &str, group: &Group, currency: &str, counts: Counts) -> String {
+    if counts.hides(group.people) || counts.hides(group.reached) {
+        return format!("  {name:<12}{:>14}{:>14}", counts.of(group.people), counts.of(group.reached));
+    }
     let (rate, interval) = group.rate.map_or(("–".to_owned(), String::new()), |r| {
         (format!("{:.1} %", 100.0 * r.value), format!("{:.1} to {:.1} %", 100.0 * r.low, 100.0 * r.high))
     });
@@ -233,8 +256,8 @@ fn verdict(e: &Estimate) -> &'static str {
     }
 }
 
-fn row(name: &str, n: i64, rest: &str) -> String {
-    format!("{name:<16}{:>9}   {rest}", grouped(n)).trim_end().to_owned()
+fn row(name: &str, n: &str, rest: &str) -> String {
+    format!("{name:<16}{n:>9}   {rest}").trim_end().to_owned()
 }
 
 pub(super) fn share(n: i64, of: i64) -> String {

@@ -23,6 +23,28 @@ const GAP_DAYS_DEFAULT: f64 = 30.0;
 /// The most orders and events that one line stands for.
 const TIMES_MAX: i64 = 1_000;
 
+/// What is said in days before the instant of a test, by the SQL of the field; the instants themselves are known too.
+const MOVING: [&str; 2] = ["p.days_since_first_order", "p.days_since_last_order"];
+/// What a further order makes anew, whatever was said before.
+const OF_ORDERS: [&str; 13] = [
+    "p.orders",
+    "p.purchase_days",
+    "p.frequency",
+    "p.revenue",
+    "p.average_order",
+    "p.last_order_at",
+    "p.previous_order_at",
+    "p.recency_days",
+    "p.last_gap_days",
+    "p.r",
+    "p.f",
+    "p.m",
+    "p.top_category",
+];
+/// The same of a further event.
+const OF_EVENTS: [&str; 6] =
+    ["p.last_viewed_at", "p.last_viewed_sku", "p.open_tickets", "p.last_rating", "p.last_rating_at", "p.last_event_at"];
+
 /// The given facts.
 #[derive(Debug, Clone)]
 pub struct Given {
@@ -42,6 +64,57 @@ impl Given {
     /// Read the facts that stand among other keys of `m`, relative to `now`.
     pub fn read_from(m: &mut MapReader, now: Millis, settings: &Settings, problems: &mut Problems) -> Given {
         facts(m, now, settings, problems)
+    }
+
+    /// The same person as time goes by: what was said in days since then moves on with the clock.
+    pub fn as_time_passes(mut self) -> Given {
+        self.person.given.fields.retain(|sql, _| !MOVING.contains(sql));
+        self
+    }
+
+    /// The same person at a later instant, with what has happened since, as it stands among other keys of `m`. What orders and events tell anew
+    /// takes the place of what was said before.
+    pub fn later(&self, m: &mut MapReader, now: Millis, settings: &Settings, problems: &mut Problems) -> Given {
+        let reader = Reader { now, settings, happens_now: true };
+        let mut person = self.person.clone();
+        let stated = reader.stated(m, problems);
+        let before = (person.rows.orders.len(), person.rows.events.len());
+        reader.rows(m, &mut person, problems);
+        if person.rows.orders.len() > before.0 {
+            person.given.fields.retain(|sql, _| !OF_ORDERS.contains(sql));
+            (person.given.rfm, person.given.stage, person.given.tier) = (None, None, None);
+        }
+        if person.rows.events.len() > before.1 {
+            person.given.fields.retain(|sql, _| !OF_EVENTS.contains(sql));
+        }
+        person.derive(&settings.time_zone);
+        person.facts.customer_id = CUSTOMER_ID.to_owned();
+        person.given.fields.extend(stated.overrides.fields);
+        person.given.rfm = stated.overrides.rfm.or(person.given.rfm);
+        person.given.stage = stated.overrides.stage.or(person.given.stage);
+        person.given.tier = stated.overrides.tier.or(person.given.tier.take());
+        if let Some(consent) = stated.consent {
+            let granted = |topic| ConsentRow { at: now, topic, granted: true };
+            person.rows.consents = consent.into_iter().map(granted).collect();
+        }
+        let known: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&person.customer.attributes).unwrap_or_default();
+        let all: serde_json::Map<_, _> = known.into_iter().chain(stated.attributes).collect();
+        person.customer.attributes = serde_json::Value::Object(all).to_string();
+        Given { person }.as_time_passes()
+    }
+
+    /// With mail of a campaign that they had since: steps, and when.
+    pub fn with_received<'s>(&self, campaign: &str, sent: impl IntoIterator<Item = (&'s str, Millis)>) -> Given {
+        let mut given = self.clone();
+        let row = |(step, at): (&str, Millis)| MessageRow {
+            at,
+            campaign: campaign.to_owned(),
+            step: step.to_owned(),
+            state: "accepted".to_owned(),
+        };
+        given.person.rows.messages.extend(sent.into_iter().map(row));
+        given
     }
 
     /// Whether they agreed to a topic.
@@ -70,7 +143,7 @@ impl Given {
 
 /// `200d ago`, a date, or an instant, relative to `now`.
 pub fn instant(node: &Node, now: Millis, settings: &Settings, problems: &mut Problems) -> Option<Millis> {
-    Reader { now, settings }.instant(node, problems)
+    Reader { now, settings, happens_now: false }.instant(node, problems)
 }
 
 /// The instant of a test: its `now`, or [`NOW_DEFAULT`].
@@ -96,28 +169,10 @@ pub(super) fn read(node: &Node, now: Millis, settings: &Settings, problems: &mut
 }
 
 fn facts(m: &mut MapReader, now: Millis, settings: &Settings, problems: &mut Problems) -> Given {
-    let reader = Reader { now, settings };
-    let mut stated = Stated::default();
-    if let Some(mut c) = m.map("customer", "the customer", problems) {
-        for pair in c.all() {
-            reader.customer(&pair.key, &pair.key_place, &pair.value, &mut stated, problems);
-        }
-    }
+    let reader = Reader { now, settings, happens_now: false };
+    let mut stated = reader.stated(m, problems);
     let mut person = Given::default().person;
-    for key in ["orders", "events", "received", "clicked"] {
-        let Some(node) = m.node(key) else { continue };
-        let nodes: Vec<&Node> = if let Shape::List(list) = &node.shape { list.iter().collect() } else { vec![node] };
-        for node in nodes {
-            let Some(mut one) = node.map("one of these", problems) else { continue };
-            match key {
-                "orders" => reader.order(&mut one, &mut person, problems),
-                "events" => reader.event(&mut one, &mut person, problems),
-                "received" => reader.received(&mut one, &mut person, problems),
-                _ => reader.clicked(&mut one, &mut person, problems),
-            }
-            one.finish(problems);
-        }
-    }
+    reader.rows(m, &mut person, problems);
     if let Some(mut p) = m.map("percentile", "`percentile`", problems) {
         for pair in p.all() {
             let known = numeric(&pair.key).or_else(|| score(&pair.key)).filter(|f| f.kind.is_numeric());
@@ -141,15 +196,47 @@ fn facts(m: &mut MapReader, now: Millis, settings: &Settings, problems: &mut Pro
 struct Stated {
     overrides: Overrides,
     attributes: serde_json::Map<String, serde_json::Value>,
-    consent: Vec<String>,
+    consent: Option<Vec<String>>,
 }
 
 struct Reader<'a> {
     now: Millis,
     settings: &'a Settings,
+    /// What says no `at` happens now.
+    happens_now: bool,
 }
 
 impl Reader<'_> {
+    /// What `customer` says.
+    fn stated(&self, m: &mut MapReader, problems: &mut Problems) -> Stated {
+        let mut stated = Stated::default();
+        if let Some(mut c) = m.map("customer", "the customer", problems) {
+            for pair in c.all() {
+                self.customer(&pair.key, &pair.key_place, &pair.value, &mut stated, problems);
+            }
+        }
+        stated
+    }
+
+    /// Orders, events, mail and clicks.
+    fn rows(&self, m: &mut MapReader, person: &mut Person, problems: &mut Problems) {
+        for key in ["orders", "events", "received", "clicked"] {
+            let Some(node) = m.node(key) else { continue };
+            let nodes: Vec<&Node> =
+                if let Shape::List(list) = &node.shape { list.iter().collect() } else { vec![node] };
+            for node in nodes {
+                let Some(mut one) = node.map("one of these", problems) else { continue };
+                match key {
+                    "orders" => self.order(&mut one, person, problems),
+                    "events" => self.event(&mut one, person, problems),
+                    "received" => self.received(&mut one, person, problems),
+                    _ => self.clicked(&mut one, person, problems),
+                }
+                one.finish(problems);
+            }
+        }
+    }
+
     fn customer(&self, key: &str, place: &Place, value: &Node, stated: &mut Stated, problems: &mut Problems) {
         let alias = match key {
             "last_order" => "last_order_at",
@@ -159,7 +246,7 @@ impl Reader<'_> {
             other => other,
         };
         match key {
-            "consent" => stated.consent = value.read_list::<String>("`consent`", problems).unwrap_or_default(),
+            "consent" => stated.consent = value.read_list::<String>("`consent`", problems),
             "rfm" => stated.overrides.rfm = word(value, key, Rfm::from_name, Rfm::ALL.map(Rfm::name), problems),
             "lifecycle" => {
                 stated.overrides.stage = word(value, key, Stage::from_name, Stage::ALL.map(Stage::name), problems);
@@ -260,6 +347,7 @@ impl Reader<'_> {
     fn at(&self, m: &mut MapReader, problems: &mut Problems) -> Millis {
         match m.node("at") {
             Some(node) => self.instant(node, problems).unwrap_or(self.now),
+            None if self.happens_now => self.now,
             None => {
                 problems.error("missing-key", &m.place, "it needs `at`: when it was").hint("at: 3d ago");
                 self.now
@@ -412,8 +500,12 @@ impl Reader<'_> {
             first_seen_at: person.facts.first_order_at.unwrap_or(self.now),
             ..CustomerRow::default()
         };
-        person.rows.consents =
-            stated.consent.into_iter().map(|topic| ConsentRow { at: self.now, topic, granted: true }).collect();
+        person.rows.consents = stated
+            .consent
+            .unwrap_or_default()
+            .into_iter()
+            .map(|topic| ConsentRow { at: self.now, topic, granted: true })
+            .collect();
         let stated_r = whole("p.r");
         person.given = stated.overrides;
         // R as stated and F from the orders name the cell.

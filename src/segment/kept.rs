@@ -73,9 +73,14 @@ struct Stored {
     size: Size,
 }
 
-/// Bring all segments of a library to an instant. `None` while another process is at it.
+/// Bring all segments of a library to an instant. `None` while another process is at it, and for a login that may only read.
 pub async fn refresh(db: &Db, library: &Library, settings: &Settings, as_of: Millis) -> DbResult<Option<Kept>> {
-    let Some(lease) = Lease::take(db, "segments", HOLD, clock::now()).await? else { return Ok(None) };
+    let lease = match Lease::take(db, "segments", HOLD, clock::now()).await {
+        Ok(Some(lease)) => lease,
+        Ok(None) => return Ok(None),
+        Err(e) if e.is_denied() => return Ok(None),
+        Err(e) => return Err(e),
+    };
     let kept = refresh_alone(db, library, settings, as_of, &lease).await;
     lease.release(db).await?;
     kept

@@ -390,6 +390,17 @@ fn test(names: Names<'_>) -> Value {
 /// The facts of a person of a test, as further keys of a mapping.
 pub fn given(object: Object, names: Names<'_>) -> Object {
     let row = || Object::new("one of these").needs("at", text(), "40d ago, a date, or an instant");
+    object.with(happening(names, row)).key("percentile", each(number()), "Where their numbers stand among all buyers")
+}
+
+/// The facts that come with a day of a test.
+pub fn given_on_a_day(object: Object, names: Names<'_>) -> Object {
+    let row = || Object::new("one of these").key("at", text(), "That day's instant, unless it says 2h ago");
+    object.with(happening(names, row))
+}
+
+/// What is known of a person, and rows of what they did.
+fn happening(names: Names<'_>, row: impl Fn() -> Object) -> Object {
     let message = || {
         let named = row().needs("campaign", proposed(names.campaigns.iter().copied()), "").key("step", text(), "");
         one_or_list(named.closed())
@@ -412,13 +423,12 @@ pub fn given(object: Object, names: Names<'_>) -> Object {
         json!({ "type": "object" }),
         "",
     );
-    object
+    Object::new("")
         .key("customer", known_of(names), "What is known of them")
         .key("orders", one_or_list(order.closed()), "Their orders; without any, plain ones that fit what is known")
         .key("events", one_or_list(event.closed()), "What they did")
         .key("received", message(), "Mail they had")
         .key("clicked", message(), "Mail they clicked in")
-        .key("percentile", each(number()), "Where their numbers stand among all buyers")
 }
 
 /// What a test says of a customer: fields, columns of the contract, and a few words of its own.

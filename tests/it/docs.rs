@@ -160,8 +160,27 @@ fn every_verb_stands_in_the_readme() {
         .filter_map(|l| l.strip_prefix("  "))
         .filter(|l| !l.starts_with(' '))
         .map(|l| l.split(' ').next().unwrap())
+        .filter(|verb| *verb != "help")
         .collect();
     assert_eq!(told, verbs);
+}
+
+#[test]
+fn help_says_first_what_a_verb_is_about_and_names_exit_codes() {
+    let help = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_okaeri")).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let run = help(&["help", "run"]);
+    let (own, everywhere) = run.split_once("\nEverywhere:\n").expect("what every verb accepts stands apart");
+    assert!(own.contains("--max-time") && !own.contains("--format") && everywhere.contains("--format"), "{run}");
+    for text in [run, help(&["--help"])] {
+        for code in ["0 done", "2 problems", "3 done, but", "4 a run is paused", "5 database", "75 work remains"] {
+            assert!(text.contains(code), "{code}: {text}");
+        }
+    }
+    assert!(help(&["--help"]).contains("schema editor"));
 }
 
 #[test]

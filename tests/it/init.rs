@@ -47,15 +47,52 @@ fn a_new_project_has_no_problems_and_nothing_is_overwritten() {
     for file in told["files"].as_array().unwrap() {
         assert!(shop.join(file.as_str().unwrap()).is_file(), "{file}");
     }
-    assert!(std::fs::read_to_string(shop.join("data/orders.csv")).unwrap().contains("c-01,2026-11-18T"));
+    assert!(std::fs::read_to_string(shop.join("sample/orders.csv")).unwrap().contains("c-01,2026-11-18T"));
 
     let checked = run(&shop, &["check"]);
     assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), ""));
     assert_eq!(stdout(&checked), "1 settings file, 4 segments and 2 campaigns: no problems\n");
 
+    let tested = run(&shop, &["test"]);
+    assert!(
+        stdout(&tested).contains("welcome\n  ✓ passed") && stdout(&tested).contains(" 0 failed"),
+        "{}",
+        stdout(&tested)
+    );
+
+    // An editor finds its schemas at once, by the setting or by the first line of each file.
+    let editor: Value = serde_json::from_slice(&std::fs::read(shop.join(".vscode/settings.json")).unwrap()).unwrap();
+    let again = run(&shop, &["--format", "json", "schema", "editor", "--to", "elsewhere"]);
+    let again: Value = serde_json::from_str(&stdout(&again).replace("./elsewhere/", "./.okaeri/schemas/")).unwrap();
+    assert_eq!(editor["yaml.schemas"], again["schemas"]);
+    for file in told["files"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).filter(|f| f.ends_with(".yaml")) {
+        let path = shop.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let schema = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=");
+        let schema = schema.unwrap_or_else(|| panic!("{file} names no schema"));
+        assert!(path.parent().unwrap().join(schema).is_file(), "{file}: {schema}");
+    }
+
     let early = run(&shop, &["plan", "win-back"]);
     assert_eq!(early.status.code(), Some(0));
     assert!(stderr(&early).contains("nobody is known yet: `okaeri import`"), "{}", stderr(&early));
+
+    let sent = okaeri(&shop).env("OKAERI_SECRET", SECRET).args(["import", "--quiet"]).output().unwrap();
+    assert!(sent.status.success(), "{}", stderr(&sent));
+    let nobody_listens = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut alone = okaeri(&shop);
+    alone.env("OKAERI_SECRET", SECRET).env("SMTP_URL", format!("smtp://{nobody_listens}"));
+    let alone = alone.args(["run", "--quiet"]).output().unwrap();
+    assert_eq!(alone.status.code(), Some(5), "{}", stderr(&alone));
+    assert!(stderr(&alone).contains("start `okaeri catch` in another terminal"), "{}", stderr(&alone));
+    std::fs::remove_dir_all(shop.join("sample")).unwrap();
+    let gone = run(&shop, &["import"]);
+    assert_eq!(gone.status.code(), Some(2));
+    assert!(
+        stderr(&gone).contains("sample/products.csv") && stderr(&gone).contains("what git ignores"),
+        "{}",
+        stderr(&gone)
+    );
 
     std::fs::write(shop.join("okaeri.yaml"), "mine").unwrap();
     std::fs::remove_file(shop.join("README.md")).unwrap();
@@ -172,12 +209,23 @@ async fn shells_get_their_completions_and_ci_its_files() {
     for shell in ["bash", "zsh", "fish"] {
         let script = shop.okaeri(&format!("completions {shell}")).await.exits(0).stdout;
         assert!(script.contains("okaeri") && script.contains("calendar"), "{shell}");
+        // Read by the shell it is for, as far as that is installed; bash is.
+        shop.write("completions", &script);
+        let read = Command::new(shell).arg("-n").arg(shop.path("completions")).output();
+        match read {
+            Ok(read) => assert!(read.status.success(), "{shell}: {}", stderr(&read)),
+            Err(e) => assert!(shell != "bash", "bash: {e}"),
+        }
     }
     let ran = shop.okaeri("check --github --sarif problems.sarif").await.exits(2);
     assert!(ran.stderr.starts_with("::error file=campaigns/hello.yaml,line="), "{}", ran.stderr);
     let sarif: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(shop.path("problems.sarif")).unwrap()).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "unknown-segment");
+    shop.okaeri("test --junit broken.xml").await.exits(2);
+    let xml = std::fs::read_to_string(shop.path("broken.xml")).unwrap();
+    assert!(xml.contains("<testsuite name=\"campaigns/hello.yaml\" tests=\"1\" failures=\"1\""), "{xml}");
+    assert!(xml.contains("name=\"unknown-segment\"><failure>campaigns/hello.yaml:"), "{xml}");
     let shop = shop.campaign("hello", "");
     shop.write(
         "campaigns/segments/regulars.yaml",

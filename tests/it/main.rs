@@ -6,7 +6,9 @@ mod docs;
 mod editor;
 mod init;
 mod insight;
+mod machines;
 mod problems;
+mod reader;
 
 mod history;
 mod import;
@@ -47,6 +49,8 @@ mod recommend;
 mod reward;
 
 mod answers;
+mod experiment;
+mod markdown;
 mod report;
 mod web;
 

@@ -88,7 +88,7 @@ async fn report(db: &Db, slot: Option<&str>, as_of: Millis) -> CampaignReport {
 }
 
 fn text(report: &CampaignReport) -> String {
-    report::text(report, &jiff::tz::TimeZone::UTC)
+    report::text(report, &jiff::tz::TimeZone::UTC, okaeri::counts::Counts::Exact)
 }
 
 const EXPECTED: &str = "\

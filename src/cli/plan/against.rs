@@ -16,6 +16,7 @@ use crate::cli::revision::{Past, Revision};
 use crate::cli::{Failure, Format, Invocation, shown};
 use crate::clock::{self, Clock, Millis};
 use crate::content::{EditionChange, Editions, FieldSet};
+use crate::counts::Counts;
 use crate::db::Db;
 use crate::money::{grouped, readable};
 use crate::plan::ahead::{self, OnTheWay};
@@ -24,9 +25,6 @@ use crate::plan::{Planning, Reason};
 use crate::problem::{Problems, nearest};
 use crate::segment::compare::{Group, HIGH_VALUE_PERCENTILE};
 use crate::settings::{self, Settings};
-
-/// Groups smaller than this are not counted exactly where anybody may read it.
-const SMALL: i64 = 5;
 
 /// One campaign of either side.
 struct Compared {
@@ -375,7 +373,7 @@ fn is_silent(status: Option<Status>) -> String {
 
 /// A count where anybody may read it.
 pub fn few(n: i64) -> String {
-    if (1..SMALL).contains(&n) { format!("fewer than {SMALL}") } else { grouped(n) }
+    Counts::Few.of(n)
 }
 
 fn sizes(change: &PlanChange) -> String {

@@ -24,12 +24,20 @@ pub(super) struct EditorArgs {
 }
 
 pub(super) fn run(inv: &Invocation, args: &EditorArgs) -> Result<Exit, Failure> {
-    // Also of files that are being written: what cannot be read yet is not among the names.
-    let mut problems = Problems::new();
-    let Some(loaded) = Loaded::read(inv, &mut problems) else { return Err(Failure::Problems(problems)) };
-    let written = write_to(&loaded, &args.to)?;
+    let written = write_to(&read(inv)?, &args.to)?;
     inv.print(|| json!({ "schemas": by_pattern(&written) }), || text(&written));
     Ok(Exit::Done)
+}
+
+/// Write the schemas of a new project where its files look for them.
+pub fn write_for_editors(inv: &Invocation) -> Result<(), Failure> {
+    write_to(&read(inv)?, Path::new(FOLDER)).map(|_| ())
+}
+
+/// The project; also while its files are being written: what cannot be read yet is not among the names.
+fn read(inv: &Invocation) -> Result<Loaded, Failure> {
+    let mut problems = Problems::new();
+    Loaded::read(inv, &mut problems).ok_or(Failure::Problems(problems))
 }
 
 /// A schema that was written.

@@ -3,6 +3,8 @@
 mod editor;
 mod learn;
 
+pub(super) use editor::write_for_editors;
+
 use super::{Exit, Failure, Invocation};
 
 #[derive(Debug, clap::Args)]

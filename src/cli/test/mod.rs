@@ -14,8 +14,9 @@ use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, write_file};
 use crate::campaign::Campaign;
 use crate::clock::{self, Millis};
+use crate::counts::Counts;
 use crate::money::grouped;
-use crate::problem::{Place, counted, nearest};
+use crate::problem::{Place, Problem, Problems, Severity, counted, nearest};
 use crate::segment::Segment;
 use crate::segment::trial::{self, Counterexample, Ground, Trial, Verdict, Who};
 
@@ -35,7 +36,16 @@ pub struct TestArgs {
 }
 
 pub async fn run(inv: &Invocation, args: TestArgs) -> Result<Exit, Failure> {
-    let loaded = Loaded::load(inv)?;
+    let loaded = match Loaded::load(inv) {
+        // Whoever reads the results is told of files that could not be tested too.
+        Err(Failure::Problems(problems)) => {
+            if let Some(file) = &args.junit {
+                write_file(file, &junit::document(&untested(&problems)))?;
+            }
+            return Err(Failure::Problems(problems));
+        }
+        ended => ended?,
+    };
     let (segments, campaigns) = chosen(&loaded, &args.names)?;
     let mut report = Report::default();
     for campaign in campaigns {
@@ -50,8 +60,18 @@ pub async fn run(inv: &Invocation, args: TestArgs) -> Result<Exit, Failure> {
     if let Some(file) = &args.junit {
         write_file(file, &junit::document(&report.cases()))?;
     }
-    inv.print(|| report.to_json(), || report.to_text(inv.quiet, &args.names));
+    inv.print(|| report.to_json(), || report.to_text(inv.quiet, &args.names, inv.counts()));
     Ok(if report.failed() > 0 { Exit::Problems } else { Exit::Done })
+}
+
+/// Problems that kept the tests from being run, as failed tests of their files.
+fn untested(problems: &Problems) -> Vec<Case> {
+    let case = |p: &Problem| {
+        let hint = p.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+        let why = format!("{}: {}{hint}", p.place, p.message);
+        Case { suite: p.place.file.to_string(), name: p.code.to_owned(), outcome: Outcome::Failed(why) }
+    };
+    problems.sorted().into_iter().filter(|p| p.severity == Severity::Error).map(case).collect()
 }
 
 /// The segments and campaigns of these names, or all that have tests.
@@ -109,7 +129,7 @@ impl Report {
     fn cases(&self) -> Vec<Case> {
         let outcome = |verdict: &Verdict| match verdict {
             Verdict::Passed(_) => Outcome::Passed,
-            Verdict::Failed(failure) => Outcome::Failed(failed(failure)),
+            Verdict::Failed(failure) => Outcome::Failed(failed(failure, Counts::Exact)),
             Verdict::NotChecked(why) => Outcome::Skipped(why.clone()),
         };
         let case = |t: &Trial| Case { suite: t.segment.clone(), name: t.test.clone(), outcome: outcome(&t.verdict) };
@@ -139,7 +159,7 @@ impl Report {
         })
     }
 
-    fn to_text(&self, only_failures: bool, names: &[String]) -> String {
+    fn to_text(&self, only_failures: bool, names: &[String], counts: Counts) -> String {
         if self.trials.is_empty() && self.campaigns.is_empty() {
             let whose = if names.is_empty() {
                 "no segment or campaign has tests".to_owned()
@@ -159,7 +179,7 @@ impl Report {
                 segment = &trial.segment;
                 let _ = writeln!(out, "{bold}{segment}{bold:#}");
             }
-            write_trial(trial, &mut out);
+            write_trial(trial, counts, &mut out);
         }
         let mut campaign = "";
         for trial in self.campaigns.iter().filter(|t| !only_failures || t.failed.is_some()) {
@@ -186,15 +206,15 @@ impl Report {
     }
 }
 
-fn write_trial(trial: &Trial, out: &mut String) {
+fn write_trial(trial: &Trial, counts: Counts, out: &mut String) {
     let (mark, note) = match &trial.verdict {
-        Verdict::Passed(ground) => (Mark::Passed, passed(*ground)),
+        Verdict::Passed(ground) => (Mark::Passed, passed(*ground, counts)),
         Verdict::Failed(_) => (Mark::Failed, String::new()),
         Verdict::NotChecked(why) => (Mark::Open, format!("not checked: {why}")),
     };
     write_line(mark, &trial.test, &note, &trial.place, out);
     if let Verdict::Failed(failure) = &trial.verdict {
-        out.push_str(&indented(&failed(failure), "      "));
+        out.push_str(&indented(&failed(failure, counts), "      "));
     }
 }
 
@@ -223,15 +243,16 @@ fn write_line(mark: Mark, test: &str, note: &str, place: &Place, out: &mut Strin
     let _ = writeln!(out, "  {style}{mark}{style:#}  {test}{note}  {dim}{place}{dim:#}");
 }
 
-fn passed(ground: Ground) -> String {
+fn passed(ground: Ground, counts: Counts) -> String {
     match ground {
         Ground::Case => String::new(),
         Ground::Invented(people) => format!("nobody breaks it among {} invented people", grouped(people as i64)),
+        Ground::Data(people) if counts.hides(people) => format!("on the data: {} people", counts.of(people)),
         Ground::Data(people) => format!("on the data: {}", people_text(people)),
     }
 }
 
-fn failed(failure: &trial::Failure) -> String {
+fn failed(failure: &trial::Failure, counts: Counts) -> String {
     match failure {
         trial::Failure::Case { expected_in, proof } => {
             let (expected, found) = if *expected_in { ("in", "out") } else { ("out", "in") };
@@ -245,6 +266,9 @@ fn failed(failure: &trial::Failure) -> String {
         }
         trial::Failure::Counterexample(found) => counterexample(found),
         trial::Failure::People { people, examples } => {
+            if counts == Counts::Few {
+                return format!("on the data, broken by {}\n", counts.of(*people));
+            }
             let more = if *people > examples.len() as i64 { " …" } else { "" };
             format!(
                 "on the data, broken by {}: {}{more}\n`okaeri segment explain NAME --customer ID` shows why\n",
@@ -254,7 +278,8 @@ fn failed(failure: &trial::Failure) -> String {
         }
         trial::Failure::Size { people, everyone } => {
             let share = if *everyone > 0 { *people as f64 * 100.0 / *everyone as f64 } else { 0.0 };
-            format!("on the data it has {} of {}: {share:.2} %\n", people_text(*people), grouped(*everyone))
+            let share = counts.shows(*people, || format!("{share:.2} %"));
+            format!("on the data it has {} of {}: {share}\n", counts.of(*people), grouped(*everyone))
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct FitCard {
 pub enum LearnError {
     #[error("another process is learning recommendations")]
     Busy,
+    #[error("this login may not keep what is learnt of recommendations")]
+    Denied,
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -57,7 +59,10 @@ pub enum LearnError {
 /// Learn from all orders until `as_of`, and keep it in place of what was there. With [`Scope::Dirty`] only the orders of customers are read that
 /// changed since they were last read, as far as that is known; what is learnt is the same.
 pub async fn fit(db: &Db, as_of: Millis, scope: Scope) -> Result<FitCard, LearnError> {
-    let lease = Lease::take(db, "recommend_fit", HOLD, clock::now()).await?.ok_or(LearnError::Busy)?;
+    let lease = match Lease::take(db, "recommend_fit", HOLD, clock::now()).await {
+        Err(e) if e.is_denied() => return Err(LearnError::Denied),
+        taken => taken?.ok_or(LearnError::Busy)?,
+    };
     let outcome = fit_alone(db, as_of, scope, ROWS_MAX, &lease).await;
     lease.release(db).await?;
     outcome

@@ -55,6 +55,57 @@ impl FreshDatabase {
     }
 }
 
+/// A login that may look at every table of a database and change none.
+pub struct Reader {
+    /// As the `database` setting takes it.
+    pub url: String,
+    name: String,
+    /// The owner of the database.
+    owner: String,
+}
+
+impl Reader {
+    /// Made for this database, as its owner would.
+    pub async fn of(database: &FreshDatabase) -> Reader {
+        let name = format!("{}_reader", database.name);
+        administer(&format!("CREATE ROLE \"{name}\" LOGIN PASSWORD 'reads'")).await;
+        let (_, place) = database.url.rsplit_once('@').expect("the URL of a test database has a login");
+        let reader = Reader { url: format!("postgres://{name}:reads@{place}"), name, owner: database.url.clone() };
+        // Until Postgres 15 everybody could create tables.
+        reader.owner(&["REVOKE CREATE ON SCHEMA public FROM PUBLIC"]).await;
+        reader.owner_says("GRANT USAGE ON SCHEMA public TO").await;
+        reader.owner_says("GRANT SELECT ON ALL TABLES IN SCHEMA public TO").await;
+        reader
+    }
+
+    /// It may make tables of its own.
+    pub async fn may_create(&self) {
+        self.owner_says("GRANT CREATE ON SCHEMA public TO").await;
+    }
+
+    /// Not any more.
+    pub async fn may_not_create(&self) {
+        self.owner_says("REVOKE CREATE ON SCHEMA public FROM").await;
+    }
+
+    /// Drops it; its database must be gone.
+    pub async fn remove(self) {
+        administer(&format!("DROP ROLE \"{}\"", self.name)).await;
+    }
+
+    async fn owner_says(&self, beginning: &str) {
+        self.owner(&[&format!("{beginning} \"{}\"", self.name)]).await;
+    }
+
+    /// Runs statements as the owner of the database.
+    pub async fn owner(&self, statements: &[&str]) {
+        let mut owner = PgConnection::connect(&self.owner).await.expect("the test database can be reached");
+        for statement in statements {
+            owner.execute(AssertSqlSafe(*statement)).await.expect("the owner may do this");
+        }
+    }
+}
+
 /// Runs a statement that is about databases; the names in it are our own.
 async fn administer(statement: &str) {
     let mut server = PgConnection::connect(server()).await.expect("the test server can be reached");

@@ -13,6 +13,7 @@ use okaeri::db::bucket_of;
 use okaeri::suppression::{self, Reason, Scope};
 
 use crate::ground::each_database;
+use crate::ground::scenario::Scenario;
 use shop::{SETTINGS, Shop, at, bytes, gz};
 
 const CUSTOMERS: &str = "customer_id,email,first_name,last_name,locale,time_zone,country,consent,好きな色\n\
@@ -443,4 +444,14 @@ async fn the_uk_retail_orders_come_in_whole() {
     assert_eq!((totals.read, totals.changed, totals.rejected), (44_751, 44_751, 0), "{:?}", totals.rejected_rows);
     assert_eq!(totals.customers_created, 5_942);
     assert_eq!(totals.ignored_columns, ["lines", "is_return", "country"]);
+}
+
+#[tokio::test]
+async fn where_rejected_rows_cannot_be_kept_the_folder_is_named() {
+    let shop = Scenario::new("sqlite:okaeri.db");
+    shop.write(".okaeri/rejected", "a file where the folder would be");
+    shop.write("people.csv", "customer_id,email,consent\nmia,mia@example.com,offers\n,nobody@example.com,offers\n");
+    let ran = shop.okaeri("import customers people.csv").await.exits(5);
+    assert!(ran.stderr.contains("cannot keep rejected rows in .okaeri/rejected: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("let this user write there"), "{}", ran.stderr);
 }
