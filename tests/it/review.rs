@@ -318,6 +318,13 @@ async fn changed_settings_are_told_though_they_move_nobody() {
         ] {
             assert!(markdown.contains(line), "{line}\n{markdown}");
         }
+        assert!(!markdown.contains("changed since"), "{markdown}");
+
+        // Both sides are planned by numbers that are older than the data: whoever reviews is told.
+        let shop = shop.with_people(6).await;
+        let markdown = shop.okaeri("plan --against main --format markdown").await.exits(0).stdout;
+        assert!(markdown.contains("6 customers changed since their numbers were computed"), "{markdown}");
+        assert_eq!(shop.json("plan --against main", 0).await["stale"], 6);
     })
     .await;
 }

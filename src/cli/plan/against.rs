@@ -88,7 +88,7 @@ pub async fn against(
     let mut problems = Problems::new();
     let templates = [revision.templates().await?, Editions::files(&loaded.project.dir, &mut problems)];
     inv.settle(problems)?;
-    profile::tell_stale(inv, db).await?;
+    let stale = profile::tell_stale(inv, db).await?;
     let mut compared = Vec::new();
     for key in keys {
         compared.push(compare_campaign(db, (&past, loaded), &templates, key, clock).await?);
@@ -100,6 +100,7 @@ pub async fn against(
         zone: &settings.time_zone,
         settings: edits(&past.written, &settings_as_written(loaded)),
         as_of: clock.as_of(),
+        stale,
     };
     match inv.format {
         Format::Markdown => anstream::print!("{}", told.markdown(&compared)),
@@ -203,6 +204,8 @@ struct Told<'a> {
     /// Keys of okaeri.yaml that differ.
     settings: Vec<Edit>,
     as_of: Millis,
+    /// Customers whose numbers are older than their data.
+    stale: i64,
 }
 
 impl Told<'_> {
@@ -226,7 +229,7 @@ impl Told<'_> {
             })
             .collect();
         json!({ "against": self.revision.name, "commit": self.revision.commit,
-                "as_of": clock::rfc3339(self.as_of, self.zone), "settings": self.settings,
+                "as_of": clock::rfc3339(self.as_of, self.zone), "settings": self.settings, "stale": self.stale,
                 "currency": self.currency, "high_value_percentile": HIGH_VALUE_PERCENTILE, "campaigns": campaigns })
     }
 
@@ -282,6 +285,9 @@ impl Told<'_> {
     /// For a pull request: no person is named, and small groups are not told exactly.
     fn markdown(&self, compared: &[Compared]) -> String {
         let mut out = format!("### Plan against `{}`\n\n", self.revision.name.replace('`', ""));
+        if self.stale > 0 {
+            let _ = writeln!(out, "{}\n", profile::stale(&few(self.stale)));
+        }
         let changed: Vec<&Compared> = compared.iter().filter(|c| c.is_changed()).collect();
         if changed.is_empty() && self.settings.is_empty() {
             out.push_str(
