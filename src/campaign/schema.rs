@@ -257,8 +257,8 @@ tests:
             "`expect`",
             "a comparison",
         ];
-        // Of rules only one is in this file: segments have them all.
-        assert_like_readers(&campaign_file(names, &["a/letter"]), &titles, &["this rule"]);
+        // Of rules and of what somebody did only one is in this file: segments have them all.
+        assert_like_readers(&campaign_file(names, &["a/letter"]), &titles, &["this rule", "one of these"]);
 
         let files = [("s.yaml", SEGMENT), ("o.yaml", "segment: other\nwhere: { customer: orders, gte: 900 }\n")];
         segment::Library::from_texts(&files, &settings, &mut problems);
