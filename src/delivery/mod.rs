@@ -53,6 +53,8 @@ use signing::Signing;
 
 /// How long a server may still answer to what is not committed yet once the work is to end; after that its connection is dropped.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Where mail is signed, the ledger waits a moment for a request of each so many connections.
+const CONNECTIONS_A_REQUEST: usize = 6;
 /// How often the feed looks for what is due while nothing else wakes it, and its pause while the database is busy.
 const FOREIGN_LEASE_POLL: Duration = Duration::from_millis(500);
 
@@ -249,9 +251,12 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
     let rescued = rescue::rescue(db, clock::now()).await?;
     let outlets = outlets(db, options.relays, &signals).await?;
     let (ended, ended_seen) = watch::channel(None);
+    // Signed mails come one by one, as slowly as they are signed.
+    let connections: u32 = outlets.list.iter().map(|o| o.relay.connections).sum();
+    let at_once = if options.signer.is_some() { connections as usize / CONNECTIONS_A_REQUEST } else { 1 };
     let shared = Arc::new(Shared {
         db: db.clone(),
-        ledger: Ledger::start(db.clone()),
+        ledger: Ledger::start(db.clone(), at_once),
         outlets,
         signing: options.signer.map(Signing::new),
         counters: Counters::default(),

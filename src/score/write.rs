@@ -7,7 +7,7 @@ use super::ScoreError;
 use super::scorer::{Buyer, COLUMNS, Scorer};
 use crate::args;
 use crate::clock::{self, Millis};
-use crate::db::{BUCKETS, Conflict, Db, DbError, DbResult, Lease, Tx, Value, bucket_ranges, retried};
+use crate::db::{BUCKETS, Cells, Conflict, Db, DbError, DbResult, Lease, Tx, Value, bucket_ranges, retried};
 use crate::profile::day::LocalDays;
 use crate::profile::history::bought;
 
@@ -80,24 +80,28 @@ pub(super) async fn changed(
     let mut scored = 0;
     for (first, last) in bucket_ranges(FOLLOWED_BUCKETS) {
         keep(lease, db).await?;
-        let buyers = buyers(db, sql, args![first, last]).await?;
-        if buyers.is_empty() {
-            continue;
-        }
         let lately = lately(db, scorer, first, last).await?;
-        let (mut rows, mut keys, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-        for buyer in buyers {
-            let days = lately.get(&buyer.1).copied().unwrap_or(0);
-            keys.extend(args![buyer.0, &buyer.1]);
-            if buyer.4 > today || !scorer.row(&buyer, days, fit_id, now, &mut rows) {
-                gone.push((buyer.0, buyer.1));
-            }
-        }
-        scored += keys.len() as u64 / 2;
-        retried(async || {
+        scored += retried(async || {
+            // Read where it is written: the pages are those that the refresh has just left, and those that are written next.
             let mut tx = db.begin().await?;
-            replace(&mut tx, keys.clone(), rows.clone(), &gone).await?;
-            tx.commit().await
+            let mut buyers = Vec::new();
+            tx.each_row(sql, args![first, last], |row| read(row, &mut buyers)).await?;
+            if buyers.is_empty() {
+                tx.rollback().await?;
+                return Ok(0);
+            }
+            let (mut rows, mut keys, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+            for buyer in buyers {
+                let days = lately.get(&buyer.1).copied().unwrap_or(0);
+                keys.extend(args![buyer.0, &buyer.1]);
+                if buyer.4 > today || !scorer.row(&buyer, days, fit_id, now, &mut rows) {
+                    gone.push((buyer.0, buyer.1));
+                }
+            }
+            let people = keys.len() as u64 / 2;
+            replace(&mut tx, keys, rows, &gone).await?;
+            tx.commit().await?;
+            Ok(people)
         })
         .await?;
     }
@@ -134,14 +138,15 @@ pub(super) async fn withdraw(db: &Db, lease: &Lease) -> Result<u64, ScoreError> 
 
 async fn buyers(db: &Db, sql: &str, values: Vec<Value>) -> DbResult<Vec<Buyer>> {
     let mut buyers = Vec::new();
-    db.each_row(sql, values, |row| {
-        let whole = |n: usize| Ok::<_, DbError>(row.int(n)?.unwrap_or_default());
-        let customer_id = row.text(1)?.unwrap_or_default().to_owned();
-        buyers.push((whole(0)?, customer_id, whole(2)?, whole(3)?, whole(4)?, whole(5)?, whole(6)?));
-        Ok(())
-    })
-    .await?;
+    db.each_row(sql, values, |row| read(row, &mut buyers)).await?;
     Ok(buyers)
+}
+
+fn read(row: Cells, buyers: &mut Vec<Buyer>) -> DbResult<()> {
+    let whole = |n: usize| Ok::<_, DbError>(row.int(n)?.unwrap_or_default());
+    let customer_id = row.text(1)?.unwrap_or_default().to_owned();
+    buyers.push((whole(0)?, customer_id, whole(2)?, whole(3)?, whole(4)?, whole(5)?, whole(6)?));
+    Ok(())
 }
 
 /// Days with orders in the last period, where the scores go by them.

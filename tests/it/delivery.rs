@@ -481,7 +481,7 @@ async fn a_late_come_back_later_is_not_forgotten() {
         // A worker commits the message and freezes; others rescue the chunk and drain the run.
         let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
         let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
-        let ledger = Ledger::start(db.clone());
+        let ledger = Ledger::start(db.clone(), 1);
         let frozen = Frozen::commit(&ledger, &lease, &queued).await;
         db.execute("UPDATE chunk SET lease_until_at = 0", args![]).await.unwrap();
         let (totals, _) = drained(&db, &catcher.url()).await;
@@ -509,7 +509,7 @@ async fn a_late_acceptance_still_counts_while_what_was_resent_waits() {
         }
         // A worker commits both and freezes; others name the doubt, and an operator has them sent again.
         let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
-        let ledger = Ledger::start(db.clone());
+        let ledger = Ledger::start(db.clone(), 1);
         let mut late = Vec::new();
         let mut messages = Vec::new();
         for queued in lease::load(&db, &lease, clock::now()).await.unwrap() {
@@ -553,7 +553,7 @@ async fn a_deferral_that_comes_after_its_run_was_cancelled_is_cancelled() {
             db.execute("UPDATE delivery SET state = 'pending', due_at = 0, attempts = 0", args![]).await.unwrap();
             let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
             let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
-            let ledger = Ledger::start(db.clone());
+            let ledger = Ledger::start(db.clone(), 1);
             let frozen = Frozen::commit(&ledger, &lease, &queued).await;
             let cancelled = cancel::cancel(&db, &run_id, "typo", clock::now()).await.unwrap();
             assert_eq!(cancelled, cancel::Cancelled::Messages(0), "what is committed is left to end");

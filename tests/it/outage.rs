@@ -91,7 +91,7 @@ async fn a_chunk_that_is_given_back_names_what_it_leaves_committed() {
     each_database(|url| async move {
         let db = Db::open(&url).await.unwrap();
         enqueued(&db, "hello", &["mia@example.com"]).await;
-        let (lease, _) = committed(&db, &Ledger::start(db.clone())).await;
+        let (lease, _) = committed(&db, &Ledger::start(db.clone(), 1)).await;
         // The database did not take the outcome, and is there again when the chunk is given back.
         assert_eq!(lease::release(&db, &lease, clock::now()).await.unwrap(), 1);
         assert_eq!(stands(&db).await.0, "unknown");
@@ -125,7 +125,7 @@ async fn an_outcome_that_is_written_twice_counts_one_try() {
         let lease = Arc::new(lease::claim(&db, None, &[], clock::now()).await.unwrap().unwrap());
         let queued = lease::load(&db, &lease, clock::now()).await.unwrap().remove(0);
         let key = Key { bucket: queued.bucket, chunk_id: queued.chunk_id, seq: queued.seq };
-        let ledger = Ledger::start(db.clone());
+        let ledger = Ledger::start(db.clone(), 1);
         for _ in 0..2 {
             ledger.write(Some(later(key, &lease, None)), None).await.unwrap();
             assert_eq!(stands(&db).await, ("deferred".to_owned(), 1));
@@ -148,7 +148,7 @@ async fn a_commit_in_doubt_is_read_back_even_when_the_next_try_fails_too() {
         let mut queued = lease::load(&direct, &lease, clock::now()).await.unwrap();
         let (b, a) = (queued.remove(1), queued.remove(0));
         let key = |q: &lease::Queued| Key { bucket: q.bucket, chunk_id: q.chunk_id, seq: q.seq };
-        let ledger = Ledger::start(cut.clone());
+        let ledger = Ledger::start(cut.clone(), 1);
         let commit = Commit {
             key: key(&b),
             lease: lease.clone(),
