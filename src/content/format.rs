@@ -38,6 +38,12 @@ impl Style {
         }
     }
 
+    /// Whether a language has a style of its own; others are written as in English.
+    pub(super) fn is_known(locale: &str) -> bool {
+        let language = locale.split(['-', '_']).next().unwrap_or(locale).to_ascii_lowercase();
+        ["en", "ja", "de", "fr"].contains(&language.as_str())
+    }
+
     /// The language, for whatever has no style of its own.
     pub(super) fn language(self) -> &'static str {
         match self {

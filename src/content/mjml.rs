@@ -31,7 +31,7 @@ const LAYOUT: [&str; 14] = [
 ];
 
 /// Every element of MJML 4; the parser passes over others without a word.
-const ELEMENTS: [&str; 37] = [
+const ELEMENTS: [&str; 36] = [
     "mjml",
     "mj-accordion",
     "mj-accordion-element",
@@ -54,7 +54,6 @@ const ELEMENTS: [&str; 37] = [
     "mj-html-attributes",
     "mj-html-attribute",
     "mj-image",
-    "mj-include",
     "mj-navbar",
     "mj-navbar-link",
     "mj-preview",
@@ -104,6 +103,17 @@ fn worded(source: &Mapped) -> Result<Mapped, Refusal> {
     let mut at = 0;
     let mut open: Vec<&str> = Vec::new();
     for piece in &unit.pieces {
+        if let Kind::Start(start) = &piece.kind
+            && start.name == "mj-include"
+        {
+            return Err(Refusal {
+                code: "mjml-syntax",
+                message:
+                    "`mj-include` is not read here: write {% include \"parts/foot.mjml\" %}, a file below templates/"
+                        .to_owned(),
+                at: source.origin(piece.range.start).expect("a piece stands in a text"),
+            });
+        }
         if let Kind::Start(start) = &piece.kind
             && start.name.starts_with("mj")
             && !ELEMENTS.contains(&start.name.as_str())

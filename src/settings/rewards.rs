@@ -348,6 +348,17 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_is_told_to_templates_and_only_coupons_need_codes() {
+        for (word, kind) in RewardKind::WORDS {
+            let (pools, problems) = read(&format!("rewards:\n  a: {{ title: A, kind: {word}, value: 5 }}\n"));
+            assert_eq!((problems.as_str(), pools[0].kind), ("", kind));
+            let told = pools[0].sample("en", jiff::civil::date(2026, 11, 24));
+            assert_eq!((&told["kind"], &told["value"]), (&word.into(), &500.into()));
+            assert_eq!(told.get("code").is_some(), kind == RewardKind::Code, "{word}");
+        }
+    }
+
+    #[test]
     fn the_last_day_belongs_to_a_reward() {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         let at = |text| clock::parse_instant(text, &zone).unwrap();

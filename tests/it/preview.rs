@@ -56,6 +56,8 @@ async fn the_page_holds_every_person_language_and_arm_and_loads_nothing() {
     // What cannot be done together, what nobody reads, and what is no language is said, not passed over.
     let both = shop.okaeri("preview spring --serve=127.0.0.1:0 --eml mails").await.exits(2);
     assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    let apart = shop.okaeri("preview spring --personas loyal").await.exits(2);
+    assert!(apart.stderr.contains("--personas=loyal"), "{}", apart.stderr);
     let other = shop.okaeri("preview spring --personas=japanese --locale en").await.exits(2);
     assert!(
         other.stderr.contains("japanese reads ja") && other.stderr.contains("leave --locale away"),

@@ -29,6 +29,9 @@ const FOLDER: &str = ".okaeri/preview";
 pub struct PreviewArgs {
     /// The campaign's name
     campaign: String,
+    /// What else stands there: taken so that it can be said how names of people are written
+    #[arg(hide = true)]
+    stray: Vec<String>,
     /// Preview with this customer's data instead of invented people
     #[arg(long, value_name = "ID")]
     customer: Option<String>,
@@ -71,6 +74,10 @@ struct Previewed {
 }
 
 pub async fn run(inv: &Invocation, args: PreviewArgs) -> Result<Exit, Failure> {
+    if let Some(stray) = args.stray.first() {
+        let hint = format!("invented people are named with a sign between: --personas={stray}");
+        return Err(Failure::Usage(format!("one campaign is previewed at a time, so what is `{stray}`?\n{hint}")));
+    }
     if let Some(at) = args.serve {
         return serve::run(inv, &args, at).await;
     }

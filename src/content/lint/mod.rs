@@ -52,7 +52,7 @@ const fn warning(code: &'static str) -> Rule {
 }
 
 /// Every rule, in the order of `docs/lint.md`.
-pub const RULES: [Rule; 31] = [
+pub const RULES: [Rule; 32] = [
     error("hidden-unsubscribe"),
     error("sender-name"),
     error("postal-address"),
@@ -76,6 +76,7 @@ pub const RULES: [Rule; 31] = [
     warning("low-contrast-dark"),
     warning("ignored-css"),
     warning("missing-locale"),
+    warning("english-figures"),
     warning("unused-variable"),
     warning("unused-recommend"),
     warning("unused-reward"),
@@ -155,6 +156,7 @@ impl TemplateSet {
         names::unused(self, &mut told);
         names::languages(self, &settings.default_locale, &mut told);
         names::expired(self, today, &mut told);
+        names::figures(self, &settings.default_locale, &mut told);
         let Some(compiled) = self.trial(settings, told.problems) else { return };
         let looked_at = LookedAt { traced: compiled.traced(), compiled: &compiled, settings, clicks: sample_clicks() };
         for wanted in &self.wanted {

@@ -1,10 +1,12 @@
-//! Values that are set for nobody, languages that a mail leaves out, and rewards that are over.
+//! Values that are set for nobody, languages that a mail leaves out or writes figures of another in, and rewards that are over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 
-use super::super::engine::FOLDER;
+use super::super::engine::{self, FOLDER};
+use super::super::flatten;
+use super::super::format::Style;
 use super::super::load::TemplateSet;
 use super::super::{scan, tags};
 use super::Told;
@@ -70,4 +72,45 @@ pub(super) fn expired(set: &TemplateSet, today: Date, told: &mut Told<'_>) {
             );
         }
     }
+}
+
+/// Filters that write as a language does.
+const BY_LANGUAGE: [&str; 5] = ["money", "number", "date", "relative", "list"];
+
+/// Mails in a language whose figures, dates and lists nobody taught us: they come out as in English.
+pub(super) fn figures(set: &TemplateSet, default_locale: &str, told: &mut Told<'_>) {
+    let sources = set.sources();
+    for variant in set.mails.values().flatten() {
+        let locale = variant.locale.as_deref().unwrap_or(default_locale);
+        if Style::is_known(locale) {
+            continue;
+        }
+        let own = [engine::subject_of(&variant.html), engine::preheader_of(&variant.html)]
+            .into_iter()
+            .chain(variant.text.clone());
+        let mut found: Vec<(String, Place)> = Vec::new();
+        for source in own.filter_map(|name| sources.get(&name)) {
+            found.extend(by_language(&source.text).map(|(filter, at)| (filter.to_owned(), source.place_at(at))));
+        }
+        // Components as they are called, so that what a mail does not call is not told of it.
+        for text in flatten::flatten(&variant.html, 0, &sources)
+            .iter()
+            .flat_map(|f| std::iter::once(&f.root).chain(f.components.iter().map(|c| &c.text)))
+        {
+            let place = |at| engine::origin_place(text.origin(at), &sources);
+            found.extend(by_language(&text.text).map(|(filter, at)| (filter.to_owned(), place(at))));
+        }
+        for (filter, place) in found {
+            told.tell(
+                "english-figures",
+                &place,
+                format!("`{filter}` does not know how `{locale}` is written: it comes out as in English"),
+                "write it in words, or with other filters; `plural` knows every language",
+            );
+        }
+    }
+}
+
+fn by_language(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    scan::names(text).filters.into_iter().filter(|(filter, _)| BY_LANGUAGE.contains(filter))
 }

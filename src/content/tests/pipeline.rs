@@ -143,6 +143,9 @@ fn mistakes_in_mjml_are_told_at_the_authors_line() {
         give it a default: customer.first_name | default(value="…"), or ask first: {% if customer.first_name %}
     1 error and 0 warnings
     "#);
+    let included = MJML.replace("<mj-body>", "<mj-body><mj-include path=\"./foot.mjml\" />");
+    let told = problems(&[("templates/a.mjml", &included)], "a");
+    assert!(told.contains("templates/a.mjml:6:12: error: `mj-include` is not read here: write {% include"), "{told}");
 }
 
 #[test]
