@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use super::loaded::Loaded;
 use super::{Exit, Failure, Invocation, write_file};
 use crate::problem::{Problems, Severity, counted};
-use crate::score;
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Look into the database too: whether the scores of models hold what `models: max_error` asks
+    /// Look into the database too: whether the scores that segments and campaigns hang on hold what `models: max_error` asks
     #[arg(long)]
     data: bool,
     /// Write the problems to this file as SARIF 2.1.0, for tools that show them beside the code
@@ -48,8 +47,8 @@ pub async fn run(inv: &Invocation, args: CheckArgs) -> Result<Exit, Failure> {
     }
     if let Some(loaded) = loaded.as_ref().filter(|_| args.data) {
         let db = inv.open_db(&loaded.project).await?;
-        let limit = loaded.project.settings.models.max_error;
-        if let Some(fault) = score::newest(&db).await?.and_then(|card| card.fault(limit)) {
+        let now = inv.clock(&loaded.project.settings.time_zone)?.as_of();
+        if let Some(fault) = loaded.scores_fault(&db, now).await? {
             return Err(Failure::Usage(fault));
         }
     }

@@ -5,11 +5,15 @@ use std::fmt::Write as _;
 use super::segment::prepare;
 use super::{Exit, Failure, Invocation, shown, table};
 use crate::clock;
+use crate::db::bucket_of;
+use crate::model::gates::Confidence;
+use crate::model::thumb::Predictor;
 use crate::money::{grouped, readable};
 use crate::problem::Problems;
 use crate::profile::fields::Kind;
+use crate::profile::loyalty::{self, Standing};
 use crate::profile::{Moment, View};
-use crate::report::customer::{self, Customer, Score};
+use crate::report::customer::{self, Customer, Fit, Score};
 use crate::segment::explain::explain;
 use crate::segment::{Library, Person, SEGMENTS_MAX};
 use crate::settings::Settings;
@@ -50,6 +54,10 @@ pub async fn run(inv: &Invocation, args: CustomerArgs) -> Result<Exit, Failure> 
             id.escape_debug()
         )));
     };
+    if settings.loyalty.is_some() {
+        let mut standings = loyalty::standings(&db, settings, as_of, bucket_of(&id), &[&id]).await?;
+        customer.loyalty = standings.remove(&id);
+    }
     let names: Vec<&str> = if person.has_profile() { library.names().collect() } else { Vec::new() };
     for part in names.chunks(SEGMENTS_MAX) {
         let prepared = prepare(&db, settings, &library, part, as_of).await?;
@@ -74,7 +82,10 @@ fn text(of: &Customer, settings: &Settings) -> String {
     let agreed: Vec<&str> =
         of.consent.iter().filter(|(_, granted)| **granted).map(|(topic, _)| topic.as_str()).collect();
     let agreed = if agreed.is_empty() { "nothing".to_owned() } else { agreed.join(", ") };
-    line(&mut out, format_args!("agreed to {agreed}; known since {}", day(&who.first_seen_at)));
+    // Orders may be older than the first import.
+    let first_order = of.profile.as_ref().and_then(|view| view.first_order_at.as_deref());
+    let since = first_order.map_or(day(&who.first_seen_at), |at| day(at).min(day(&who.first_seen_at)));
+    line(&mut out, format_args!("agreed to {agreed}; known since {since}"));
     for suppression in &of.suppressed {
         line(&mut out, format_args!("{bold}suppressed{bold:#}: {suppression}"));
     }
@@ -83,7 +94,13 @@ fn text(of: &Customer, settings: &Settings) -> String {
         Some(view) => profile(&mut out, view, &settings.currency),
         None => line(&mut out, format_args!("no profile yet: run `okaeri profile`")),
     }
+    if let Some(standing) = &of.loyalty {
+        tier(&mut out, standing);
+    }
     scores(&mut out, &of.scores, settings);
+    if let Some(fit) = &of.fit {
+        line(&mut out, format_args!("{}", of_fit(fit)));
+    }
     let segments = if of.segments.is_empty() { "none".to_owned() } else { of.segments.join(", ") };
     line(&mut out, format_args!("\nsegments: {segments}"));
     if !of.timeline.is_empty() {
@@ -114,21 +131,65 @@ fn profile(out: &mut String, view: &View, currency: &str) {
         (&view.first_order_at, &view.last_order_at, view.days_since_last_order)
     {
         let rhythm = view.usual_gap_days.map_or(String::new(), |gap| format!("; usually {gap} days apart"));
-        line(out, format_args!("first {}, last {} ({days} days ago){rhythm}", day(first), day(last)));
+        let ago = match days {
+            0 => "today".to_owned(),
+            1 => "1 day ago".to_owned(),
+            n => format!("{} days ago", grouped(n)),
+        };
+        line(out, format_args!("first {}, last {} ({ago}){rhythm}", day(first), day(last)));
     }
     if let Some(category) = &view.top_category {
-        line(out, format_args!("buys mostly {}", shown(category)));
+        line(out, format_args!("buys mostly {}{}", shown(category), shares(view)));
+    }
+    if let (Some(viewed), Some(at)) = (&view.last_viewed, &view.last_viewed_at) {
+        let name = viewed.name.as_ref().unwrap_or(&viewed.sku);
+        line(out, format_args!("looked at {} last, on {}", shown(name), day(at)));
+    }
+    if let (Some(rating), Some(at)) = (view.last_rating, &view.last_rating_at) {
+        line(out, format_args!("last rating {rating}, on {}", day(at)));
     }
     if view.open_tickets > 0 {
         line(out, format_args!("open tickets: {}", view.open_tickets));
     }
 }
 
+/// ` (tea 60 %, paper 40 %)`: what part of the amount they bought each category has, the largest first.
+fn shares(view: &View) -> String {
+    let mut shares: Vec<(&String, &f64)> = view.affinity.iter().collect();
+    shares.sort_by(|a, b| b.1.total_cmp(a.1));
+    let told: Vec<String> =
+        shares.into_iter().map(|(category, share)| format!("{} {:.0} %", shown(category), 100.0 * share)).collect();
+    if told.len() < 2 { String::new() } else { format!(" ({})", told.join(", ")) }
+}
+
+fn tier(out: &mut String, standing: &Standing) {
+    let tier = standing.tier.as_deref().unwrap_or("none");
+    let next = standing.next_tier.as_ref().map_or(String::new(), |next| format!("; next {next}"));
+    let falls = standing.falls_on.map_or(String::new(), |on| {
+        let to = standing.falls_to.as_deref().unwrap_or("none");
+        format!("; {to} from {on} on, unless they order again")
+    });
+    line(out, format_args!("tier {tier}{next}{falls}"));
+}
+
+/// Which fit scores are of, and why to take them with care.
+fn of_fit(fit: &Fit) -> String {
+    let by = match fit.used {
+        Predictor::Model => "by the model".to_owned(),
+        rule => format!("by a rule that was closer than the model ({})", rule.meaning()),
+    };
+    let doubts = match fit.confidence {
+        Confidence::Good => String::new(),
+        Confidence::Low => format!("; low confidence: {}", fit.doubts.join("; ")),
+    };
+    format!("{by}, fitted on {}{doubts}", day(&fit.fitted_at))
+}
+
 fn scores(out: &mut String, scores: &[Score], settings: &Settings) {
     if scores.is_empty() {
         return;
     }
-    let mut rows = table(["score", "", "low", "high", "more than"]);
+    let mut rows = table(["score", "", "low", "high", "beside all buyers"]);
     for score in scores {
         let number = |value: f64| match score.kind {
             Kind::Money => readable(value.round() as i64, &settings.currency),
@@ -137,7 +198,12 @@ fn scores(out: &mut String, scores: &[Score], settings: &Settings) {
         };
         let side = |value: Option<f64>| value.map_or("·".to_owned(), number);
         let (name, value) = (score.score.to_owned(), number(score.value));
-        let percentile = format!("{:.0} % of buyers", score.percentile);
+        let than = if score.kind == Kind::Instant { "later than" } else { "more than" };
+        let percentile = match score.percentile {
+            // Nobody has more than everybody.
+            share if share >= 99.5 => format!("{than} 99 %"),
+            share => format!("{than} {share:.0} %"),
+        };
         rows.add_row([name, value, side(score.low), side(score.high), percentile]);
     }
     line(out, format_args!("\n{}", rows.trim_fmt()));

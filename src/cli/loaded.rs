@@ -7,7 +7,7 @@ use super::{Failure, Invocation};
 use crate::campaign::{self, Campaign, Status};
 use crate::clock::{self, Millis};
 use crate::content::{Reader, Recommends, Rewards, SenderValues, Snapshot, TemplateSet, Wanted, weigh};
-use crate::db::Db;
+use crate::db::{Db, DbResult};
 use crate::persona::{self, Persona};
 use crate::plan::trial;
 use crate::problem::{Problems, Severity, nearest};
@@ -16,6 +16,8 @@ use crate::score;
 use crate::segment;
 use crate::segment::condition::Condition;
 use crate::settings::Project;
+
+const NO_SCORES: &str = "there are no scores yet\nlearn them with `okaeri model fit`";
 
 /// Settings, segments and campaigns.
 pub struct Loaded {
@@ -97,28 +99,45 @@ impl Loaded {
     }
 
     /// A campaign whose audience or steps hang on scores needs scores that hold: where the settings say how far off they may be, others end the
-    /// verb. Without such a limit missing scores are only told.
+    /// verb. Without such a limit missing and doubtful scores are only told.
     pub async fn scores_hold(&self, inv: &Invocation, db: &Db, campaign: &Campaign) -> Result<(), Failure> {
-        let by_condition = campaign.conditions().any(Condition::uses_scores);
-        if !by_condition && !self.segments.use_scores(&campaign.segments_named()) {
+        if !self.hangs_on_scores(campaign) {
             return Ok(());
         }
-        let limit = self.project.settings.models.max_error;
+        let settings = &self.project.settings;
+        let now = inv.clock(&settings.time_zone)?.as_of();
+        let limit = settings.models.max_error;
         let card = score::newest(db).await?;
+        let hangs = |what: &str| format!("who gets `{}` hangs on scores: {what}", campaign.name);
         let fault = match &card {
-            Some(card) => card.fault(limit),
-            None => Some("there are no scores yet\nlearn them with `okaeri model fit`".to_owned()),
+            Some(card) => card.fault(limit, now),
+            None => Some(NO_SCORES.to_owned()),
         };
+        let doubts = card.map(|card| card.doubts(now)).unwrap_or_default();
         match fault {
-            Some(fault) if limit.is_some() => {
-                Err(Failure::Usage(format!("who gets `{}` hangs on scores: {fault}", campaign.name)))
-            }
-            Some(fault) => {
-                inv.say(format_args!("who gets `{}` hangs on scores: {}", campaign.name, fault.replace('\n', "; ")));
-                Ok(())
-            }
-            None => Ok(()),
+            Some(fault) if limit.is_some() => return Err(Failure::Usage(hangs(&fault))),
+            Some(fault) => inv.say(hangs(&fault.replace('\n', "; "))),
+            None if !doubts.is_empty() => inv.say(hangs(&format!("low confidence: {}", doubts.join("; ")))),
+            None => {}
         }
+        Ok(())
+    }
+
+    /// What is wrong with the scores, if a campaign or a segment hangs on them.
+    pub async fn scores_fault(&self, db: &Db, now: Millis) -> DbResult<Option<String>> {
+        let names: Vec<&str> = self.segments.names().collect();
+        if !self.segments.use_scores(&names) && !self.campaigns.iter().any(|c| self.hangs_on_scores(c)) {
+            return Ok(None);
+        }
+        let limit = self.project.settings.models.max_error;
+        Ok(match score::newest(db).await? {
+            Some(card) => card.fault(limit, now),
+            None => limit.map(|_| NO_SCORES.to_owned()),
+        })
+    }
+
+    fn hangs_on_scores(&self, campaign: &Campaign) -> bool {
+        campaign.conditions().any(Condition::uses_scores) || self.segments.use_scores(&campaign.segments_named())
     }
 
     /// The templates of campaigns, read and checked.

@@ -1,10 +1,11 @@
 //! `okaeri model …`: fits the models, and shows what they are worth.
 
 use comfy_table::CellAlignment;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::{Exit, Failure, Invocation, table};
-use crate::clock::{self, DAY, Millis};
+use crate::clock::{self, Millis};
 use crate::model::gates::Confidence;
 use crate::model::interval::SCORE_SHARE;
 use crate::model::thumb::Predictor;
@@ -12,8 +13,8 @@ use crate::money::grouped;
 use crate::profile::{self, Scope};
 use crate::score::{self, Card, Holdout, ModelCard, ScoreError};
 
-/// A fit older than this is said to be old, days.
-const OLD_DAYS: i64 = 45;
+/// Fits that are listed.
+const LISTED_MAX: u32 = 50;
 
 #[derive(Debug, clap::Args)]
 pub struct ModelArgs {
@@ -26,7 +27,13 @@ enum ModelVerb {
     /// Fit the models on all orders, prove them on the last 13 weeks, and score every buyer
     Fit,
     /// The newest fit: parameters, how sure they are, and what they would have predicted
-    Show,
+    Show {
+        /// An earlier fit, by its id
+        #[arg(long, value_name = "ID")]
+        fit: Option<String>,
+    },
+    /// The last 50 fits, newest first: what was used, and how far off it was
+    List,
 }
 
 impl From<ScoreError> for Failure {
@@ -40,51 +47,114 @@ impl From<ScoreError> for Failure {
 
 pub async fn run(inv: &Invocation, args: ModelArgs) -> Result<Exit, Failure> {
     let project = inv.project()?;
+    let settings = &project.settings;
+    let clock = inv.clock(&settings.time_zone)?;
+    if matches!(args.verb, ModelVerb::Fit) && clock.is_moved() {
+        return Err(Failure::Usage(
+            "a fit writes the scores that segments go by today, from all orders up to now\nleave --at away".into(),
+        ));
+    }
     let db = inv.open_db(&project).await?;
-    let now = inv.clock(&project.settings.time_zone)?.now();
+    let (now, zone) = (clock.as_of(), &settings.time_zone);
     let card = match args.verb {
         ModelVerb::Fit => {
-            profile::refresh(&db, &project.settings, now, Scope::Dirty).await?;
-            Some(score::fit(&db, &project.settings, now).await?)
+            profile::refresh(&db, settings, now, Scope::Dirty).await?;
+            Some(score::fit(&db, settings, now).await?)
         }
-        ModelVerb::Show => score::newest(&db).await?,
+        ModelVerb::Show { fit: None } => score::newest(&db).await?,
+        ModelVerb::Show { fit: Some(id) } => {
+            let card = score::of_fit(&db, &id).await?.ok_or_else(|| {
+                let said = format!("there is no fit `{}`\n`okaeri model list` names them", id.escape_debug());
+                Failure::Usage(said)
+            })?;
+            // An earlier fit is looked at, not used: whatever is wrong with it stops nothing.
+            inv.print(|| as_json(&card, now), || as_text(Some(&card), now, zone));
+            return Ok(Exit::Done);
+        }
+        ModelVerb::List => {
+            let cards = score::cards(&db, LISTED_MAX).await?;
+            inv.print(|| list_json(&cards), || list_text(&cards, zone));
+            return Ok(Exit::Done);
+        }
     };
-    inv.print(|| card.as_ref().map_or(json!({ "models": [] }), as_json), || as_text(card.as_ref(), now));
-    match card.and_then(|card| card.fault(project.settings.models.max_error)) {
+    let json = || card.as_ref().map_or(json!({ "models": [] }), |card| as_json(card, now));
+    inv.print(json, || as_text(card.as_ref(), now, zone));
+    match card.and_then(|card| card.fault(settings.models.max_error, now)) {
         Some(fault) => Err(Failure::Usage(fault)),
         None => Ok(Exit::Done),
     }
 }
 
-fn as_json(card: &Card) -> serde_json::Value {
+fn as_json(card: &Card, now: Millis) -> serde_json::Value {
     let mut json = json!(card);
     json["error"] = json!(card.error());
+    json["age_days"] = json!(card.age_days(now));
+    json["confidence"] = json!(card.confidence(now));
+    json["doubts"] = json!(card.doubts(now));
     json
 }
 
-fn as_text(card: Option<&Card>, now: Millis) -> String {
+/// Fits as they were when they were made: none was old then.
+fn list_json(cards: &[Card]) -> serde_json::Value {
+    let fits: Vec<_> = cards
+        .iter()
+        .map(|card| {
+            json!({ "fit_id": card.fit_id, "fitted_at": card.fitted_at, "scored": card.scored, "used": card.used,
+                    "error": card.error(), "confidence": card.confidence(card.fitted_at),
+                    "doubts": card.doubts(card.fitted_at), "refused": card.refused })
+        })
+        .collect();
+    json!({ "fits": fits })
+}
+
+fn list_text(cards: &[Card], zone: &TimeZone) -> String {
+    if cards.is_empty() {
+        return NO_MODELS.to_owned();
+    }
+    let mut rows = table(["fit", "at", "scored", "used", "off by", "confidence"]);
+    for card in cards {
+        let confidence = match (&card.refused, card.confidence(card.fitted_at)) {
+            (Some(_), _) => "refused",
+            (None, Confidence::Good) => "good",
+            (None, Confidence::Low) => "low",
+        };
+        rows.add_row([
+            card.fit_id.clone(),
+            clock::readable(card.fitted_at, zone),
+            grouped(card.scored as i64),
+            if card.refused.is_some() { "nothing" } else { card.used.meaning() }.to_owned(),
+            card.error().map_or("·".to_owned(), |e| format!("{} %", grouped((100.0 * e).round() as i64))),
+            confidence.to_owned(),
+        ]);
+    }
+    format!("{}\n", rows.trim_fmt())
+}
+
+const NO_MODELS: &str = "no models yet: `okaeri model fit`\n";
+
+fn as_text(card: Option<&Card>, now: Millis, zone: &TimeZone) -> String {
     let Some(card) = card else {
-        return "no models yet: `okaeri model fit`\n".to_owned();
+        return NO_MODELS.to_owned();
     };
     let bold = anstyle::Style::new().bold();
     let mut out = match (&card.refused, &card.observed) {
         (Some(_), _) | (_, None) => {
-            let when = clock::readable(card.fitted_at, &jiff::tz::TimeZone::UTC);
-            return format!(
-                "{bold}No scores{bold:#}: the fit of {when} was refused, and all scores were taken back.\n"
-            );
+            let when = clock::readable(card.fitted_at, zone);
+            return format!("{bold}No scores{bold:#}: the fit of {when} was refused; nobody has a score.\n");
         }
         (None, Some([first, last])) => {
             let by_season = if card.seasons.is_some() { "; time is counted by the shop's seasons" } else { "" };
-            format!("{} buyers scored from orders of {first} to {last}{by_season}\n", grouped(card.scored as i64))
+            let buyers = if card.scored == 1 { "buyer" } else { "buyers" };
+            let scored = grouped(card.scored as i64);
+            format!("{scored} {buyers} scored from orders of {first} to {last}{by_season}\n")
         }
     };
     if card.learnt_from < card.scored {
         out.push_str(&format!("learnt from {} of them, drawn by chance\n", grouped(card.learnt_from as i64)));
     }
-    let age = (now - card.fitted_at) / DAY;
-    if age > OLD_DAYS {
-        out.push_str(&format!("{bold}This fit is {age} days old{bold:#}: `okaeri model fit`\n"));
+    let doubts = card.doubts(now);
+    if !doubts.is_empty() {
+        out.insert_str(0, &format!("{bold}LOW CONFIDENCE{bold:#}: {}\n\n", doubts.join("; ")));
     }
     if let Some(holdout) = card.holdout.as_ref().filter(|_| card.used != Predictor::Model) {
         let rmse = |by| holdout.told.accuracy_of(by).rmse;
@@ -160,7 +230,7 @@ fn of_holdout(holdout: &Holdout) -> String {
             format!("{:.0} %", 100.0 * a.covered),
         ]);
     }
-    let mut tenths = table(["tenth", "customers", "model", "really"]);
+    let mut tenths = table(["part", "customers", "model", "really"]);
     for (n, tenth) in holdout.told.calibration.iter().enumerate() {
         tenths.add_row([
             format!("{}", n + 1),
@@ -174,16 +244,23 @@ fn of_holdout(holdout: &Holdout) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    let orders = if holdout.told.orders == 1 { "order" } else { "orders" };
+    let left_out = match holdout.left_out {
+        0 => String::new(),
+        1 => "; 1 customer far busier than all others is left out".to_owned(),
+        n => format!("; {} customers far busier than all others are left out", grouped(n as i64)),
+    };
     format!(
-        "Without the {} days after {}, which had {} orders:\n{}\n\
+        "Without the {} days after {}, which had {} {orders}{left_out}:\n{}\n\
          closest to each customer: {}; inside: orders that lay within the low and the high, which are meant for {:.0} %\n\n\
-         An order in those days, by tenths of the customers; off by {:.1} points on average:\n{}",
+         An order in those days, by {} of the customers; off by {:.1} points on average:\n{}",
         holdout.days,
         holdout.cut,
         grouped(holdout.told.orders as i64),
         compared.trim_fmt(),
         holdout.best.meaning(),
         100.0 * SCORE_SHARE,
+        if holdout.told.calibration.len() == 10 { "tenths" } else { "parts" },
         100.0 * holdout.calibration_error,
         tenths.trim_fmt()
     )

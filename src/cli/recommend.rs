@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::{Exit, Failure, Invocation};
+use crate::args;
 use crate::campaign::{Campaign, Recommend};
 use crate::clock::{self, DAY, Millis};
 use crate::data;
@@ -89,11 +90,7 @@ pub async fn run(inv: &Invocation, args: RecommendArgs) -> Result<Exit, Failure>
         RecommendVerb::Show(args) => show(inv, &db, args, now).await?,
         RecommendVerb::Backtest(args) => {
             let cut = match &args.as_of {
-                Some(text) => clock::parse_instant(text, &settings.time_zone).ok_or_else(|| {
-                    Failure::Usage(format!(
-                        "--as-of {text}: not a day\nwrite 2026-06-01, or an instant: 2026-06-01T09:00"
-                    ))
-                })?,
+                Some(text) => asked_cut(&db, settings, text).await?,
                 None => usual_cut(&db, settings, now).await?,
             };
             let told = backtest::backtest(&db, cut).await?;
@@ -198,6 +195,8 @@ async fn show(inv: &Invocation, db: &Db, args: ShowArgs, now: Millis) -> Result<
         let person = recommender.of_people(db, &[(bucket_of(id), id)]).await?;
         found.extend(person.into_iter().map(|list| (name.clone(), list)));
     }
+    let sql = "SELECT bucket FROM order_line WHERE bucket = $1 AND customer_id = $2 LIMIT 1";
+    let has_bought = db.fetch_optional::<(i64,)>(sql, args![bucket_of(id), id]).await?.is_some();
     let learnt = recommend::newest(db).await?;
     if learnt.is_none() {
         inv.say("nothing was learnt yet, so only `again` finds anything: okaeri recommend fit");
@@ -207,7 +206,7 @@ async fn show(inv: &Invocation, db: &Db, args: ShowArgs, now: Millis) -> Result<
             let lists: serde_json::Map<_, _> = found.iter().map(|(name, list)| (name.clone(), json!(list))).collect();
             json!({ "customer_id": id, "fitted_at": learnt.map(|l| l.fitted_at), "recommended": lists })
         },
-        || found.iter().map(|(name, list)| shown(name, list)).collect::<Vec<_>>().join("\n"),
+        || found.iter().map(|(name, list)| shown(name, list, has_bought)).collect::<Vec<_>>().join("\n"),
     );
     Ok(())
 }
@@ -223,13 +222,25 @@ fn strategy(word: &str) -> Result<Strategy, Failure> {
     })
 }
 
-fn shown(name: &str, list: &[Recommended]) -> String {
+/// Why a list is empty.
+fn nothing(strategy: Option<Strategy>, has_bought: bool) -> &'static str {
+    match strategy {
+        Some(Strategy::Popular) | None => {
+            "no product that sells is left to offer: in `products`, in stock, and not theirs"
+        }
+        Some(_) if !has_bought => "no product is known that they bought",
+        Some(Strategy::Again) => "nothing of what they bought is in `products`, in stock, and was not sent back",
+        Some(_) => "no product that enough others bought beside theirs is in `products`, in stock, and not theirs yet",
+    }
+}
+
+fn shown(name: &str, list: &[Recommended], has_bought: bool) -> String {
     let bold = anstyle::Style::new().bold();
     let dim = anstyle::Style::new().dimmed();
     let meaning = Strategy::from_word(name).map_or("filled up in this order", Strategy::meaning);
     let mut out = format!("{bold}{name}{bold:#}  {dim}{meaning}{dim:#}\n");
     if list.is_empty() {
-        out.push_str("  nothing\n");
+        out.push_str(&format!("  nothing: {}\n", nothing(Strategy::from_word(name), has_bought)));
     }
     for item in list {
         let because: Vec<&str> = item.because.iter().map(String::as_str).collect();
@@ -240,12 +251,35 @@ fn shown(name: &str, list: &[Recommended]) -> String {
     out
 }
 
+/// The day of `--as-of`: one before the first order has no past, one after the last no future.
+async fn asked_cut(db: &Db, settings: &Settings, text: &str) -> Result<Millis, Failure> {
+    let cut = clock::parse_instant(text, &settings.time_zone).ok_or_else(|| {
+        Failure::Usage(format!("--as-of {text}: not a day\nwrite 2026-06-01, or an instant: 2026-06-01T09:00"))
+    })?;
+    profile::refresh(db, settings, clock::now(), Scope::Dirty).await?;
+    let sql = "SELECT MIN(first_order_at), MAX(last_order_at) FROM profile";
+    let (Some(first), Some(last)) = db.fetch_one::<(Option<i64>, Option<i64>)>(sql, vec![]).await? else {
+        return Err(no_orders());
+    };
+    if first < cut && cut <= last {
+        return Ok(cut);
+    }
+    let day = |at: Millis| clock::date_in(at, &settings.time_zone);
+    Err(Failure::Usage(format!(
+        "--as-of {text}: orders are known from {} to {}\nwrite a day between them, with orders before it and after it",
+        day(first),
+        day(last)
+    )))
+}
+
+fn no_orders() -> Failure {
+    Failure::Usage("there are no orders to learn from\nimport them first: okaeri import orders FILE".to_owned())
+}
+
 async fn usual_cut(db: &Db, settings: &Settings, now: Millis) -> Result<Millis, Failure> {
     profile::refresh(db, settings, now, Scope::Dirty).await?;
     let (newest,): (Option<i64>,) = db.fetch_one("SELECT MAX(last_order_at) FROM profile", vec![]).await?;
-    let newest = newest.ok_or_else(|| {
-        Failure::Usage("there are no orders to learn from\nimport them first: okaeri import orders FILE".to_owned())
-    })?;
+    let newest = newest.ok_or_else(no_orders)?;
     let day = profile::day::day_number(newest - HELD_OUT_DAYS * DAY, &settings.time_zone);
     Ok(profile::day::start_of(day, &settings.time_zone))
 }

@@ -8,9 +8,12 @@ use super::forecast::whole;
 use super::interval::Estimate;
 use super::seasons::Calendar;
 pub use super::thumb::Predictor;
-use super::thumb::poisson;
+use super::thumb::Seen;
 
-const GROUPS: usize = 10;
+/// Groups by which probabilities are held against what happened, at most …
+const GROUPS_MAX: usize = 10;
+/// … and customers in each, at least: of five, one more or less is 20 points.
+const GROUP_CUSTOMERS_MIN: usize = 50;
 /// Customers whose intervals are held against what happened, at most.
 const INTERVALS_MAX: usize = 10_000;
 
@@ -33,6 +36,13 @@ pub struct Period {
     /// The last day of the past.
     pub cut: i64,
     pub days: i64,
+}
+
+impl Observed {
+    /// Whether their orders, up to the cut or after it, are more than so many repeat orders: not like the others.
+    pub fn is_beyond(&self, cap: u32) -> bool {
+        self.history.repeats > cap || self.after > cap
+    }
 }
 
 impl Period {
@@ -98,7 +108,7 @@ pub struct Accuracy {
     pub above: f64,
 }
 
-/// A tenth of the customers, by the probability of an order that the model gave them.
+/// A tenth of the customers (of a small shop, a larger part), by the probability of an order that the model gave them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tenth {
     pub customers: u64,
@@ -118,7 +128,7 @@ pub struct Backtest {
     pub buyers: f64,
     /// In the order of [`Predictor::ALL`].
     pub accuracy: Vec<Accuracy>,
-    /// Least likely first; fewer than ten when there are fewer customers.
+    /// Least likely first; fewer than ten where they would be of fewer than fifty customers.
     pub calibration: Vec<Tenth>,
 }
 
@@ -199,9 +209,10 @@ impl Backtest {
 
 impl Observed {
     fn by_rule(&self, rule: Predictor, period: Period, weeks: f64) -> Option<Told> {
-        let lately = f64::from(self.before) / (period.days as f64 / 7.0);
-        let orders = rule.rule(&self.plain, lately, weeks)?;
-        Some(Told { orders, interval: Some(poisson(orders)), likely: -(-orders).exp_m1(), rank: orders })
+        let lately = Seen { orders: self.before, weeks: period.days as f64 / 7.0 };
+        let told = rule.seen(&self.plain, lately)?.orders(weeks);
+        let orders = told.value;
+        Some(Told { orders, interval: Some(told), likely: -(-orders).exp_m1(), rank: orders })
     }
 }
 
@@ -222,6 +233,26 @@ fn compare(predictor: Predictor, customers: &[Observed], told: &[Told]) -> Accur
         covered: mean(inside.iter().map(|(e, after)| f64::from((e.low..=e.high).contains(after)))),
         above: mean(inside.iter().map(|(e, after)| f64::from(*after > e.high))),
     }
+}
+
+/// What a model says of the period, customer by customer: the squared error of each number of orders.
+pub fn squared_errors(fit: &CountFit, customers: &[Observed], period: Period, calendar: &Calendar) -> Vec<f64> {
+    let horizon = calendar.weeks(period.cut, period.cut + period.days);
+    let of = |c: &Observed| (fit.model.expected_orders(&c.history, horizon) - f64::from(c.after)).powi(2);
+    customers.iter().map(of).collect()
+}
+
+/// Whether errors are smaller than others of the same customers by more than chance explains: the mean difference lies more than its standard
+/// error above nothing. One lucky customer does not decide.
+pub fn surely_smaller(errors: &[f64], than: &[f64]) -> bool {
+    let gains = || than.iter().zip(errors).map(|(than, error)| than - error);
+    let n = errors.len() as f64;
+    if errors.len() != than.len() || errors.len() < 2 {
+        return false;
+    }
+    let gain = gains().sum::<f64>() / n;
+    let variance = gains().map(|g| (g - gain).powi(2)).sum::<f64>() / (n - 1.0);
+    gain > (variance / n).sqrt()
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -248,8 +279,9 @@ fn auc(scores: &[f64], customers: &[Observed]) -> Option<f64> {
 fn calibration(customers: &[Observed], told: &[Told]) -> Vec<Tenth> {
     let mut order: Vec<usize> = (0..told.len()).collect();
     order.sort_by(|a, b| told[*a].likely.total_cmp(&told[*b].likely));
-    (0..GROUPS)
-        .map(|n| &order[n * order.len() / GROUPS..(n + 1) * order.len() / GROUPS])
+    let groups = (order.len() / GROUP_CUSTOMERS_MIN).clamp(1, GROUPS_MAX);
+    (0..groups)
+        .map(|n| &order[n * order.len() / groups..(n + 1) * order.len() / groups])
         .filter(|group| !group.is_empty())
         .map(|group| Tenth {
             customers: group.len() as u64,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::counts::{CountModel, Family, Sample, fit};
 use crate::model::fixtures::{self, Shop, day, purchases};
-use crate::model::seasons::Seasons;
+use crate::model::seasons::{Seasons, differ_by_month};
 
 #[track_caller]
 fn close(found: f64, wanted: f64, relative: f64) {
@@ -88,6 +88,36 @@ fn the_season_explains_half_of_what_went_wrong_in_the_gift_shop() {
 }
 
 #[test]
+fn the_gift_shop_has_a_season_and_the_music_shop_has_none() {
+    let tried = |file: &str, from: i64, period: Period| {
+        let shop: Vec<Vec<i64>> = purchases(file)?.into_iter().map(|days| days.into_keys().collect()).collect();
+        let customers = |calendar: &Calendar| -> Vec<Observed> {
+            shop.iter().filter_map(|days| period.split(days, calendar)).collect()
+        };
+        let errors = |calendar: &Calendar| {
+            let customers = customers(calendar);
+            let fitted = fit(Family::Mbg, 1, &Sample::new(customers.iter().map(|c| c.history), 0.0), None);
+            (squared_errors(&fitted, &customers, period, calendar), fitted.model)
+        };
+        let (flat, model) = errors(&plain());
+        let new = History::new(0, 0.0, 0.0).unwrap();
+        let past = shop.iter().map(|days| &days[..days.partition_point(|d| *d <= period.cut)]);
+        let differ = differ_by_month(past, (from, period.cut), |weeks| model.expected_orders(&new, weeks));
+        let orders = shop.iter().flatten().map(|day| (*day, 1));
+        let seasons = Seasons::of_orders(orders, from, period.cut).unwrap();
+        let (seasonal, _) = errors(&Calendar::new(&seasons, from, period.cut + period.days));
+        Some((differ, surely_smaller(&seasonal, &flat), surely_smaller(&flat, &seasonal)))
+    };
+    let gifts = Period { cut: day("2010-11-30"), days: 26 * 7 };
+    let music = Period { cut: day("1998-03-31"), days: 91 };
+    let Some(found) = tried("ukretail_orders.csv.gz", day("2009-12-01"), gifts) else { return };
+    assert_eq!(found, (true, true, false));
+    // Everybody came in the first twelve weeks and more often then than any model has it: the months differ, and foretell nothing.
+    let Some((_, closer, _)) = tried("cdnow_sample.csv.gz", day("1997-01-01"), music) else { return };
+    assert!(!closer);
+}
+
+#[test]
 fn the_day_of_the_cut_belongs_to_the_past() {
     let period = Period { cut: 100, days: 30 };
     let split = |days: &[i64]| period.split(days, &plain());
@@ -158,4 +188,42 @@ fn the_model_to_compare_with_is_never_used() {
         calibration: vec![],
     };
     assert_eq!(told.best(), Predictor::PastRate);
+}
+
+#[test]
+fn a_gain_must_be_larger_than_chance() {
+    let flat = [1.0; 100];
+    let luck: Vec<f64> = (0..100).map(|n| if n == 0 { 0.0 } else { 1.0 + 1e-6 }).collect();
+    assert!(luck.iter().sum::<f64>() < 100.0 && !surely_smaller(&luck, &flat), "one customer is luck");
+    let each: Vec<f64> = (0..100).map(|n| if n % 3 == 0 { 1.1 } else { 0.8 }).collect();
+    assert!(surely_smaller(&each, &flat) && !surely_smaller(&flat, &each));
+    assert!(!surely_smaller(&flat, &flat) && !surely_smaller(&[], &[]) && !surely_smaller(&[0.0], &[9.0]));
+}
+
+#[test]
+fn small_shops_are_told_by_larger_groups() {
+    let mut shop = Shop::new(fixtures::MBG, 8);
+    let period = Period { cut: 280, days: 91 };
+    let customers: Vec<Observed> = (0..120)
+        .map(|_| {
+            let seen = shop.customer(40.0, 13.0);
+            Observed { history: seen.history, plain: seen.history, before: 0, after: seen.later }
+        })
+        .collect();
+    let fitted = fit(Family::Mbg, 1, &Sample::new(customers.iter().map(|c| c.history), 0.0), None);
+    let groups = |n: usize| {
+        let told = backtest(&fitted, None, &customers[..n], period, &plain()).unwrap();
+        told.calibration.iter().map(|t| t.customers).collect::<Vec<_>>()
+    };
+    assert_eq!((groups(120), groups(99), groups(3)), (vec![60, 60], vec![99], vec![3]));
+}
+
+#[test]
+fn who_orders_beyond_the_cap_before_or_after_is_not_like_the_others() {
+    let customer = |past: i64, after: i64| {
+        let days: Vec<i64> = (0..=past).chain(401..401 + after).collect();
+        Period { cut: 400, days: 120 }.split(&days, &plain()).unwrap()
+    };
+    let beyond = [customer(50, 0), customer(51, 0), customer(3, 50), customer(3, 51)].map(|c| c.is_beyond(50));
+    assert_eq!(beyond, [false, true, false, true]);
 }

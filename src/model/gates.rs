@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{Boundary, CountFit, Family, History, POOLED, Prior, Sample, fit, fit_best};
+use super::counts::{Boundary, CountFit, Family, History, PARAMETERS, POOLED, Prior, Sample, fit, fit_best};
 use super::value::Spend;
+use crate::problem::counted;
 
 /// Fewer buyers than this have no model.
 pub const BUYERS_MIN: u64 = 50;
 /// Fewer than this have one that also leans on what other shops are like ([`POOLED`]).
 pub const BUYERS_SURE: u64 = 500;
+/// Days between the first and the last order of anybody, at least: nothing is foretold further than four times as far as was seen, and the
+/// longest forecast is of a year.
+pub const OBSERVED_DAYS_MIN: i64 = 91;
 /// Repeat orders that nobody is capped below …
 const CAP_MIN: u32 = 50;
 /// … and how far above the busiest hundredth of customers a cap lies.
@@ -18,13 +22,25 @@ const CAP_TIMES: u32 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error(
-        "{buyers} buyers are too few for a model, which needs {BUYERS_MIN}; until then go by the days since the last order"
+        "{} too few for a model, which needs {BUYERS_MIN}; until then go by the days since the last order",
+        if *buyers == 1 { "1 buyer is".to_owned() } else { format!("{buyers} buyers are") }
     )]
     TooFewBuyers { buyers: u64 },
     #[error(
         "none of {buyers} buyers has ordered again: nothing tells how often people come back; go by the days since the last order"
     )]
     NoRepeatBuyer { buyers: u64 },
+    #[error(
+        "orders are known of {} only; a forecast of a year takes {OBSERVED_DAYS_MIN} days of them; until then go by the days since the last order",
+        counted(*days as usize, "day")
+    )]
+    TooShort { days: i64 },
+}
+
+/// Whether orders between these days, which both count, tell enough of time.
+pub fn long_enough((first, last): (i64, i64)) -> Result<(), Refused> {
+    let days = last - first + 1;
+    if days < OBSERVED_DAYS_MIN { Err(Refused::TooShort { days }) } else { Ok(()) }
 }
 
 /// How far a model is to be trusted.
@@ -47,22 +63,34 @@ pub enum Warning {
         repeats: u32,
     },
     Boundary(Boundary),
+    /// Which of the [`PARAMETERS`] have a standard error larger than themselves.
+    Unsure([bool; 4]),
     NotConverged,
 }
 
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Warning::FewBuyers { buyers } => {
-                write!(
-                    f,
-                    "{buyers} buyers are few ({BUYERS_SURE} are enough): the model leans on what other shops are like"
-                )
-            }
+            Warning::FewBuyers { buyers } => write!(
+                f,
+                "{buyers} buyers are few ({BUYERS_SURE} are enough): the model leans on what other shops are like"
+            ),
             Warning::Capped { customers, repeats } => write!(
                 f,
-                "{customers} customers with more than {repeats} repeat orders were fitted as if they had {repeats}: resellers, or staff?"
+                "{} with more than {} {} fitted as if they had {repeats}: resellers, or staff?",
+                counted(*customers as usize, "customer"),
+                counted(*repeats as usize, "repeat order"),
+                if *customers == 1 { "was" } else { "were" }
             ),
+            Warning::Unsure(which) => {
+                let named: Vec<&str> =
+                    PARAMETERS.into_iter().zip(which).filter(|(_, is)| **is).map(|(n, _)| n).collect();
+                write!(
+                    f,
+                    "the orders hardly say what {} is: the standard error is larger than the value",
+                    named.join(", ")
+                )
+            }
             Warning::Boundary(boundary) => f.write_str(boundary.meaning()),
             Warning::NotConverged => f.write_str("the search for the parameters did not settle"),
         }
@@ -101,11 +129,21 @@ pub fn fit_counts(family: Family, sample: &Sample, cap: Option<u32>) -> Result<P
     }
     let fit = fit_best(family, &capped, prior(sample));
     warnings.extend(fit.boundaries.iter().copied().map(Warning::Boundary));
+    let unsure = larger(fit.standard_errors, fit.model.parameters());
+    let is_unsure = unsure.contains(&true);
+    if is_unsure {
+        warnings.push(Warning::Unsure(unsure));
+    }
     if !fit.converged {
         warnings.push(Warning::NotConverged);
     }
-    let sure = !few && fit.converged && fit.boundaries.is_empty();
+    let sure = !few && fit.converged && fit.boundaries.is_empty() && !is_unsure;
     Ok(Passed { fit, confidence: if sure { Confidence::Good } else { Confidence::Low }, warnings, cap: repeats })
+}
+
+/// Which standard errors are known, and larger than what they are of.
+pub fn larger<const N: usize>(errors: [Option<f64>; N], values: [f64; N]) -> [bool; N] {
+    std::array::from_fn(|n| errors[n].is_some_and(|error| error > values[n]))
 }
 
 /// The BG/NBD model of the same customers under the same cap, to compare with.
@@ -184,6 +222,35 @@ mod tests {
         assert!(few.to_string().contains("49 buyers") && few.to_string().contains("days since the last order"));
         let once = History::new(0, 0.0, 30.0).unwrap();
         assert_eq!(refused(Sample::new([once; 900], 0.0)), Refused::NoRepeatBuyer { buyers: 900 });
+    }
+
+    #[test]
+    fn two_days_of_orders_tell_nothing_of_a_year() {
+        assert_eq!(long_enough((20_000, 20_001)), Err(Refused::TooShort { days: 2 }));
+        assert_eq!(long_enough((20_000, 20_089)), Err(Refused::TooShort { days: 90 }));
+        assert_eq!(long_enough((20_000, 20_090)), Ok(()));
+        let said = [1, 90].map(|days| Refused::TooShort { days }.to_string());
+        assert!(said[0].starts_with("orders are known of 1 day only") && said[1].contains("90 days only"), "{said:?}");
+        assert!(Refused::TooFewBuyers { buyers: 1 }.to_string().starts_with("1 buyer is too few"));
+    }
+
+    #[test]
+    fn parameters_that_may_be_anything_make_the_fit_unsure() {
+        // Everybody comes about as often and leaves about as seldom: how unlike people are, nobody can tell.
+        let alike = CountModel { r: 60.0, alpha: 200.0, a: 6.0, b: 90.0, ..SHOP };
+        let mut shop = Shop::new(alike, 4);
+        let histories = (0..600).map(|_| shop.customer(26.0, 0.0).history);
+        let passed = fit_counts(Family::Mbg, &Sample::new(histories, 0.0), None).unwrap();
+        assert_eq!(passed.confidence, Confidence::Low, "{passed:?}");
+        let unsure = passed.warnings.iter().find(|w| matches!(w, Warning::Unsure(_)));
+        assert!(unsure.is_some_and(|w| w.to_string().contains("hardly say what")), "{passed:?}");
+        assert_eq!(larger([Some(1.0), Some(2.0), None], [1.0, 1.9, 0.1]), [false, true, false]);
+        assert!(Warning::Unsure([true, false, true, false]).to_string().contains("what r, a is"));
+        assert!(
+            Warning::Capped { customers: 1, repeats: 50 }
+                .to_string()
+                .starts_with("1 customer with more than 50 repeat orders was")
+        );
     }
 
     #[test]

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// Days in each month of a common year.
 const MONTH_DAYS: [f64; 12] = [31.0, 28.0, 31.0, 30.0, 31.0, 30.0, 31.0, 31.0, 30.0, 31.0, 30.0, 31.0];
+/// The sum of squared differences of twelve months, each over what was expected, that chance exceeds in one shop of a thousand: χ² of eleven
+/// degrees of freedom.
+const CHANCE_MAX: f64 = 31.264;
 /// A season is only seen over a whole year (52 weeks).
 pub const SEEN_DAYS_MIN: i64 = 364;
 /// In no month does time stand nearly still: a shop that was closed then would otherwise owe nobody an order.
@@ -53,6 +56,42 @@ impl Seasons {
     pub fn index(&self) -> [f64; 12] {
         self.0
     }
+}
+
+/// Whether the months differ by more than chance explains, and not only because a shop was launched, grew, or lost its customers.
+///
+/// Of the days with orders of each customer (days since 1970-01-01, ascending, each once) between `from` and `until`, the repeat orders of each
+/// month of the year are held against those that a model without seasons expects of the same customers: `expected` says how many a new customer
+/// has within so many weeks.
+pub fn differ_by_month<'d>(
+    customers: impl IntoIterator<Item = &'d [i64]>,
+    (from, until): (i64, i64),
+    expected: impl Fn(f64) -> f64,
+) -> bool {
+    if !(SEEN_DAYS_MIN..=CALENDAR_DAYS_MAX).contains(&(until - from + 1)) {
+        return false;
+    }
+    let months: Vec<usize> = (from..=until).map(month).collect();
+    let place = |day: i64| usize::try_from(day - from).ok().filter(|n| *n < months.len());
+    let (mut counted, mut starts) = ([0.0; 12], vec![0.0; months.len()]);
+    for days in customers {
+        let Some((first, others)) = days.split_first() else { continue };
+        if let Some(n) = place(*first) {
+            starts[n] += 1.0;
+            others.iter().filter_map(|day| place(*day)).for_each(|n| counted[months[n]] += 1.0);
+        }
+    }
+    let until_age: Vec<f64> = (0..months.len()).map(|age| expected(age as f64 / 7.0)).collect();
+    let mut by_model = [0.0; 12];
+    for (first, n) in starts.iter().enumerate().filter(|(_, n)| **n > 0.0) {
+        for (age, at) in until_age.windows(2).zip(&months[first + 1..]) {
+            by_model[*at] += n * (age[1] - age[0]);
+        }
+    }
+    let scale = counted.iter().sum::<f64>() / by_model.iter().sum::<f64>();
+    // Pearson 1900. Where the model expects next to nothing, nothing is compared. NaN, where nobody came again, is no difference.
+    let apart = |m: usize| (counted[m] - by_model[m] * scale).powi(2) / (by_model[m] * scale).max(1.0);
+    (0..12).map(apart).sum::<f64>() > CHANCE_MAX
 }
 
 /// Operational weeks between any two days of a span.
@@ -110,7 +149,7 @@ fn month(day: i64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{day, purchases};
+    use super::super::fixtures::{MBG, Shop, day, purchases};
     use super::*;
 
     #[test]
@@ -148,6 +187,50 @@ mod tests {
         assert_eq!(Seasons::of_orders([], 0, 400), None);
         assert_eq!(Seasons::of_orders([(5_000, 7)], 0, 400), None, "orders outside of the span do not count");
         assert_eq!(Seasons::of_orders([(10, 5)], 0, i64::MAX - 1), None);
+    }
+
+    /// Customers who come at 0.2 orders a week, in December at `peak` times that, from a first day on that `first` draws.
+    fn shop(customers: u32, peak: f64, (from, until): (i64, i64), first: impl Fn(f64) -> f64) -> Vec<Vec<i64>> {
+        let mut chance = Shop::new(MBG, 3);
+        let of = |_| {
+            let first = from + (first(chance.uniform()) * (until - from) as f64) as i64;
+            let ordered = |day: &i64| chance.uniform() < 0.2 / 7.0 * if month(*day) == 11 { peak } else { 1.0 };
+            std::iter::once(first).chain((first + 1..=until).filter(ordered)).collect()
+        };
+        (0..customers).map(of).collect()
+    }
+
+    fn differ(shop: &[Vec<i64>], span: (i64, i64)) -> bool {
+        differ_by_month(shop.iter().map(Vec::as_slice), span, |weeks| 0.2 * weeks)
+    }
+
+    #[test]
+    fn a_season_is_seen_and_neither_chance_nor_a_launch_nor_growth_is_one() {
+        let span = (day("2022-07-01"), day("2023-12-31"));
+        assert!(differ(&shop(600, 2.0, span, |u| 0.6 * u), span));
+        // Everybody's first order is in the first weeks; most come late; few at all.
+        assert!(!differ(&shop(600, 1.0, span, |u| 0.05 * u), span));
+        assert!(!differ(&shop(600, 1.0, span, f64::sqrt), span));
+        assert!(!differ(&shop(20, 1.0, span, |u| 0.6 * u), span));
+        // As people leave, fewer come: the model knows.
+        let leaving: Vec<Vec<i64>> = shop(600, 1.0, span, |_| 0.0)
+            .into_iter()
+            .enumerate()
+            .map(|(n, days)| days.into_iter().take_while(|d| *d < span.0 + 1 + n as i64).collect())
+            .collect();
+        let expected = |weeks: f64| 0.2 * (weeks - weeks * weeks * 7.0 / 1_200.0);
+        assert!(!differ_by_month(leaving.iter().map(Vec::as_slice), span, expected));
+        assert!(differ(&leaving, span), "a model that did not know would take it for a season");
+    }
+
+    #[test]
+    fn less_than_a_year_and_nothing_at_all_differ_in_nothing() {
+        let span = (day("2023-01-02"), day("2023-12-30"));
+        let busy = shop(600, 3.0, span, |u| 0.3 * u);
+        assert!(differ(&busy, (span.0 - 1, span.1)));
+        assert!(!differ(&busy, span) && !differ(&busy, (0, i64::MAX - 1)));
+        assert!(!differ(&[], (0, 400)) && !differ(&[vec![7], vec![]], (0, 400)));
+        assert!(!differ(&[vec![5_000, 5_001]], (0, 400)), "orders outside of the span do not count");
     }
 
     #[test]

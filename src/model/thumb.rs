@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use statrs::function::gamma::gamma_lr;
+
 use super::counts::History;
 use super::interval::{Estimate, SCORE_SHARE};
 
@@ -10,8 +12,10 @@ use super::interval::{Estimate, SCORE_SHARE};
 const SILENT_WEEKS: f64 = 13.0;
 /// A rate is of this many weeks at least: one repeat order on the second day is no rate of seven a week.
 const RATE_WEEKS_MIN: f64 = 4.0;
-/// A Poisson number with a larger mean is told by the normal distribution.
-const POISSON_MEAN_MAX: f64 = 300.0;
+/// A number with a larger mean is told by the normal distribution.
+const COUNTED_MEAN_MAX: f64 = 300.0;
+/// What an interval leaves out at each end.
+const TAIL: f64 = (1.0 - SCORE_SHARE) / 2.0;
 
 /// Who predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,50 +49,95 @@ impl Predictor {
         self != Predictor::BgNbd
     }
 
-    /// Orders within `weeks` by a rule, of a customer with this history in real weeks who had `lately` orders a week in the last period;
-    /// `None` for models.
-    pub fn rule(self, h: &History, lately: f64, weeks: f64) -> Option<f64> {
-        let rate = f64::from(h.repeats) / h.observed.max(RATE_WEEKS_MIN);
-        let is_silent = h.observed - h.recency > SILENT_WEEKS;
+    /// What a rule goes by, of a customer with this history in real weeks who ordered as often as `lately` in the last period; `None` for
+    /// models.
+    pub fn seen(self, h: &History, lately: Seen) -> Option<Seen> {
+        let silent_weeks = h.observed - h.recency;
         match self {
             Predictor::Model | Predictor::BgNbd => None,
-            Predictor::LastPeriod => Some(lately * weeks),
-            Predictor::RecencyRule if is_silent => Some(0.0),
-            Predictor::PastRate | Predictor::RecencyRule => Some(rate * weeks),
+            Predictor::LastPeriod => Some(lately),
+            Predictor::RecencyRule if silent_weeks > SILENT_WEEKS => Some(Seen { orders: 0, weeks: silent_weeks }),
+            Predictor::PastRate | Predictor::RecencyRule => {
+                Some(Seen { orders: h.repeats, weeks: h.observed.max(RATE_WEEKS_MIN) })
+            }
         }
     }
 }
 
-/// A number of orders that a rule expects, with what it will be for [`SCORE_SHARE`] of such customers if orders come by chance at that rate.
-pub fn poisson(mean: f64) -> Estimate {
-    let tail = (1.0 - SCORE_SHARE) / 2.0;
-    if mean > POISSON_MEAN_MAX {
-        let half = Estimate::by_factor(1.0, 1.0).high.ln() * mean.sqrt();
-        return Estimate { value: mean, low: (mean - half).floor(), high: (mean + half).ceil() };
+/// So many days with orders in so many weeks: all that a rule knows of a customer. Whoever had none in them may still order, and whoever had
+/// two has not that rate for sure: the rate is as unsure as a count is (a gamma distribution of shape orders + ½; Jeffreys' prior).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    pub orders: u32,
+    pub weeks: f64,
+}
+
+impl Seen {
+    fn shape(self) -> f64 {
+        f64::from(self.orders) + 0.5
     }
-    let (mut term, mut below, mut n) = ((-mean).exp(), 0.0, 0.0);
-    let mut low = 0.0;
-    // `below` is P(fewer than n).
-    while below + term < 1.0 - tail {
-        below += term;
-        n += 1.0;
-        term *= mean / n;
-        if below <= tail {
-            low = n;
+
+    /// Orders within `weeks` at the same rate, with what their number will be for [`SCORE_SHARE`] of such customers: chance and the rate
+    /// being unsure both count (negative binomial).
+    pub fn orders(self, weeks: f64) -> Estimate {
+        let value = f64::from(self.orders) / self.weeks * weeks;
+        let (shape, times) = (self.shape(), weeks / self.weeks);
+        let mean = shape * times;
+        if mean > COUNTED_MEAN_MAX {
+            let half = Estimate::by_factor(1.0, 1.0).high.ln() * (mean + mean * times).sqrt();
+            let (low, high) = ((mean - half).floor().max(0.0), (mean + half).ceil());
+            return Estimate { value, low: low.min(value), high: high.max(value) };
         }
-        if term < f64::EPSILON && n > mean {
-            break;
+        let share = times / (1.0 + times);
+        let (mut term, mut below, mut n) = ((-shape * times.ln_1p()).exp(), 0.0, 0.0);
+        let mut low = 0.0;
+        // `below` is P(fewer than n).
+        while below + term < 1.0 - TAIL {
+            below += term;
+            term *= (shape + n) / (n + 1.0) * share;
+            n += 1.0;
+            if below <= TAIL {
+                low = n;
+            }
+            if term < f64::EPSILON && n > mean {
+                break;
+            }
         }
+        Estimate { value, low: f64::min(low, value), high: f64::max(n, value) }
     }
-    Estimate { value: mean, low: f64::min(low, mean), high: f64::max(n, mean) }
+
+    /// The probability of an order at all within `weeks`, by [`shape_quantiles`] of the same number of orders.
+    pub fn at_all(self, weeks: f64, quantiles: [f64; 2]) -> Estimate {
+        let some = |mean: f64| -(-mean).exp_m1();
+        let value = some(f64::from(self.orders) / self.weeks * weeks);
+        let [low, high] = quantiles.map(|q| some(q / self.weeks * weeks));
+        Estimate { value, low: low.min(value), high: high.max(value) }
+    }
+}
+
+/// Between what the rate of a customer with so many orders lies for [`SCORE_SHARE`] of them, in orders per time seen: quantiles of the gamma
+/// distribution, by bisection of its distribution function.
+pub fn shape_quantiles(orders: u32) -> [f64; 2] {
+    let shape = f64::from(orders) + 0.5;
+    [TAIL, 1.0 - TAIL].map(|wanted| {
+        let (mut low, mut high) = (0.0, shape + 10.0 * shape.sqrt());
+        // 60 halvings reach the last bit of a double.
+        for _ in 0..60 {
+            let middle = f64::midpoint(low, high);
+            if gamma_lr(shape, middle) < wanted { low = middle } else { high = middle }
+        }
+        high
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Orders within 8 weeks, of somebody who had 3 in the last 12.
     fn said(by: Predictor, repeats: u32, recency: f64, observed: f64) -> Option<f64> {
-        by.rule(&History::new(repeats, recency, observed).unwrap(), 0.25, 8.0)
+        let seen = by.seen(&History::new(repeats, recency, observed).unwrap(), Seen { orders: 3, weeks: 12.0 });
+        seen.map(|s| s.orders(8.0).value)
     }
 
     #[test]
@@ -102,16 +151,37 @@ mod tests {
     }
 
     #[test]
-    fn poisson_quantiles_as_tabled() {
-        // P(Y = 0) at 0.1 is 0.905; at 1: 0.368, 0.736, 0.920; at 5 P(Y ≤ 1) = 0.040, P(Y ≤ 2) = 0.125, P(Y ≤ 8) = 0.932.
-        let of = |mean: f64| (poisson(mean).low, poisson(mean).high);
-        assert_eq!(of(0.0), (0.0, 0.0));
-        assert_eq!(of(0.1), (0.0, 0.1));
-        assert_eq!(of(1.0), (0.0, 2.0));
-        assert_eq!(of(5.0), (2.0, 8.0));
-        let (low, high) = of(40_000.0);
-        assert!((low - 39_743.0).abs() <= 1.0 && (high - 40_257.0).abs() <= 1.0, "{low} {high}");
-        let (low, high) = of(299.9);
-        assert!((low - 278.0).abs() < 2.0 && (high - 322.0).abs() < 2.0, "{low} {high}");
+    fn nothing_seen_is_not_nothing_to_come() {
+        // As many weeks as were seen: a count of r has probability C(r − ½, r) / 2^(r + ½): 0.707, 0.177, 0.066, 0.028.
+        let none = Seen { orders: 0, weeks: 13.0 };
+        let of = |seen: Seen, weeks: f64| (seen.orders(weeks).low, seen.orders(weeks).high);
+        assert_eq!((none.orders(13.0).value, of(none, 13.0)), (0.0, (0.0, 2.0)));
+        assert_eq!(of(none, 1e-9), (0.0, 0.0));
+        // The quantile of 90 % of half a χ² of one degree of freedom: 2.705543 / 2.
+        let [low, high] = shape_quantiles(0);
+        assert!((low - 0.015_790_774 / 2.0).abs() < 1e-8 && (high - 2.705_543_454 / 2.0).abs() < 1e-8, "{low} {high}");
+        let some = none.at_all(13.0, [low, high]);
+        assert_eq!((some.value, some.low), (0.0, 0.0));
+        assert!((some.high - (1.0 - (-1.352_771_727_f64).exp())).abs() < 1e-8, "{some:?}");
+        // χ² of seven degrees of freedom: 2.833107 and 12.017037.
+        let [low, high] = shape_quantiles(3);
+        assert!((low - 2.833_107 / 2.0).abs() < 1e-6 && (high - 12.017_037 / 2.0).abs() < 1e-6, "{low} {high}");
+    }
+
+    #[test]
+    fn much_seen_is_told_as_surely_as_chance_lets_it() {
+        // A rate known from a thousand times as long: Poisson. At 5 P(Y ≤ 1) = 0.040, P(Y ≤ 2) = 0.125, P(Y ≤ 8) = 0.932.
+        let five = Seen { orders: 5_000, weeks: 1_000.0 }.orders(1.0);
+        assert_eq!((five.value, five.low, five.high), (5.0, 2.0, 8.0));
+        let many = Seen { orders: 40_000, weeks: 1.0 }.orders(1.0);
+        let half = 1.281_551_6 * 80_000.5_f64.sqrt();
+        assert!((many.low - (40_000.0 - half)).abs() < 3.0 && (many.high - (40_000.0 + half)).abs() < 3.0, "{many:?}");
+        // Where counting ends and the normal distribution begins, both say nearly the same.
+        let (counted, normal) =
+            (Seen { orders: 299, weeks: 4.0 }.orders(4.0), Seen { orders: 300, weeks: 4.0 }.orders(4.0));
+        assert!(
+            (counted.low - normal.low).abs() < 4.0 && (counted.high - normal.high).abs() < 4.0,
+            "{counted:?} {normal:?}"
+        );
     }
 }

@@ -90,12 +90,12 @@ pub const FIELDS: &[Field] = fields! {
 
 /// What models predict of a customer, over alias `sc` (table `score`); missing where no model was fitted. Each has a low and a high beside it.
 pub const SCORES: &[Field] = fields! {
-    "orders.90d" Real "sc.orders_90d" "predicted orders in the next 90 days";
-    "orders.12m" Real "sc.orders_12m" "predicted orders in the next 12 months";
-    "ltv.12m" Money "sc.ltv_12m" "predicted value of the next 12 months";
+    "orders.90d" Real "sc.orders_90d" "predicted orders in the 90 days after the newest order of the fit";
+    "orders.12m" Real "sc.orders_12m" "predicted orders in the 12 months after the newest order of the fit";
+    "ltv.12m" Money "sc.ltv_12m" "predicted value of the 12 months after the newest order of the fit";
     "alive" Real "sc.alive" "probability of still being a customer";
-    "churn.90d" Real "sc.churn_90d" "probability of no order in the next 90 days";
-    "next_order_at" Instant "sc.next_order_at" "the expected next order";
+    "churn.90d" Real "sc.churn_90d" "probability of no order in the 90 days after the newest order of the fit";
+    "next_order_at" Instant "sc.next_order_at" "the day by which half of those like them, still customers, have ordered again";
 };
 
 /// What stands before the name of a score where fields may be meant too.

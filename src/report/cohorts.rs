@@ -171,6 +171,9 @@ impl Cohorts {
             |age| counts.shows(age.active as i64, || format!("{:.0} %", 100.0 * age.retention)),
             |age| format!("{}–{}", age.from_day, age.to_day - 1),
         );
+        if self.cohorts.iter().all(|cohort| cohort.ages.is_empty()) {
+            return format!("{retention}\n\nno cohort has lived {AGE_DAYS} days yet; orders up to {observed_to}\n");
+        }
         let revenue =
             self.table(counts, |age| plain(age.revenue_per_customer, &self.currency), |age| age.to_day.to_string());
         format!(

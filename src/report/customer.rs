@@ -11,8 +11,12 @@ use crate::address::masked;
 use crate::args;
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbResult, bucket_of, bucket_ranges};
+use crate::model::gates::Confidence;
+use crate::model::thumb::Predictor;
 use crate::profile::fields::{Kind, SCORES};
+use crate::profile::loyalty::Standing;
 use crate::profile::{self, Moment, View};
+use crate::score;
 use crate::suppression;
 
 /// Buckets whose scores are compared in one statement.
@@ -31,8 +35,13 @@ pub struct Customer {
     pub suppressed: Vec<String>,
     /// `None` until `okaeri profile` has run.
     pub profile: Option<View>,
+    /// Where they stand among the loyalty tiers; filled by the caller, who knows the settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loyalty: Option<Standing>,
     /// What stands in table score; empty without.
     pub scores: Vec<Score>,
+    /// The fit that they are of, and how far it is to be trusted; `None` without scores.
+    pub fit: Option<Fit>,
     /// The segments they are in; filled by the caller, who knows the project's files.
     pub segments: Vec<String>,
     /// Newest first.
@@ -66,6 +75,17 @@ pub struct Score {
     pub high: Option<f64>,
     /// 0 to 100.
     pub percentile: f64,
+}
+
+/// What is to be known of a fit by whoever looks at scores of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fit {
+    pub fitted_at: String,
+    /// Who predicts: the model, or a rule of thumb that was closer.
+    pub used: Predictor,
+    pub confidence: Confidence,
+    /// Why it is to be taken with care.
+    pub doubts: Vec<String>,
 }
 
 /// An order, an event, a message, or what came back.
@@ -109,6 +129,14 @@ pub async fn customer(db: &Db, customer_id: &str, moment: &Moment, most: usize) 
         None => Vec::new(),
     };
     let facts = profile::load(db, bucket, &[customer_id.to_owned()]).await?.pop();
+    let scores = scores(db, bucket, customer_id).await?;
+    let card = if scores.is_empty() { None } else { score::newest(db).await? };
+    let fit = card.map(|card| Fit {
+        fitted_at: instant(card.fitted_at),
+        used: card.used,
+        confidence: card.confidence(moment.as_of),
+        doubts: card.doubts(moment.as_of),
+    });
     let (timeline, all) = timeline(db, bucket, customer_id, moment, most).await?;
     Ok(Some(Customer {
         customer_id: customer_id.to_owned(),
@@ -126,7 +154,9 @@ pub async fn customer(db: &Db, customer_id: &str, moment: &Moment, most: usize) 
         consent: consent.into_iter().collect(),
         suppressed: standing.iter().map(|s| format!("{} ({})", s.scope, s.reason.as_str())).collect(),
         profile: facts.map(|f| f.view(moment)),
-        scores: scores(db, bucket, customer_id).await?,
+        loyalty: None,
+        scores,
+        fit,
         segments: Vec::new(),
         left_out: all - timeline.len() as u64,
         timeline,

@@ -38,6 +38,9 @@ pub struct Flows {
     /// Those who made the flow that was asked about, the most valuable first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub movers: Vec<Mover>,
+    /// Whether a flow was asked about.
+    #[serde(skip)]
+    pub are_named: bool,
 }
 
 /// Customers who were at one stage and are at another, or the same.
@@ -114,6 +117,7 @@ pub async fn flows(
         customers,
         flows: counted.into_values().collect(),
         movers,
+        are_named: named.is_some(),
     })
 }
 
@@ -187,10 +191,10 @@ impl Flows {
         }
         let mut moves = comfy_table::Table::new();
         moves.load_preset(comfy_table::presets::NOTHING).set_header([
-            "moved",
-            "customers",
-            "brought in the year before",
-            "predicted now",
+            "moved".to_owned(),
+            "customers".to_owned(),
+            format!("brought in the year to {}", self.from),
+            "predicted now".to_owned(),
         ]);
         let mut moved: Vec<&Flow> = self.flows.iter().filter(|f| f.from != f.to).collect();
         moved.sort_by_key(|f| std::cmp::Reverse((f.revenue, f.customers)));
@@ -216,6 +220,8 @@ impl Flows {
         }
         if !self.movers.is_empty() {
             out.push('\n');
+        } else if self.are_named {
+            out.push_str("\nnobody went the way that was asked about\n");
         }
         out
     }

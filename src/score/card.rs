@@ -4,11 +4,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{self, Millis};
+use crate::clock::{self, DAY, Millis};
 use crate::model::backtest::{Accuracy, Backtest, Period, Predictor};
 use crate::model::counts::{self, CountFit};
-use crate::model::gates::{Confidence, Passed};
+use crate::model::gates::{Confidence, Passed, larger};
 use crate::model::value::{self, NoValue, ValueFit};
+use crate::money::grouped;
+
+/// A fit older than this is said to be old, days.
+const OLD_DAYS: i64 = 45;
+/// Orders in total that were further off than this share in the weeks held out cast doubt on the scores …
+const TOTAL_DOUBTED: f64 = 0.5;
+/// … and so do probabilities of an order that were off by more than this on average.
+const CALIBRATION_DOUBTED: f64 = 0.1;
 
 /// All about a fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,7 +24,7 @@ pub struct Card {
     pub fit_id: String,
     /// Epoch milliseconds.
     pub fitted_at: Millis,
-    /// Why nothing was fitted; all scores were taken back.
+    /// Why nothing was fitted; scores that there were are taken back.
     pub refused: Option<String>,
     /// The first and the last day with an order, as dates; absent without an order.
     pub observed: Option<[String; 2]>,
@@ -74,6 +82,9 @@ pub struct Holdout {
     pub cut: String,
     pub days: i64,
     pub k: u32,
+    /// Customers left out of the comparison, being far busier than all others.
+    #[serde(default)]
+    pub left_out: u64,
     /// Who came closest to each customer's number of orders.
     pub best: Predictor,
     pub calibration_error: f64,
@@ -84,7 +95,7 @@ pub struct Holdout {
 impl Holdout {
     pub(super) fn new(period: Period, k: u32, told: Backtest) -> Holdout {
         let (best, calibration_error) = (told.best(), told.calibration_error());
-        Holdout { cut: date(period.cut), days: period.days, k, best, calibration_error, told }
+        Holdout { cut: date(period.cut), days: period.days, k, left_out: 0, best, calibration_error, told }
     }
 
     /// Of whom the scores come from.
@@ -95,29 +106,99 @@ impl Holdout {
 
 impl Card {
     /// By how much the scores were off in the weeks held out: orders of everybody in total, or the probabilities of an order, whichever is
-    /// further off. `None` when nothing was held out, or nobody ordered.
+    /// further off. Where nobody ordered, each order predicted is one too many. `None` when nothing was held out.
     pub fn error(&self) -> Option<f64> {
         let holdout = self.holdout.as_ref()?;
-        let total = holdout.of_best().total_error?.abs();
-        // The tenths are the model's.
-        let calibration = if holdout.best == Predictor::Model { holdout.calibration_error } else { 0.0 };
-        Some(total.max(calibration))
+        let best = holdout.of_best();
+        let total = best.total_error.map_or(best.total, f64::abs);
+        Some(total.max(holdout.calibration()))
     }
 
-    /// What is wrong with the scores, as far as the settings ask: a sentence and a remedy on a second line.
-    pub fn fault(&self, max_error: Option<f64>) -> Option<String> {
+    /// Days since the fit.
+    pub fn age_days(&self, now: Millis) -> i64 {
+        (now - self.fitted_at).max(0) / DAY
+    }
+
+    /// Why the scores are to be taken with care, a clause each, the gravest first; none when there is no reason to.
+    pub fn doubts(&self, now: Millis) -> Vec<String> {
+        if let Some(why) = &self.refused {
+            return vec![why.clone()];
+        }
+        let mut out: Vec<String> = self.holdout.iter().flat_map(Holdout::doubts).collect();
+        if self.holdout.is_none() {
+            out.push(NOT_PROVED.to_owned());
+        }
+        if self.age_days(now) > OLD_DAYS {
+            out.push(format!("the fit is {} days old", grouped(self.age_days(now))));
+        }
+        let unsure = self.models.iter().filter(|m| m.role == "scores" && m.confidence == Confidence::Low);
+        out.extend(unsure.map(|m| m.warnings.first().map_or_else(|| format!("{} is unsure", m.name), Clone::clone)));
+        out
+    }
+
+    /// How far the scores are to be trusted now.
+    pub fn confidence(&self, now: Millis) -> Confidence {
+        if self.doubts(now).is_empty() { Confidence::Good } else { Confidence::Low }
+    }
+
+    /// What is wrong with the scores now, as far as the settings ask: a sentence and a remedy on a second line. Where they ask how far off scores
+    /// may be, those of which nobody can say it do not pass.
+    pub fn fault(&self, max_error: Option<f64>, now: Millis) -> Option<String> {
         if let Some(why) = &self.refused {
             return Some(format!("there are no scores: {why}\nwithout them, segments can go by lifecycle and rfm"));
         }
-        let (error, most) = (self.error()?, max_error?);
-        (error > most).then(|| {
-            format!(
-                "the scores were off by {:.0} % in the weeks held out; `models: max_error` allows {:.0} %\n\
+        let most = max_error?;
+        let Some(error) = self.error() else {
+            return Some(format!(
+                "nothing says how far off the scores are, and `models: max_error` asks: {NOT_PROVED}\n\
+                 leave `max_error` out until then, or go by lifecycle and rfm"
+            ));
+        };
+        if error > most {
+            return Some(format!(
+                "{}; `models: max_error` allows {:.0} %\n\
                  `okaeri model show` says where; fit again when more orders are in, or allow more",
-                100.0 * error,
+                self.holdout.as_ref().map_or_else(String::new, |h| h.off_by(error)),
                 100.0 * most
-            )
+            ));
+        }
+        let age = self.age_days(now);
+        (age > OLD_DAYS).then(|| {
+            format!("the scores are of a fit {} days ago, and `models: max_error` asks for proof\nfit again: okaeri model fit", grouped(age))
         })
+    }
+}
+
+/// Said of a fit without a trial.
+const NOT_PROVED: &str = "not yet proved, which takes 39 weeks of orders";
+
+impl Holdout {
+    /// How far the probabilities of an order were off, if the scores have them from the model, whose tenths they are.
+    fn calibration(&self) -> f64 {
+        if self.best == Predictor::Model { self.calibration_error } else { 0.0 }
+    }
+
+    fn doubts(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let best = self.of_best();
+        match best.total_error {
+            None if best.total >= 1.0 => out.push(self.off_by(best.total)),
+            Some(error) if error.abs() > TOTAL_DOUBTED => out.push(self.off_by(error)),
+            _ => {}
+        }
+        if self.calibration() > CALIBRATION_DOUBTED {
+            let points = 100.0 * self.calibration();
+            out.push(format!("the probabilities of an order were off by {points:.1} points in the weeks held out"));
+        }
+        out
+    }
+
+    fn off_by(&self, error: f64) -> String {
+        let predicted = self.of_best().total.round() as i64;
+        match self.told.orders {
+            0 => format!("{} orders were predicted of the weeks held out, and none came", grouped(predicted)),
+            _ => format!("the scores were off by {} % in the weeks held out", grouped((100.0 * error).round() as i64)),
+        }
     }
 }
 
@@ -131,7 +212,7 @@ pub(super) fn models(
     used: Predictor,
     counts: &Passed,
     values: &Result<ValueFit, NoValue>,
-    dear: Option<String>,
+    said: Vec<String>,
     bg: &CountFit,
 ) -> (Vec<ModelCard>, Vec<String>) {
     let role = if used == Predictor::Model { "scores" } else { "nothing" };
@@ -139,7 +220,7 @@ pub(super) fn models(
     let mut models = vec![of_counts("mbg_nbd", role, &counts.fit, counts.confidence, warnings)];
     let mut missing = Vec::new();
     match values {
-        Ok(fit) => models.push(of_values(fit, dear)),
+        Ok(fit) => models.push(of_values(fit, said)),
         Err(why) => missing.push(format!("gamma_gamma, and with it the lifetime value: {why}")),
     }
     let warnings = bg.boundaries.iter().map(|b| b.meaning().to_owned()).collect();
@@ -162,23 +243,30 @@ fn of_counts(name: &str, role: &str, fit: &CountFit, confidence: Confidence, war
     }
 }
 
-fn of_values(fit: &ValueFit, dear: Option<String>) -> ModelCard {
-    let sure = fit.converged && fit.boundaries.is_empty();
+fn of_values(fit: &ValueFit, said: Vec<String>) -> ModelCard {
+    let parameters = [fit.model.p, fit.model.q, fit.model.v];
+    let is_unsure = larger(fit.standard_errors, parameters).contains(&true);
+    let unsure = is_unsure.then(|| "how much the orders of one customer differ is hardly known".to_owned());
+    let sure = fit.converged && fit.boundaries.is_empty() && !is_unsure;
     let unsettled = (!fit.converged).then(|| "the search for the parameters did not settle".to_owned());
     ModelCard {
         name: "gamma_gamma".to_owned(),
         role: "scores".to_owned(),
         k: None,
         time_unit: None,
-        parameters: named(value::PARAMETERS, [fit.model.p, fit.model.q, fit.model.v]),
+        parameters: named(value::PARAMETERS, parameters),
         standard_errors: named(value::PARAMETERS, fit.standard_errors),
         log_likelihood: fit.log_likelihood,
         customers: fit.customers,
         confidence: if sure { Confidence::Good } else { Confidence::Low },
-        warnings: dear
-            .into_iter()
-            .chain(fit.boundaries.iter().map(|b| b.meaning().to_owned()))
+        // What makes it unsure before what is only told.
+        warnings: fit
+            .boundaries
+            .iter()
+            .map(|b| b.meaning().to_owned())
             .chain(unsettled)
+            .chain(unsure)
+            .chain(said)
             .collect(),
     }
 }

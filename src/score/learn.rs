@@ -10,10 +10,10 @@ use super::card::Holdout;
 use crate::args;
 use crate::clock::Millis;
 use crate::db::{BUCKETS, Db, DbResult, bucket_ranges};
-use crate::model::backtest::{Observed, Period, Predictor, backtest};
-use crate::model::counts::{Family, History, Sample};
-use crate::model::gates::{fit_bg, fit_counts};
-use crate::model::seasons::{Calendar, Seasons};
+use crate::model::backtest::{Observed, Period, backtest, squared_errors, surely_smaller};
+use crate::model::counts::{CountModel, Family, History, Sample};
+use crate::model::gates::{Passed, fit_bg, fit_counts};
+use crate::model::seasons::{Calendar, Seasons, differ_by_month};
 use crate::model::value::Spend;
 use crate::profile::day::{LocalDays, day_number, start_of};
 use crate::profile::history::bought;
@@ -39,13 +39,25 @@ pub(super) struct Learnt {
     days: Vec<Vec<i64>>,
     /// Orders and what they brought, net of returns, of each buyer who brought anything.
     pub spends: Vec<Spend>,
+    /// Buyers who brought nothing, or less: no model of order values knows them.
+    pub unpaid: u64,
 }
 
 /// The trial of a model on the last weeks.
 pub(super) struct Trial {
-    /// Whether it was closer with time counted by season.
+    /// Whether it was closer with time counted by season, by more than chance explains.
     pub seasonal: bool,
     pub holdout: Holdout,
+}
+
+/// A model of the past, and the customers that it is tried on.
+struct Attempt {
+    calendar: Calendar,
+    sample: Sample,
+    passed: Passed,
+    customers: Vec<Observed>,
+    /// Customers that it is not tried on, being far busier than all others: one of them would decide for everybody.
+    left_out: u64,
 }
 
 /// Read what models learn from. `None` without an order. Profiles must be up to date.
@@ -55,7 +67,7 @@ pub(super) async fn learn(db: &Db, zone: &TimeZone, now: Millis) -> DbResult<Opt
     let buckets = (BUCKETS * SAMPLE_BUYERS / buyers.max(1)).clamp(1, BUCKETS);
     let until = start_of(span.1 + 1, zone);
     let local = LocalDays::new(zone);
-    let mut learnt = Learnt { span, days: Vec::new(), spends: Vec::new() };
+    let mut learnt = Learnt { span, days: Vec::new(), spends: Vec::new(), unpaid: 0 };
     for first in (0..buckets).step_by(BUCKETS_PER_STATEMENT as usize) {
         let last = (first + BUCKETS_PER_STATEMENT).min(buckets) - 1;
         for customer in bought(db, first, last).await? {
@@ -63,7 +75,10 @@ pub(super) async fn learn(db: &Db, zone: &TimeZone, now: Millis) -> DbResult<Opt
             days.retain(|day| *day <= span.1);
             if !days.is_empty() {
                 learnt.days.push(days);
-                learnt.spends.extend(spend(customer.sums(until)));
+                match spend(customer.sums(until)) {
+                    Some(spend) => learnt.spends.push(spend),
+                    None => learnt.unpaid += 1,
+                }
             }
         }
     }
@@ -99,9 +114,20 @@ impl Learnt {
         Seasons::of_orders(self.days.iter().flatten().map(|day| (*day, 1)), self.span.0, until)
     }
 
+    /// Whether the months up to a day differ by more than chance from what a model without seasons expects.
+    fn has_seasons(&self, until: i64, plain: &CountModel) -> bool {
+        let new = History::new(0, 0.0, 0.0).expect("nothing was seen yet");
+        differ_by_month(self.past(until), (self.span.0, until), |weeks| plain.expected_orders(&new, weeks))
+    }
+
+    /// The days with orders of each buyer, up to a day.
+    fn past(&self, until: i64) -> impl Iterator<Item = &[i64]> {
+        self.days.iter().map(move |days| &days[..days.partition_point(|day| *day <= until)])
+    }
+
     /// What every buyer did up to a day.
     pub fn sample(&self, calendar: &Calendar, until: i64) -> Sample {
-        let past = || self.days.iter().map(|days| &days[..days.partition_point(|day| *day <= until)]);
+        let past = || self.past(until);
         let histories = past().filter_map(|days| {
             let (first, last) = (days.first()?, days.last()?);
             history(calendar, days.len() as i64, *first, *last, until)
@@ -116,20 +142,32 @@ impl Learnt {
         if period.cut - self.span.0 < TRIAL_DAYS_MIN {
             return None;
         }
-        let attempt = |seasons: Option<Seasons>| {
-            let calendar = calendar(seasons.as_ref(), self.span);
-            let sample = self.sample(&calendar, period.cut);
-            let passed = fit_counts(Family::Mbg, &sample, cap).ok()?;
-            let customers: Vec<Observed> = self.days.iter().filter_map(|days| period.split(days, &calendar)).collect();
-            let told = backtest(&passed.fit, None, &customers, period, &calendar)?;
-            Some((told.accuracy_of(Predictor::Model).rmse, seasons.is_some(), calendar, sample, passed, customers))
-        };
-        let attempts = [attempt(None), self.seasons(period.cut).and_then(|s| attempt(Some(s)))];
-        let best = attempts.into_iter().flatten().min_by(|a, b| a.0.total_cmp(&b.0));
-        let (_, seasonal, calendar, sample, passed, customers) = best?;
+        let attempt = self.attempt(period, cap, None)?;
+        let has_seasons = self.has_seasons(period.cut, &attempt.passed.fit.model);
+        let seasons = self.seasons(period.cut).filter(|_| has_seasons);
+        let by_season = seasons.and_then(|seasons| self.attempt(period, cap, Some(&seasons)));
+        let by_season = by_season.filter(|other| surely_smaller(&other.errors(period), &attempt.errors(period)));
+        let seasonal = by_season.is_some();
+        let Attempt { calendar, sample, passed, customers, left_out } = by_season.unwrap_or(attempt);
         let bg = fit_bg(&sample, passed.cap);
         let told = backtest(&passed.fit, Some(&bg), &customers, period, &calendar)?;
-        Some(Trial { seasonal, holdout: Holdout::new(period, passed.fit.model.k, told) })
+        let holdout = Holdout { left_out, ..Holdout::new(period, passed.fit.model.k, told) };
+        Some(Trial { seasonal, holdout })
+    }
+
+    fn attempt(&self, period: Period, cap: Option<u32>, seasons: Option<&Seasons>) -> Option<Attempt> {
+        let calendar = calendar(seasons, self.span);
+        let sample = self.sample(&calendar, period.cut);
+        let passed = fit_counts(Family::Mbg, &sample, cap).ok()?;
+        let all = self.days.iter().filter_map(|days| period.split(days, &calendar));
+        let (beyond, customers): (Vec<_>, Vec<_>) = all.partition(|customer| customer.is_beyond(passed.cap));
+        Some(Attempt { calendar, sample, passed, customers, left_out: beyond.len() as u64 })
+    }
+}
+
+impl Attempt {
+    fn errors(&self, period: Period) -> Vec<f64> {
+        squared_errors(&self.passed.fit, &self.customers, period, &self.calendar)
     }
 }
 

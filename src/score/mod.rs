@@ -21,7 +21,7 @@ use crate::clock::{MINUTE, Millis};
 use crate::db::{Db, DbError, DbResult, Lease};
 use crate::model::backtest::Predictor;
 use crate::model::counts::Family;
-use crate::model::gates::{Refused, fit_bg, fit_counts, temper};
+use crate::model::gates::{Refused, fit_bg, fit_counts, long_enough, temper};
 use crate::model::value;
 use crate::money;
 use crate::profile;
@@ -77,20 +77,24 @@ async fn fit_alone(db: &Db, settings: &Settings, now: Millis, lease: &Lease) -> 
     card.observed = Some([card::date(span.0), card::date(span.1)]);
     card.learnt_from = learnt.buyers();
     let trial = learnt.trial(asked.cap_repeat_orders);
-    let seasons = trial.as_ref().and_then(|t| t.seasonal.then(|| learnt.seasons(span.1)).flatten());
+    let seasons = trial.as_ref().filter(|t| t.seasonal).and_then(|_| learnt.seasons(span.1));
     let sample = learnt.sample(&learn::calendar(seasons.as_ref(), span), span.1);
     let counts = match fit_counts(Family::Mbg, &sample, asked.cap_repeat_orders) {
         Ok(counts) => counts,
         Err(why) => return refuse(db, card, why, lease).await,
     };
+    if let Err(why) = long_enough(span) {
+        return refuse(db, card, why, lease).await;
+    }
     // Without order values there is no lifetime value, but all the rest.
     let tempered = temper(learnt.spends, counts.cap);
     let values = value::fit(&tempered.spends);
     let dear = tempered.dear.map(|(customers, cap)| dear(customers, cap, &settings.currency));
+    let said = dear.into_iter().chain(unpaid(learnt.unpaid)).collect();
 
     card.used = trial.as_ref().map_or(Predictor::Model, |t| t.holdout.best);
     card.seasons = seasons.as_ref().map(|s| s.index());
-    (card.models, card.missing) = card::models(card.used, &counts, &values, dear, &fit_bg(&sample, counts.cap));
+    (card.models, card.missing) = card::models(card.used, &counts, &values, said, &fit_bg(&sample, counts.cap));
     card.holdout = trial.map(|t| t.holdout);
     let extreme = learn::extreme(db, counts.cap, EXTREME_NAMED_MAX).await?;
     card.extreme = extreme.into_iter().map(|(customer_id, orders)| Extreme { customer_id, orders }).collect();
@@ -113,10 +117,20 @@ async fn fit_alone(db: &Db, settings: &Settings, now: Millis, lease: &Lease) -> 
 }
 
 fn dear(customers: u64, cap: f64, currency: &str) -> String {
+    let (who, were) = if customers == 1 { ("customer", "was") } else { ("customers", "were") };
     format!(
-        "{customers} customers whose mean order is far above all others were fitted as if it were {}",
+        "{} {who} whose mean order is far above all others {were} fitted as if it were {}",
+        money::grouped(customers as i64),
         money::readable(cap.round() as i64, currency)
     )
+}
+
+/// Whoever brought nothing after what they gave back is unknown to a model of order values.
+fn unpaid(customers: u64) -> Option<String> {
+    let (who, are) = if customers == 1 { ("customer", "is") } else { ("customers", "are") };
+    let said =
+        || format!("{} {who} brought nothing net of returns and {are} left out", money::grouped(customers as i64));
+    (customers > 0).then(said)
 }
 
 /// Take back what an earlier fit said, and keep why.
@@ -165,4 +179,18 @@ pub async fn newest(db: &Db) -> Result<Option<Card>, DbError> {
     let sql = "SELECT card FROM model_fit ORDER BY fitted_at DESC, fit_id LIMIT 1";
     let row: Option<(String,)> = db.fetch_optional(sql, vec![]).await?;
     Ok(row.and_then(|(card,)| serde_json::from_str(&card).ok()))
+}
+
+/// The card of a fit; `None` when there is none of this id.
+pub async fn of_fit(db: &Db, fit_id: &str) -> DbResult<Option<Card>> {
+    let row: Option<(String,)> =
+        db.fetch_optional("SELECT card FROM model_fit WHERE fit_id = $1", args![fit_id]).await?;
+    Ok(row.and_then(|(card,)| serde_json::from_str(&card).ok()))
+}
+
+/// The cards of the last fits, the newest first, `most` at most.
+pub async fn cards(db: &Db, most: u32) -> DbResult<Vec<Card>> {
+    let sql = "SELECT card FROM model_fit ORDER BY fitted_at DESC, fit_id LIMIT $1";
+    let rows: Vec<(String,)> = db.fetch_all(sql, args![i64::from(most)]).await?;
+    Ok(rows.iter().filter_map(|(card,)| serde_json::from_str(card).ok()).collect())
 }

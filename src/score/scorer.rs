@@ -13,7 +13,7 @@ use crate::model::counts::CountFit;
 use crate::model::interval::Estimate;
 use crate::model::outlook::{Grid, Horizons, Outlook};
 use crate::model::seasons::{Calendar, Seasons};
-use crate::model::thumb::{Predictor, poisson};
+use crate::model::thumb::{Predictor, Seen, shape_quantiles};
 use crate::model::value::ValueFit;
 use crate::profile::day;
 
@@ -78,6 +78,8 @@ pub(super) struct Scorer {
     quarter: f64,
     /// Day → its beginning.
     begins: HashMap<i64, Millis>,
+    /// Orders that a rule goes by → how unsure a rate of so many is.
+    unsure: HashMap<u32, [f64; 2]>,
 }
 
 impl Scorer {
@@ -87,7 +89,7 @@ impl Scorer {
         let quarter = (1.0 - basis.discount_yearly).powf(0.25);
         let horizons = Horizons { short: weeks(SHORT_DAYS), quarters: QUARTERS.map(weeks), discount: quarter };
         let grid = Grid::new(basis.counts.clone(), horizons);
-        Scorer { grid, calendar, zone: zone.clone(), quarter, begins: HashMap::new(), basis }
+        Scorer { grid, calendar, zone: zone.clone(), quarter, begins: HashMap::new(), unsure: HashMap::new(), basis }
     }
 
     /// The newest day with an order of anybody at the fit.
@@ -132,21 +134,22 @@ impl Scorer {
     }
 
     /// A rule knows real weeks only, and neither who is still a customer nor when the next order comes.
-    fn by_rule(&self, days: i64, first: i64, last: i64, end: i64, lately: i64) -> Option<Outlook> {
+    fn by_rule(&mut self, days: i64, first: i64, last: i64, end: i64, lately: i64) -> Option<Outlook> {
         let real = Calendar::new(&Seasons::NONE, first, first);
         let h = learn::history(&real, days, first, last, end)?;
-        let lately = lately as f64 * 7.0 / LAST_PERIOD_DAYS as f64;
-        let orders = |days: i64| self.basis.used.rule(&h, lately, days as f64 / 7.0).map(poisson);
-        let (short, year) = (orders(SHORT_DAYS)?, orders(QUARTERS[3])?);
-        let some = |mean: f64| -(-mean).exp_m1();
-        let certain = |value: f64| Estimate { value, low: value, high: value };
+        let weeks = |days: i64| days as f64 / 7.0;
+        let lately = Seen { orders: u32::try_from(lately).ok()?, weeks: weeks(LAST_PERIOD_DAYS) };
+        let seen = self.basis.used.seen(&h, lately)?;
+        let quantiles = *self.unsure.entry(seen.orders).or_insert_with(|| shape_quantiles(seen.orders));
+        let (short, year) = (seen.orders(weeks(SHORT_DAYS)), seen.orders(weeks(QUARTERS[3])));
         let mean_discount = (1..=4).map(|n| self.quarter.powi(n)).sum::<f64>() / 4.0;
         Some(Outlook {
             orders_90d: short,
             orders_12m: year,
             worth: year.value * mean_discount,
-            alive: certain(1.0),
-            orders_at_all: certain(some(short.value)),
+            // Not told.
+            alive: Estimate { value: 1.0, low: 1.0, high: 1.0 },
+            orders_at_all: seen.at_all(weeks(SHORT_DAYS), quantiles),
             next_order: [None; 3],
         })
     }
@@ -159,7 +162,13 @@ impl Scorer {
         let year = outlook.orders_12m;
         let value = self.basis.values.as_ref()?.expected(orders, mean, year.high);
         let discounted = if year.value > 0.0 { outlook.worth / year.value } else { 1.0 };
-        Some(year.times(value).scaled(discounted * self.basis.margin))
+        // A rule that expects nothing does not rule out everything.
+        let worth = if year.value > 0.0 {
+            year.times(value)
+        } else {
+            Estimate { value: 0.0, low: 0.0, high: year.high * value.value }
+        };
+        Some(worth.scaled(discounted * self.basis.margin))
     }
 
     fn when(&mut self, end: i64, weeks: f64) -> Option<Millis> {

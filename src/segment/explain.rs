@@ -115,14 +115,18 @@ impl Explainer<'_> {
             }
             Leaf::Customer { what: field, checks, window } => {
                 let holds = person.customer_holds(field, checks, window, moment);
-                let kind = if let What::Field(f) = field { Some(f.kind) } else { None };
-                decided(holds, self.shown(person.value(field, moment), kind))
+                let value = person.value(field, moment);
+                let said = match field {
+                    What::Field(f) => self.own(f, value),
+                    _ => self.shown(value, None),
+                };
+                decided(holds, said)
             }
             Leaf::Percentile { field, any_of } => {
                 let value = match person.given.percentiles.get(field.sql) {
                     Some(place) => format!("percentile {place}"),
                     None => {
-                        let own = self.shown(person.field(field, moment), Some(field.kind));
+                        let own = self.own(field, person.field(field, moment));
                         format!("{own}; {}", self.edges(field, any_of))
                     }
                 };
@@ -187,6 +191,14 @@ impl Explainer<'_> {
 
     fn edge(&self, field: &Field, value: Option<f64>) -> String {
         let value = value.map(|v| if field.kind == Kind::Real { Datum::Real(v) } else { Datum::Int(v as i64) });
+        self.shown(value, Some(field.kind))
+    }
+
+    /// This person's value of a field or score.
+    fn own(&self, field: &Field, value: Option<Datum>) -> String {
+        if value.is_none() && field.is_score() {
+            return "no score: `okaeri model show` says whether there is a fit".to_owned();
+        }
         self.shown(value, Some(field.kind))
     }
 

@@ -37,6 +37,7 @@ async fn shop(url: &str) -> Scenario {
     let shop = Scenario::new(url)
         .segment("quiet", "{ customer: days_since_last_order, gte: 60 }")
         .segment("in_june", "{ did: order.placed, between: [2026-06-01, 2026-06-30] }");
+    let shop = shop.settings("loyalty: { by: spend, tiers: { bronze: 1, silver: 120 } }\n");
     shop.write("people.csv", PEOPLE);
     shop.write("orders.csv", ORDERS);
     shop.okaeri("import customers people.csv --quiet").await.exits(0);
@@ -81,6 +82,11 @@ async fn cohorts_are_told_for_ages_that_everybody_has_lived_through() {
         // As it was known in spring.
         let then = shop.json("report cohorts --at 2026-04-02", 0).await;
         assert_eq!((&then["observed_to"], then["cohorts"].as_array().unwrap().len()), (&"2026-04-01".into(), 2));
+        let young = shop.okaeri("report cohorts --at 2026-01-20").await.exits(0).stdout;
+        assert!(
+            young.contains("2026-01") && young.ends_with("no cohort has lived 30 days yet; orders up to 2026-01-01\n"),
+            "{young}"
+        );
         let text = shop.okaeri(&format!("report cohorts {AT}")).await.exits(0).stdout;
         assert!(text.contains("Who ordered, by days since the first order") && text.contains("0–29"), "{text}");
         shop.okaeri("report cohorts --ages 0").await.exits(2);
@@ -108,6 +114,10 @@ async fn flows_tell_who_was_where_then_and_is_where_now() {
             ]
         );
         assert!(told.get("movers").is_none(), "nobody went from active to drifting");
+        let text =
+            shop.okaeri(&format!("report flows --from 2026-05-10 --who active:drifting {AT}")).await.exits(0).stdout;
+        assert!(text.contains("nobody went the way that was asked about"), "{text}");
+        assert!(text.contains("brought in the year to 2026-05-10"), "{text}");
         let named =
             shop.json(&format!("report flows --from 2026-05-10 --to 2026-07-31 --who active:lapsed {AT}"), 0).await;
         assert_eq!(named["movers"], json!([{ "customer_id": "mia", "revenue": 12_500, "ltv": null }]));
@@ -155,6 +165,10 @@ async fn one_customer_on_one_screen() {
             text.contains("美咲") && text.contains("suppressed: topic:news") && text.contains("3 orders, 8.00 EUR"),
             "{text}"
         );
+
+        assert_eq!((&mia["loyalty"]["tier"], &misaki["loyalty"]["next_tier"]), (&"silver".into(), &"silver".into()));
+        assert!(text.contains("tier bronze; next silver") && text.contains("known since 2026-03-15"), "{text}");
+        assert_eq!((&mia["fit"], &misaki["fit"]), (&json!(null), &json!(null)));
 
         let hostile = shop.okaeri(&format!("customer show hostile {AT}")).await.exits(0).stdout;
         assert!(hostile.contains("A\\u{1b}[31m\\u{7}B") && !hostile.contains('\u{1b}'), "{hostile:?}");

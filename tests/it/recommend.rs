@@ -349,6 +349,10 @@ async fn a_backtest_tells_what_was_foreseen_and_warns_where_popularity_wins() {
         assert_eq!(hit("all_items", "again"), 0.0, "nobody bought the same again");
         let warnings = told["warnings"].to_string();
         assert!(warnings.contains("beats `again` for everything: 1.000 against 0.000"), "{warnings}");
+        for day in ["2040-01-01", "1990-01-01"] {
+            let refused = shop.okaeri(&format!("recommend backtest --as-of {day}")).await.exits(2).stderr;
+            assert!(refused.contains(&format!("--as-of {day}: orders are known from ")), "{refused}");
+        }
         let text = shop.okaeri("recommend backtest").await.exits(0).stdout;
         for wanted in ["hit-rate@5", "popularity", "discover", "20 customers are few"] {
             assert!(text.contains(wanted), "{wanted}\n{text}");

@@ -67,6 +67,7 @@ pub(super) struct Told {
 pub(super) struct Took {
     pub import: Duration,
     pub profile: Duration,
+    pub models: Duration,
     pub segments: Duration,
     pub plan: Duration,
     pub send: Duration,
@@ -122,7 +123,7 @@ impl Proof {
 
 impl Took {
     pub fn all(&self) -> Duration {
-        self.import + self.profile + self.segments + self.plan + self.send + self.verify
+        self.import + self.profile + self.models + self.segments + self.plan + self.send + self.verify
     }
 }
 

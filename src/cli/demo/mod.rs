@@ -33,6 +33,7 @@ use crate::db::Db;
 use crate::profile::{self, Moment, Scope};
 use crate::queue::run::Move;
 use crate::queue::status;
+use crate::score;
 use folder::Folder;
 use journey::{Everybody, Journey, Proof, Standing, Took};
 
@@ -98,6 +99,11 @@ async fn travel(outer: &Invocation, inv: &Invocation, folder: &Folder, catcher: 
     let stages = journey::stages(&profile::grid(&db, &Moment::at(&db, settings, as_of).await?).await?);
     took.profile = started.elapsed();
     terminal::profiled(outer, &stages, took.profile);
+
+    let started = Instant::now();
+    let card = score::fit(&db, settings, clock::now()).await?;
+    took.models = started.elapsed();
+    terminal::fitted(outer, &card, took.models);
 
     let started = Instant::now();
     let (sizes, everyone) = segment::sizes(&db, project, &loaded.segments, Clock::real()).await?;

@@ -17,6 +17,7 @@ use crate::data::ImportTotals;
 use crate::money::grouped;
 use crate::plan::Reason;
 use crate::profile::Stage;
+use crate::score::Card;
 use crate::segment::Size;
 use crate::settings::Settings;
 
@@ -49,6 +50,14 @@ pub(super) fn imported(inv: &Invocation, imports: &[ImportTotals], took: Duratio
 pub(super) fn profiled(inv: &Invocation, stages: &[(Stage, i64)], took: Duration) {
     let words: Vec<String> = stages.iter().map(|(s, n)| format!("{} {}", grouped(*n), s.name())).collect();
     tell(inv, part("profile", &words, took));
+}
+
+pub(super) fn fitted(inv: &Invocation, card: &Card, took: Duration) {
+    let off = card.holdout.as_ref().and_then(|held_out| held_out.of_best().total_error);
+    let mut words =
+        vec![format!("{} buyers scored: orders to come, their value, who leaves", grouped(card.scored as i64))];
+    words.extend(off.map(|off| format!("orders of 13 weeks held out: {:+.0} %", 100.0 * off)));
+    tell(inv, part("models", &words, took));
 }
 
 pub(super) fn segmented(inv: &Invocation, all: &[Standing], everyone: Size, currency: &str, took: Duration) {

@@ -2,7 +2,7 @@
 //!
 //! Memory: what was learnt, and what a few hundred people bought.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -175,28 +175,69 @@ fn standing(asked: &Asked, product: Option<&Product>, categories: &mut HashMap<S
     }
 }
 
-/// Attributes that say how many there are, and whether there are any.
-const STOCK_NUMBERS: [&str; 3] = ["stock", "stock_quantity", "inventory"];
-const STOCK_FLAGS: [&str; 3] = ["in_stock", "available", "active"];
+/// Attributes that say how many there are, or whether there are any.
+const STOCK: [&str; 19] = [
+    "stock",
+    "stock_quantity",
+    "stock_level",
+    "stock_status",
+    "inventory",
+    "inventory_quantity",
+    "inventory_level",
+    "inventory_status",
+    "quantity",
+    "quantity_available",
+    "available_quantity",
+    "in_stock",
+    "instock",
+    "is_in_stock",
+    "available",
+    "is_available",
+    "availability",
+    "active",
+    "is_active",
+];
+/// Words that say no, without case, spaces and signs.
+const NONE_LEFT: [&str; 20] = [
+    "no",
+    "n",
+    "false",
+    "out",
+    "none",
+    "outofstock",
+    "notinstock",
+    "nostock",
+    "soldout",
+    "unavailable",
+    "notavailable",
+    "discontinued",
+    "inactive",
+    "ausverkauft",
+    "nichtverfügbar",
+    "在庫なし",
+    "在庫切れ",
+    "売り切れ",
+    "品切れ",
+    "完売",
+];
 
-/// Whether a product can be had, as far as its attributes say: a number of pieces above zero, a flag that is not a no.
+/// Whether a product can be had, as far as its attributes say: a number of pieces above zero, a flag or word that is not a no.
 fn is_in_stock(attributes: &Map<String, Json>) -> bool {
-    let number = |value: &Json| match value {
-        Json::Number(n) => n.as_f64(),
-        Json::String(text) => decimal(text.trim()),
-        _ => None,
+    let word = |text: &str| {
+        // https://schema.org/OutOfStock
+        let last = text.rsplit('/').next().unwrap_or(text);
+        last.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>()
     };
     let is_no = |value: &Json| match value {
         Json::Bool(yes) => !yes,
-        Json::String(text) => {
-            let no: HashSet<&str> = ["no", "n", "false", "0", "out", "out_of_stock"].into();
-            no.contains(text.trim().to_ascii_lowercase().as_str())
-        }
-        Json::Number(n) => n.as_f64() == Some(0.0),
+        Json::Number(n) => n.as_f64().is_some_and(|n| n <= 0.0),
+        Json::String(text) => match decimal(text.trim()) {
+            Some(n) => n <= 0.0,
+            None => NONE_LEFT.contains(&word(text).as_str()),
+        },
         _ => false,
     };
-    let none_left = STOCK_NUMBERS.iter().any(|name| attributes.get(*name).and_then(number).is_some_and(|n| n <= 0.0));
-    !none_left && !STOCK_FLAGS.iter().any(|name| attributes.get(*name).is_some_and(is_no))
+    !STOCK.iter().any(|name| attributes.get(*name).is_some_and(is_no))
 }
 
 #[cfg(test)]
@@ -219,6 +260,18 @@ mod tests {
             (r#"{"available": false}"#, false),
             (r#"{"available": null}"#, true),
             (r#"{"active": "yes"}"#, true),
+            (r#"{"availability": "out of stock"}"#, false),
+            (r#"{"availability": "https://schema.org/OutOfStock"}"#, false),
+            (r#"{"availability": "https://schema.org/InStock"}"#, true),
+            (r#"{"availability": "preorder"}"#, true),
+            (r#"{"stock_status": "outofstock"}"#, false),
+            (r#"{"stock_status": "instock"}"#, true),
+            (r#"{"inventory_quantity": 0}"#, false),
+            (r#"{"inventory_quantity": "7"}"#, true),
+            (r#"{"stock": "Sold out"}"#, false),
+            (r#"{"stock": "売り切れ"}"#, false),
+            (r#"{"stock": "在庫あり"}"#, true),
+            (r#"{"is_available": 0}"#, false),
         ] {
             assert_eq!(in_stock(json), expected, "{json}");
         }
