@@ -11,6 +11,7 @@ mod customer;
 pub mod demo;
 mod dkim;
 mod doctor;
+mod drained;
 mod follow;
 mod import;
 mod init;

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drained::Drained;
 use super::follow;
 use super::ledger;
 use super::loaded::Loaded;
 use super::profile::notice_tiers;
 use super::send::{self, Enlisted};
-use super::sending::{self, Drained};
+use super::sending;
 use super::{Exit, Failure, Invocation};
 use crate::campaign::{Campaign, Slot, Status};
 use crate::clock::{self, Clock, Millis};

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::drained::Drained;
 use super::ledger;
 use super::loaded::Loaded;
 use super::profile;
 use super::recommend;
-use super::sending::{self, Drained};
+use super::sending;
 use super::{Exit, Failure, Invocation, shown};
 use crate::args;
 use crate::campaign::{Campaign, Definition, Slot};

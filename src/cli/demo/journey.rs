@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::Failure;
-use super::super::sending::Drained;
+use super::super::drained::Drained;
 use super::letters::Letter;
 use super::shop::ShopTotals;
 use crate::args;

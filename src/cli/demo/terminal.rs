@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anstyle::Style;
 
+use super::super::drained::Drained;
 use super::super::send::Enlisted;
-use super::super::sending::Drained;
 use super::super::{Format, Invocation};
 use super::folder::Folder;
 use super::journey::{Journey, Light, Proof, Standing, amount, percent, share};

@@ -9,7 +9,7 @@ pub(super) use list::answer;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Exit, Failure, Invocation, ledger, sending, table};
+use super::{Exit, Failure, Invocation, drained, ledger, table};
 use crate::clock;
 use crate::db::Db;
 use crate::delivery::pacing;
@@ -71,7 +71,7 @@ pub async fn run(inv: &Invocation, args: QueueArgs) -> Result<Exit, Failure> {
     match args.what {
         What::Status => {
             let mut runs = status::overview(&db, 20).await?;
-            let back = sending::held_back(&project, &db).await?;
+            let back = drained::held_back(&project, &db).await?;
             for run in &mut runs {
                 run.next_due_at = pacing::next_due(&run.due_by_lane, &back.pace);
             }
@@ -117,7 +117,7 @@ async fn restored(inv: &Invocation, project: &Project, db: &Db) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn overview_text(runs: &[status::RunStatus], back: &sending::HeldBack, zone: &jiff::tz::TimeZone) -> String {
+fn overview_text(runs: &[status::RunStatus], back: &drained::HeldBack, zone: &jiff::tz::TimeZone) -> String {
     if runs.is_empty() {
         return "no runs yet: okaeri send CAMPAIGN makes one\n".to_owned();
     }
@@ -132,7 +132,7 @@ fn overview_text(runs: &[status::RunStatus], back: &sending::HeldBack, zone: &ji
         let state = format!("{state}{}", r.first_wave.as_ref().map(|w| wave_text(w, zone)).unwrap_or_default());
         t.add_row([r.run.campaign.clone(), r.run.slot.clone(), state, messages.join("\n"), due, r.run.run_id.clone()]);
     }
-    let back: String = sending::held_back_lines(back, zone).iter().map(|line| format!("{line}\n")).collect();
+    let back: String = drained::held_back_lines(back, zone).iter().map(|line| format!("{line}\n")).collect();
     format!("{t}\n{back}")
 }
 
