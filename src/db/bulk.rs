@@ -22,6 +22,8 @@ pub enum Conflict<'a> {
     Keep,
     /// Replace the columns that are not part of `key`, but only when one of them differs: an unchanged row is not written.
     Update { key: &'a [&'a str] },
+    /// Leave stored rows as they are, and locked: whoever takes one out waits until this transaction has ended.
+    KeepLocked { key: &'a [&'a str] },
     /// Replace them when `when` holds: an SQL condition over the stored row (by the table's name) and the new one (`excluded`).
     UpdateWhen { key: &'a [&'a str], when: &'a str },
 }
@@ -235,6 +237,10 @@ fn conflict_clause(table: &str, columns: &[&str], conflict: Conflict<'_>) -> Str
             let differs: Vec<String> =
                 rest(key).iter().map(|c| format!("{table}.{c} IS DISTINCT FROM excluded.{c}")).collect();
             replace(key, &differs.join(" OR "))
+        }
+        Conflict::KeepLocked { key } => {
+            let same = key.last().expect("a key has a column");
+            format!("ON CONFLICT ({}) DO UPDATE SET {same} = excluded.{same} WHERE false", key.join(", "))
         }
         Conflict::UpdateWhen { key, when } => replace(key, when),
     }

@@ -8,7 +8,7 @@ use okaeri::clock::{self, DAY, HOUR, Millis};
 use okaeri::data::Kind;
 use okaeri::db::{Db, bucket_of};
 use okaeri::offer::recommend::{self, FitCard, Learner, Owned, Sold};
-use okaeri::profile::Scope;
+use okaeri::profile::{self, Scope};
 use proptest::prelude::*;
 
 use crate::ground::each_database;
@@ -269,7 +269,7 @@ async fn a_renewal_reads_those_who_ordered_and_those_whose_orders_were_still_to_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_imported_while_a_fit_reads_is_read_by_the_next() {
+async fn what_is_imported_while_a_fit_or_a_refresh_of_profiles_reads_is_read_by_the_next() {
     each_database(|url| async move {
         const ROUNDS: usize = 40;
         let shop = Shop::open(&url, SETTINGS).await;
@@ -293,14 +293,29 @@ async fn what_is_imported_while_a_fit_reads_is_read_by_the_next() {
             }
             fits
         };
-        let (_, fits) = tokio::join!(
+        let refresh = async || profile::refresh(&shop.db, &shop.settings, at(4), Scope::Dirty).await.unwrap();
+        let refreshes = async {
+            let mut refreshes = 0;
+            while !done.get() {
+                refresh().await;
+                refreshes += 1;
+            }
+            refreshes
+        };
+        let (_, fits, refreshes) = tokio::join!(
             async {
                 imports.await;
                 done.set(true)
             },
-            fits
+            fits,
+            refreshes
         );
-        assert!(fits > 1, "fits ran beside imports");
+        assert!(fits > 1 && refreshes > 1, "both ran beside imports");
+        refresh().await;
+        let (known,): (i64,) =
+            shop.db.fetch_one("SELECT CAST(SUM(orders) AS BIGINT) FROM profile", args![]).await.unwrap();
+        let (kept,): (i64,) = shop.db.fetch_one("SELECT COUNT(*) FROM customer_order", args![]).await.unwrap();
+        assert_eq!(known, kept, "every order is in a profile");
         let card = recommend::fit(&shop.db, at(4), Scope::Dirty).await.unwrap();
         let renewed = stored(&shop.db, &card).await;
         let card = recommend::fit(&shop.db, at(4), Scope::Everyone).await.unwrap();

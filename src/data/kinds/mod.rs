@@ -64,21 +64,23 @@ pub(super) struct Written {
 pub(super) type People = BTreeSet<(i64, String)>;
 
 /// Mark customers as changed since their profile was computed.
+///
+/// A row that is there is locked, although nothing in it changes: whoever takes it out and reads what they did then waits for us and sees it.
 pub(super) async fn mark_dirty(tx: &mut Tx, people: People) -> DbResult<()> {
     let rows: Vec<Value> = people.into_iter().flat_map(|(bucket, id)| args![bucket, id]).collect();
-    tx.insert_rows("dirty", &["bucket", "customer_id"], rows, Conflict::Keep).await?;
+    tx.insert_rows("dirty", &KEY, rows, LOCKED).await?;
     Ok(())
 }
 
 /// Mark customers whose orders changed: their profile and their basket are to be read anew.
-///
-/// A row that is there is locked, although nothing in it changes: whoever takes it out and reads the orders then waits for us and sees them.
 pub(super) async fn mark_ordered(tx: &mut Tx, people: People, now: Millis) -> DbResult<()> {
     let rows: Vec<Value> = people.iter().flat_map(|(bucket, id)| args![*bucket, id, now]).collect();
-    let lock = Conflict::UpdateWhen { key: &["bucket", "customer_id"], when: "false" };
-    tx.insert_rows("basket_due", &["bucket", "customer_id", "noted_at"], rows, lock).await?;
+    tx.insert_rows("basket_due", &[KEY[0], KEY[1], "noted_at"], rows, LOCKED).await?;
     mark_dirty(tx, people).await
 }
+
+const KEY: [&str; 2] = ["bucket", "customer_id"];
+const LOCKED: Conflict = Conflict::KeepLocked { key: &KEY };
 
 /// Further columns merged into stored attributes: null removes a name, anything else sets it.
 fn merge_attributes(stored: &str, further: &[(String, Json)]) -> String {
