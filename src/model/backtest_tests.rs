@@ -139,16 +139,20 @@ fn ranks_with_ties_by_hand() {
     assert_eq!(auc(&[0.2, 0.5], &[customer(1), customer(1)]), None);
 }
 
+/// So many customers of the shop, watched for 40 weeks and then for so many more.
+fn observed(shop: &mut Shop, people: usize, later: f64) -> Vec<Observed> {
+    let one = |_| {
+        let seen = shop.customer(40.0, later);
+        Observed { history: seen.history, plain: seen.history, before: 0, after: seen.later }
+    };
+    (0..people).map(one).collect()
+}
+
 #[test]
 fn who_did_what_the_model_says_is_predicted_best_by_it_and_inside_its_intervals() {
     let mut shop = Shop::new(fixtures::MBG, 21);
     let period = Period { cut: 280, days: 140 };
-    let customers: Vec<Observed> = (0..3_000)
-        .map(|_| {
-            let seen = shop.customer(40.0, 20.0);
-            Observed { history: seen.history, plain: seen.history, before: 0, after: seen.later }
-        })
-        .collect();
+    let customers = observed(&mut shop, 3_000, 20.0);
     let sample = Sample::new(customers.iter().map(|c| c.history), 0.0);
     let (mbg, bg) = (fit(Family::Mbg, 1, &sample, None), fit(Family::Bg, 1, &sample, None));
     let told = backtest(&mbg, Some(&bg), &customers, period, &plain()).unwrap();
@@ -204,12 +208,7 @@ fn a_gain_must_be_larger_than_chance() {
 fn small_shops_are_told_by_larger_groups() {
     let mut shop = Shop::new(fixtures::MBG, 8);
     let period = Period { cut: 280, days: 91 };
-    let customers: Vec<Observed> = (0..120)
-        .map(|_| {
-            let seen = shop.customer(40.0, 13.0);
-            Observed { history: seen.history, plain: seen.history, before: 0, after: seen.later }
-        })
-        .collect();
+    let customers = observed(&mut shop, 120, 13.0);
     let fitted = fit(Family::Mbg, 1, &Sample::new(customers.iter().map(|c| c.history), 0.0), None);
     let groups = |n: usize| {
         let told = backtest(&fitted, None, &customers[..n], period, &plain()).unwrap();
