@@ -71,6 +71,8 @@ pub struct Compiled {
     pub(super) brands: BTreeMap<String, Value>,
     pub(super) mails: BTreeMap<String, Vec<Mail>>,
     pub(super) sources: BTreeMap<String, Source>,
+    /// Tables that prepared mails know, by name.
+    pub(super) tables: BTreeMap<String, Value>,
     /// What the templates name; the rest of a payload is not looked at.
     pub(super) fields: FieldSet,
     /// One engine per style, built when the first mail needs it.
@@ -322,8 +324,12 @@ impl Compiled {
 
     pub(super) fn engine(&self, style: Style) -> &Tera {
         self.engines[style as usize].get_or_init(|| {
-            engine::compile(&self.sources, style, &self.sender.currency, &mut Problems::new())
-                .expect("the same sources compiled in another style")
+            let mut tera = engine::compile(&self.sources, style, &self.sender.currency, &mut Problems::new())
+                .expect("the same sources compiled in another style");
+            for (name, table) in &self.tables {
+                tera.global_context().insert_value(name.clone(), table.clone());
+            }
+            tera
         })
     }
 

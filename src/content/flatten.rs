@@ -339,13 +339,7 @@ fn lowest<'a>(chain: &Chain<'a>, name: &str, from: usize) -> Option<(&'a File<'a
 
 /// What is left of a tag that was resolved: nothing, or a comment that trims as the tag did.
 fn neutral(out: &mut Mapped, left: bool, right: bool, at: &Origin) {
-    let text = match (left, right) {
-        (false, false) => return,
-        (true, false) => "{#- #}",
-        (false, true) => "{# -#}",
-        (true, true) => "{#- -#}",
-    };
-    out.made(text, at.clone());
+    out.made(tags::trimming(left, right), at.clone());
 }
 
 fn unquoted(text: &str) -> &str {

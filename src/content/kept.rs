@@ -168,7 +168,12 @@ mod tests {
     use super::*;
 
     fn prepared(text: &str) -> Prepared {
-        Prepared { body: Mapped::of("a.html", text), components: Mapped::default(), shows_preheader: false }
+        Prepared {
+            body: Mapped::of("a.html", text),
+            components: Mapped::default(),
+            tables: BTreeMap::new(),
+            shows_preheader: false,
+        }
     }
 
     fn forget(kept: &str) {

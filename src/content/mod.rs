@@ -16,6 +16,7 @@ mod check;
 mod compiled;
 mod context;
 mod current;
+mod decided;
 mod editions;
 mod engine;
 mod fields;

@@ -15,7 +15,7 @@ use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
 use super::track::Trail;
 use super::unit::Unit;
-use super::{inline, links, marks, mjml, scan, settled, splice};
+use super::{decided, inline, links, marks, mjml, scan, settled, splice};
 
 /// The names of a prepared mail inside the engine; both are escaped.
 pub(super) fn body_of(html: &str) -> String {
@@ -37,6 +37,8 @@ pub(super) struct Prepared {
     pub body: Mapped,
     /// All components made for its calls, one after the other.
     pub components: Mapped,
+    /// What it knows beside what it is told: tables that its files write down, by name.
+    pub tables: BTreeMap<String, Json>,
     /// Its files show the preheader themselves.
     pub shows_preheader: bool,
 }
@@ -56,8 +58,10 @@ pub(super) fn prepare(
     for component in &mut flat.components {
         component.text = settled::settled(&component.text, brand);
     }
-    let flat = inline::inlined(flat);
-    let root = if is_mjml(html) { mjml::to_html(&flat.root)? } else { flat.root };
+    let mut flat = inline::inlined(flat);
+    flat.root = decided::decided(&flat.root, brand);
+    let (root, tables) = decided::without_tables(&flat.root);
+    let root = if is_mjml(html) { mjml::to_html(&root)? } else { root };
     let mut units = vec![Unit::new("", &root)];
     units.extend(flat.components.iter().map(|c| Unit::new(&c.name, &c.text)));
     let mut edits = splice::edits(&units)?;
@@ -71,7 +75,7 @@ pub(super) fn prepare(
     for component in marked {
         components.copy(&component, 0..component.text.len());
     }
-    Ok(Prepared { body, components, shows_preheader })
+    Ok(Prepared { body, components, tables, shows_preheader })
 }
 
 /// Texts with the marks of their links and, where all of them can tell it ahead, of the text part.

@@ -51,15 +51,17 @@ pub(super) fn place(file: &str, source: &str, offset: usize) -> Place {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token<'a> {
+pub(super) enum Token<'a> {
     Word(&'a str),
+    /// What stands between the quotes, with its escapes as they are written.
     Text(&'a str),
-    Number,
+    Number(&'a str),
     /// `?.` is `.`, `?[` is `[`; `==`, `!=`, `<=`, `>=` are `'≈'`.
     Sign(char),
 }
 
-fn tokens(source: &str, start: usize, end: usize) -> Vec<(Token<'_>, usize)> {
+/// The tokens of a part of a source, each with its place in the source.
+pub(super) fn tokens(source: &str, start: usize, end: usize) -> Vec<(Token<'_>, usize)> {
     let text = &source[start..end];
     let mut out = Vec::new();
     let mut chars = text.char_indices().peekable();
@@ -81,10 +83,7 @@ fn tokens(source: &str, start: usize, end: usize) -> Vec<(Token<'_>, usize)> {
             _ if c.is_alphabetic() || c == '_' => {
                 Token::Word(run(text, i, &mut chars, |d| d.is_alphanumeric() || d == '_'))
             }
-            _ if c.is_ascii_digit() => {
-                run(text, i, &mut chars, |d| d.is_ascii_digit());
-                Token::Number
-            }
+            _ if c.is_ascii_digit() => Token::Number(run(text, i, &mut chars, |d| d.is_ascii_digit())),
             '?' if matches!(chars.peek(), Some((_, '.' | '['))) => Token::Sign(chars.next().map_or('?', |(_, d)| d)),
             '=' | '!' | '<' | '>' if matches!(chars.peek(), Some((_, '='))) => {
                 chars.next();
@@ -95,6 +94,16 @@ fn tokens(source: &str, start: usize, end: usize) -> Vec<(Token<'_>, usize)> {
         out.push((token, start + i));
     }
     out
+}
+
+/// Where a token ends in the source that it was read from.
+pub(super) fn end_of(source: &str, (token, at): (Token<'_>, usize)) -> usize {
+    match token {
+        Token::Word(text) | Token::Number(text) => at + text.len(),
+        Token::Text(text) => (at + text.len() + 2).min(source.len()),
+        Token::Sign('≈') => at + 2,
+        Token::Sign(sign) => at + usize::from(source[at..].starts_with('?')) + sign.len_utf8(),
+    }
 }
 
 fn run<'a>(
@@ -178,7 +187,10 @@ fn expression<'a>(tokens: &[(Token<'a>, usize)], names: &mut Names<'a>) {
         let Token::Word(first) = token else {
             // `<name …/>` calls a component, where no value stands before it to compare with.
             let calls = token == Token::Sign('<')
-                && !matches!(before(i), Some(Token::Word(_) | Token::Text(_) | Token::Number | Token::Sign(')' | ']')));
+                && !matches!(
+                    before(i),
+                    Some(Token::Word(_) | Token::Text(_) | Token::Number(_) | Token::Sign(')' | ']'))
+                );
             if calls {
                 let name: Vec<_> = tokens[i + 1..]
                     .iter()

@@ -15,13 +15,9 @@ pub(super) fn settled(text: &Mapped, brand: &Json) -> Mapped {
         if tag.kind != Kind::Expression || tag.trims_left || tag.trims_right {
             return None;
         }
-        let mut path = tag.inner(source).split('.');
-        if path.next() != Some("brand") {
-            return None;
-        }
-        let value = path.try_fold(brand, |value, name| value.get(name))?;
-        let said = match value {
-            Json::String(said) => said.clone(),
+        let path = tag.inner(source).strip_prefix("brand.")?;
+        let said = match value(brand, &path.split('.').collect::<Vec<_>>())? {
+            Json::String(said) => said,
             Json::Number(n) => n.to_string(),
             _ => return None,
         };
@@ -34,6 +30,13 @@ pub(super) fn settled(text: &Mapped, brand: &Json) -> Mapped {
         Some(Edit { range: tag.range, text: String::from_utf8(escaped).expect("escaped text is text") })
     });
     text.edited(edits.collect())
+}
+
+/// A value of the settings; null for one that is not there, `None` where to ask for it is an error.
+pub(super) fn value(brand: &Json, path: &[&str]) -> Option<Json> {
+    let Some((last, owners)) = path.split_last() else { return Some(brand.clone()) };
+    let owner = owners.iter().try_fold(brand, |value, name| value.get(name))?;
+    owner.as_object().map(|fields| fields.get(*last).cloned().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -189,6 +189,7 @@ impl Snapshot {
         let mut kept = Kept::of(&self.made_from(), self.home.as_deref());
         let mut ready = BTreeMap::new();
         let mut showing = BTreeSet::new();
+        let mut tables = BTreeMap::new();
         let locale_of = |v: &Variant| v.locale.clone().unwrap_or_else(|| self.sender.default_locale.clone());
         let files: BTreeMap<&str, String> =
             self.mails.values().flatten().map(|v| (v.html.as_str(), locale_of(v))).collect();
@@ -208,7 +209,11 @@ impl Snapshot {
                 let texts = [(body_of(html), mail.body.clone()), (components_of(html), mail.components.clone())];
                 let made: BTreeMap<String, Source> = texts.into_iter().map(|(n, m)| (n, Source::made(m))).collect();
                 match engine::first_fault(&made) {
-                    None => sources.extend(made),
+                    None => {
+                        sources.extend(made);
+                        let known = mail.tables.iter().filter_map(|(n, t)| Some((n.clone(), context::value(t)?)));
+                        tables.extend(known);
+                    }
                     Some(message) => {
                         let at = Origin { source: html.as_str().into(), offset: 0 };
                         *prepared = Err(Refusal { code: "not-prepared", message, at });
@@ -226,6 +231,7 @@ impl Snapshot {
                 .map(|(l, b)| ((*l).to_owned(), context::value(b).expect("an object is not null")))
                 .collect(),
             mails,
+            tables,
             fields: FieldSet::of(self.files.values().map(String::as_str)),
             sources,
             engines,

@@ -47,6 +47,16 @@ impl Tag {
     }
 }
 
+/// What is left of tags that were resolved: nothing, or a comment that trims as they did.
+pub(super) fn trimming(left: bool, right: bool) -> &'static str {
+    match (left, right) {
+        (false, false) => "",
+        (true, false) => "{#- #}",
+        (false, true) => "{# -#}",
+        (true, true) => "{#- -#}",
+    }
+}
+
 /// Whether a source may call a function.
 pub(super) fn calls(source: &str, function: &str) -> bool {
     let in_tag = |inner: &str| inner.split(function).skip(1).any(|rest| rest.trim_start().starts_with('('));

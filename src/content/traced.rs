@@ -63,6 +63,7 @@ impl Compiled {
             sender: self.sender.clone(),
             brands: self.brands.clone(),
             mails: self.mails.clone(),
+            tables: self.tables.clone(),
             fields: self.fields.clone(),
             sources,
             engines: Default::default(),

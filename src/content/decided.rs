@@ -1,0 +1,518 @@
+//! What a template asks of values that every message has alike is answered once, when its mail is prepared: `{% if brand.url %}`, and
+//! whatever components ask of the texts, numbers and switches that they are given (`{{ "118" if wide else "56" }}`). A table that a template
+//! writes down (`{% set signs = {"tea": "茶"} %}`) is made once, and not by every message, nor by every product of a list.
+//!
+//! Only answers that are certain: literals and the settings. Whatever else is part of a condition stays in it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde_json::Value as Json;
+
+use super::kept::hex;
+use super::mapped::{Edit, Mapped};
+use super::scan::{self, Token};
+use super::settled;
+use super::tags::{self, Kind, Tag, trimming};
+
+/// A mail's text with its questions answered. `brand` is what the settings say.
+pub(super) fn decided(text: &Mapped, brand: &Json) -> Mapped {
+    let source = text.text.as_str();
+    let tags = tags::tags(source);
+    let partners = tags::partners(source, &tags);
+    // Who gives `brand` a value of its own means another.
+    let own = scan::names(source).locals.contains(&"brand");
+    let known = Known { brand: (!own).then_some(brand) };
+    let mut decider = Decider { source, tags: &tags, partners: &partners, known, edits: Vec::new() };
+    decider.walk(0..tags.len());
+    text.edited(decider.edits)
+}
+
+struct Decider<'a> {
+    source: &'a str,
+    tags: &'a [Tag],
+    partners: &'a [Option<usize>],
+    known: Known<'a>,
+    edits: Vec<Edit>,
+}
+
+/// A branch of a condition that may come to be taken.
+struct Branch {
+    /// Its tag: `if`, `elif`, `else`.
+    tag: usize,
+    /// What is still asked; `None`: nothing.
+    asks: Option<String>,
+}
+
+impl Decider<'_> {
+    fn walk(&mut self, range: Range<usize>) {
+        let mut i = range.start;
+        while i < range.end {
+            let tag = &self.tags[i];
+            match (tag.kind, tag.word(self.source), self.partners[i]) {
+                (Kind::Expression, ..) => self.expression(tag),
+                (Kind::Statement, "if", Some(end)) => {
+                    self.condition(i, end);
+                    i = end;
+                }
+                _ => {}
+            }
+            i += 1;
+        }
+    }
+
+    fn expression(&mut self, tag: &Tag) {
+        let tokens = scan::tokens(self.source, tag.inner.start, tag.inner.end);
+        let chosen = self.chosen(&tokens);
+        let said = match self.known.value(chosen) {
+            Some(Json::String(said)) => said,
+            Some(Json::Number(n)) => n.to_string(),
+            _ => String::new(),
+        };
+        // Text beside a tag that trims would be trimmed; and what looks like a tag of Tera stays a text that is never read as one.
+        let plain = !said.is_empty() && said.trim() == said && !said.contains(['{', '}']);
+        if plain && !tag.trims_left && !tag.trims_right {
+            let mut escaped = Vec::new();
+            tera::escape_html(&said, &mut escaped).expect("memory takes what is written");
+            let text = String::from_utf8(escaped).expect("escaped text is text");
+            self.edits.push(Edit { range: tag.range.clone(), text });
+        } else if chosen.len() < tokens.len() {
+            self.edits.push(Edit { range: tag.inner.clone(), text: format!(" {} ", self.written(chosen)) });
+        }
+    }
+
+    /// What is left of `a if x else b` where `x` is known.
+    fn chosen<'t, 's>(&self, tokens: &'t [(Token<'s>, usize)]) -> &'t [(Token<'s>, usize)] {
+        let (ifs, elses) = (words(tokens, "if"), words(tokens, "else"));
+        let ([asked], [otherwise]) = (ifs.as_slice(), elses.as_slice()) else { return tokens };
+        if asked >= otherwise {
+            return tokens;
+        }
+        match self.known.truth(&tokens[asked + 1..*otherwise]) {
+            Truth::Known(true) => &tokens[..*asked],
+            Truth::Known(false) => &tokens[otherwise + 1..],
+            Truth::Asks(_) => tokens,
+        }
+    }
+
+    /// An `if` with all its branches.
+    fn condition(&mut self, open: usize, end: usize) {
+        let mut heads = vec![open];
+        let mut i = open + 1;
+        while i < end {
+            match self.tags[i].word(self.source) {
+                "elif" | "else" => heads.push(i),
+                _ => i = self.partners[i].unwrap_or(i),
+            }
+            i += 1;
+        }
+        heads.push(end);
+        let mut left = Vec::new();
+        let mut changed = false;
+        for head in &heads[..heads.len() - 1] {
+            let tag = &self.tags[*head];
+            let word = tag.word(self.source);
+            let asked = scan::tokens(self.source, tag.inner.start, tag.inner.end);
+            // `else if` is no statement of Tera; were it one, its condition would be asked here.
+            let asked = asked.get(1..).unwrap_or_default();
+            let truth = if word == "else" { Truth::Known(true) } else { self.known.truth(asked) };
+            match truth {
+                Truth::Known(false) => changed = true,
+                Truth::Known(true) => {
+                    changed |= word != "else";
+                    left.push(Branch { tag: *head, asks: None });
+                    changed |= *head != heads[heads.len() - 2];
+                    break;
+                }
+                Truth::Asks(parts) => {
+                    let whole = parts.len() == 1 && parts[0] == (0..asked.len());
+                    changed |= !whole;
+                    let asks = parts.iter().map(|part| self.written(&asked[part.clone()])).collect::<Vec<_>>();
+                    left.push(Branch { tag: *head, asks: Some(asks.join(" and ")) });
+                }
+            }
+        }
+        if changed {
+            self.rewrite(&heads, &left);
+        }
+        for branch in &left {
+            let next = heads.iter().copied().find(|head| *head > branch.tag).unwrap_or(end);
+            self.walk(branch.tag + 1..next);
+        }
+    }
+
+    /// Write the tags of a condition anew with the branches that are left.
+    fn rewrite(&mut self, heads: &[usize], left: &[Branch]) {
+        let end = heads[heads.len() - 1];
+        let mut from = heads[0];
+        for (n, branch) in left.iter().enumerate() {
+            let says = match (&branch.asks, n) {
+                (Some(asks), 0) => Some(format!("if {asks}")),
+                (Some(asks), _) => Some(format!("elif {asks}")),
+                (None, 0) => None,
+                (None, _) => Some("else".to_owned()),
+            };
+            self.replace(from, branch.tag, says.as_deref());
+            from = heads.iter().copied().find(|head| *head > branch.tag).unwrap_or(end);
+        }
+        let closes = left.first().is_some_and(|branch| branch.asks.is_some());
+        self.replace(from, end, closes.then_some("endif"));
+    }
+
+    /// One tag, or none, in place of all from `first` to `last`.
+    fn replace(&mut self, first: usize, last: usize, says: Option<&str>) {
+        let (begins, ends) = (&self.tags[first], &self.tags[last]);
+        let range = begins.range.start..ends.range.end;
+        let (left, right) = (begins.trims_left, ends.trims_right);
+        let dash = |trims: bool| if trims { "-" } else { "" };
+        let text = match says {
+            Some(says) => format!("{{%{} {says} {}%}}", dash(left), dash(right)),
+            None => removed(self.source, self.tags, first..last + 1),
+        };
+        self.edits.push(Edit { range, text });
+    }
+
+    fn written(&self, tokens: &[(Token<'_>, usize)]) -> String {
+        match tokens {
+            [(_, start), .., last] => self.source[*start..scan::end_of(self.source, *last)].to_owned(),
+            [only] => self.source[only.1..scan::end_of(self.source, *only)].to_owned(),
+            [] => String::new(),
+        }
+    }
+}
+
+/// What stands in place of tags that are not needed: nothing, or what trims as they did and keeps their neighbours from trimming further.
+fn removed(source: &str, tags: &[Tag], gone: Range<usize>) -> String {
+    let (begins, ends) = (&tags[gone.start], &tags[gone.end - 1]);
+    let blank = |range: Range<usize>| source[range].trim().is_empty();
+    let before = gone.start.checked_sub(1).map(|i| &tags[i]);
+    let after = tags.get(gone.end);
+    let reaches = before.is_some_and(|t| t.trims_right && blank(t.range.end..begins.range.start))
+        || after.is_some_and(|t| t.trims_left && blank(ends.range.end..t.range.start));
+    let stop = if reaches { "{{ \"\" }}" } else { "" };
+    match (begins.trims_left, ends.trims_right) {
+        (left, right) if stop.is_empty() => trimming(left, right).to_owned(),
+        (left, right) => format!("{}{stop}{}", trimming(left, false), trimming(false, right)),
+    }
+}
+
+/// What is certain of a condition.
+enum Truth {
+    Known(bool),
+    /// Open: the parts of its `and` that are to be asked, as places in its tokens.
+    Asks(Vec<Range<usize>>),
+}
+
+struct Known<'a> {
+    brand: Option<&'a Json>,
+}
+
+impl Known<'_> {
+    fn truth(&self, tokens: &[(Token<'_>, usize)]) -> Truth {
+        let open = || Truth::Asks(vec![0..tokens.len()]);
+        if let [(Token::Word("not"), _), asked @ ..] = tokens
+            && words(asked, "and").is_empty()
+            && words(asked, "or").is_empty()
+            && let Some(value) = self.value(asked)
+        {
+            return Truth::Known(!is_truthy(&value));
+        }
+        if let Some(value) = self.value(tokens) {
+            return Truth::Known(is_truthy(&value));
+        }
+        let ands = words(tokens, "and");
+        if ands.is_empty() || ["or", "if", "else"].iter().any(|word| !words(tokens, word).is_empty()) {
+            return open();
+        }
+        let starts = std::iter::once(0).chain(ands.iter().map(|at| at + 1));
+        let ends = ands.iter().copied().chain(std::iter::once(tokens.len()));
+        let mut parts = Vec::new();
+        for part in starts.zip(ends).map(|(start, end)| start..end) {
+            match self.value(&tokens[part.clone()]).map(|value| is_truthy(&value)) {
+                // What was asked before it may be an error, which must stay one.
+                Some(false) if parts.is_empty() => return Truth::Known(false),
+                Some(true) => {}
+                _ => parts.push(part),
+            }
+        }
+        match parts.is_empty() {
+            true => Truth::Known(true),
+            false => Truth::Asks(parts),
+        }
+    }
+
+    /// A value that every message has alike; null for one that is not there.
+    fn value(&self, tokens: &[(Token<'_>, usize)]) -> Option<Json> {
+        match tokens {
+            [(Token::Text(said), _)] if !said.contains('\\') => Some(Json::from(*said)),
+            [(Token::Word("true"), _)] => Some(Json::from(true)),
+            [(Token::Word("false"), _)] => Some(Json::from(false)),
+            [(Token::Number(digits), _)] => digits.parse::<i64>().ok().map(Json::from),
+            [(Token::Word("brand"), _), rest @ ..] => {
+                let mut names = Vec::new();
+                for step in rest.chunks(2) {
+                    let [(Token::Sign('.'), _), (Token::Word(name), _)] = step else { return None };
+                    names.push(*name);
+                }
+                settled::value(self.brand?, &names)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// As Tera sees it.
+fn is_truthy(value: &Json) -> bool {
+    match value {
+        Json::Null => false,
+        Json::Bool(b) => *b,
+        Json::Number(n) => n.as_f64() != Some(0.0),
+        Json::String(s) => !s.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        Json::Object(fields) => !fields.is_empty(),
+    }
+}
+
+/// Where a word stands in no brackets.
+fn words(tokens: &[(Token<'_>, usize)], word: &str) -> Vec<usize> {
+    let mut depth = 0_usize;
+    let mut found = Vec::new();
+    for (i, (token, _)) in tokens.iter().enumerate() {
+        match token {
+            Token::Sign('(' | '[' | '{') => depth += 1,
+            Token::Sign(')' | ']' | '}') => depth = depth.saturating_sub(1),
+            Token::Word(w) if depth == 0 && *w == word => found.push(i),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The text without the tables that it writes down, and these, each under a name that no author uses.
+pub(super) fn without_tables(text: &Mapped) -> (Mapped, BTreeMap<String, Json>) {
+    let source = text.text.as_str();
+    let tags = tags::tags(source);
+    let names = scan::names(source);
+    let mut tables = BTreeMap::new();
+    let mut edits = Vec::new();
+    for (i, tag) in tags.iter().enumerate().filter(|(_, t)| t.word(source) == "set") {
+        let Some((name, table)) = tag.rest(source).split_once('=') else { continue };
+        let name = name.trim();
+        let Some(read) = table_of(table) else { continue };
+        let uses: Vec<usize> = names.values.iter().filter(|v| v.path[0] == name).map(|v| v.at).collect();
+        let seen = tag.range.end..end_of_scope(source, &tags, i);
+        if names.locals.iter().filter(|local| **local == name).count() != 1 || !uses.iter().all(|at| seen.contains(at))
+        {
+            continue;
+        }
+        let known = format!("table__{}", &hex(&[table.trim().as_bytes()])[..12]);
+        edits.push(Edit { range: tag.range.clone(), text: removed(source, &tags, i..i + 1) });
+        edits.extend(uses.iter().map(|at| Edit { range: *at..at + name.len(), text: known.clone() }));
+        tables.insert(known, read);
+    }
+    (text.edited(edits), tables)
+}
+
+/// A table of texts, numbers and switches, written as JSON writes it too.
+fn table_of(written: &str) -> Option<Json> {
+    let table: Json = serde_json::from_str(written).ok()?;
+    let plain = |value: &Json| value.is_string() || value.is_boolean() || value.is_i64();
+    // Tera reads escapes otherwise.
+    table.as_object().filter(|fields| fields.values().all(plain) && !written.contains('\\'))?;
+    Some(table)
+}
+
+/// Where a value that a tag sets is no longer seen, or no longer certain to have been set.
+fn end_of_scope(source: &str, tags: &[Tag], set: usize) -> usize {
+    let partners = tags::partners(source, tags);
+    let mut i = set + 1;
+    while let Some(tag) = tags.get(i) {
+        let word = tag.word(source);
+        let ends = word.starts_with("end") || matches!(word, "elif" | "else") || tag.inner(source).starts_with("</");
+        if ends {
+            return tag.range.start;
+        }
+        i = partners[i].unwrap_or(i) + 1;
+    }
+    source.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn brand() -> Json {
+        serde_json::json!({ "name": "Tea & co", "url": "https://example.com/", "tagline": "", "logo": null, "odd": "{{ x }}", "n": 0, "of": { "a": "b" } })
+    }
+
+    fn context() -> Json {
+        serde_json::json!({ "brand": { "name": "Tea & co", "url": "https://example.com/", "tagline": "", "odd": "{{ x }}", "n": 0, "of": { "a": "b" } }, "x": "y < z", "no": "", "xs": [{ "k": "tea" }, { "k": "music" }, { "k": "none" }] })
+    }
+
+    fn rendered(text: &str, tables: &BTreeMap<String, Json>) -> String {
+        let mut tera = tera::Tera::new();
+        tera.autoescape_on([".html"]);
+        if let Err(e) = tera.add_raw_templates([("a.html", text)]) {
+            panic!("{e}\n{text}");
+        }
+        for (name, table) in tables {
+            tera.global_context().insert(name.clone(), table);
+        }
+        let context = tera::Context::from_serialize(&context()).unwrap();
+        tera.render("a.html", &context).unwrap_or_else(|_| "an error".to_owned())
+    }
+
+    fn of(text: &str) -> String {
+        decided(&Mapped::of("a", text), &brand()).text
+    }
+
+    #[test]
+    fn what_is_certain_is_answered_and_the_rest_is_still_asked() {
+        for (text, answered) in [
+            ("{% if brand.url %}a{{ brand.url }}{% endif %}", "ahttps://example.com/"),
+            ("{% if brand.logo %}a{% elif x %}b{% else %}c{% endif %}", "{% if x %}b{% else %}c{% endif %}"),
+            ("{% if x %}a{% elif true %}b{% elif no %}c{% else %}d{% endif %}", "{% if x %}a{% else %}b{% endif %}"),
+            ("{% if \"t\" and x %}a{% endif %}", "{% if x %}a{% endif %}"),
+            ("{% if x and 1 and no %}a{% endif %}", "{% if x and no %}a{% endif %}"),
+            ("{% if not brand.tagline %}{% if brand.n %}a{% else %}b{% endif %}{% endif %}", "b"),
+            (
+                "<p style=\"width:{{ \"118\" if true else \"56\" }}px\">{{ 280 }}</p>",
+                "<p style=\"width:118px\">280</p>",
+            ),
+            ("{{ \"a < b\" if \"\" else brand.name }}", "Tea &amp; co"),
+            ("{{ x | upper if false else x | lower }}", "{{ x | lower }}"),
+            ("{%- if false -%} a {%- else -%} b {%- endif -%}", "{#- -#} b {#- -#}"),
+            (
+                "{% if false %}a{% endif %}{% for x in xs %}{% if false %}b{% endif %}{% endfor %}",
+                "{% for x in xs %}{% endfor %}",
+            ),
+        ] {
+            assert_eq!(of(text), answered, "{text}");
+        }
+        for open in [
+            "{% if x %}a{% endif %}",
+            "{% if brand.of.a.deep %}a{% endif %}",
+            "{% if brand.none.deep %}a{% endif %}",
+            "{% if true or x %}a{% endif %}",
+            "{% if x.y and false %}a{% endif %}",
+            "{{ brand.odd }}",
+            "{{ brand.logo }}",
+            "{{ \"\" }}",
+            "{{ \"a\\n\" }}",
+            "{{ (\"a\" if true else \"b\") | upper }}",
+            "{% raw %}{% if true %}{% endraw %}",
+            "{% for brand in xs %}{% if brand.url %}a{% endif %}{% endfor %}",
+        ] {
+            assert_eq!(of(open), open);
+        }
+    }
+
+    #[test]
+    fn tables_are_made_once_and_looked_up_as_before() {
+        let text = "{% for x in xs -%} {% set signs = {\"tea\": \"茶\", \"music\": \"音\"} -%} {{ signs[x.k] | default(value=\"・\") }}{% endfor %}\
+            {% if x %}{% set more = {\"tea\": \"茶\", \"music\": \"音\"} %}{{ more.tea }}{% endif %}";
+        let (without, tables) = without_tables(&Mapped::of("a", text));
+        assert_eq!(rendered(text, &BTreeMap::new()), rendered(&without.text, &tables), "{}", without.text);
+        assert!(!without.text.contains("set"), "{}", without.text);
+        assert_eq!(tables.len(), 1, "the same table is there once");
+        for kept in [
+            // Set twice; seen where it may not have been set; not a table; not JSON's.
+            "{% set a = {\"k\": 1} %}{% if x %}{% set a = {\"k\": 2} %}{% endif %}{{ a.k }}",
+            "{% if no %}{% set a = {\"k\": 1} %}{% endif %}{{ a.k }}",
+            "{{ a.k }}{% set a = {\"k\": 1} %}",
+            "{% if x %}{% set a = {\"k\": 1} %}{% else %}{{ a.k }}{% endif %}",
+            "{% set a = {\"k\": x} %}{{ a.k }}",
+            "{% set a = {'k': 1} %}{{ a.k }}",
+            "{% set a = [1, 2] %}{{ a[0] }}",
+        ] {
+            assert_eq!(without_tables(&Mapped::of("a", kept)).0.text, kept);
+        }
+    }
+
+    /// Conditions, some of them certain, some errors.
+    fn asked() -> impl Strategy<Value = String> {
+        let one = prop::sample::select(vec![
+            "true",
+            "false",
+            "\"\"",
+            "\"t\"",
+            "1",
+            "0",
+            "x",
+            "no",
+            "xs",
+            "not x",
+            "not \"\"",
+            "brand.url",
+            "brand.logo",
+            "brand.tagline",
+            "x.y",
+            "x == \"y\"",
+        ]);
+        prop::collection::vec((one, prop::sample::select(vec![" and ", " or ", " and "])), 1..4).prop_map(|parts| {
+            let mut out = String::new();
+            for (n, (part, joined)) in parts.iter().enumerate() {
+                out.push_str(if n == 0 { "" } else { joined });
+                out.push_str(part);
+            }
+            out
+        })
+    }
+
+    fn piece() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            prop::sample::select(vec![
+                "a",
+                " ",
+                " b ",
+                "\n",
+                "{{ x }}",
+                "{{- \"t\" -}}",
+                "{{ 1 }}",
+                "{{ brand.name }}",
+                "{{ \"\" }}",
+                "{#- c -#}",
+                "{% set signs = {\"k\": \"v\"} -%}{{ signs.k }}"
+            ])
+            .prop_map(str::to_owned),
+            asked().prop_map(|asked| format!("{{{{ \"p\" if {asked} else \"q\" }}}}")),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            let body = prop::collection::vec(inner, 0..4).prop_map(|parts| parts.concat());
+            let dashes = prop::collection::vec(prop::bool::weighted(0.3), 6);
+            (asked(), asked(), body.clone(), body.clone(), body, dashes, 0..4_usize).prop_map(
+                |(first, second, a, b, c, dashes, form)| {
+                    let mut dashes = dashes.into_iter().map(|d| if d { "-" } else { "" });
+                    let mut tag = |says: &str| {
+                        format!(
+                            "{{%{} {says} {}%}}",
+                            dashes.next().unwrap_or_default(),
+                            dashes.next().unwrap_or_default()
+                        )
+                    };
+                    let open = tag(&format!("if {first}"));
+                    let middle = tag(&format!("elif {second}"));
+                    let last = tag("else");
+                    match form {
+                        0 => format!("{open}{a}{{% endif -%}}"),
+                        1 => format!("{open}{a}{last}{b}{{% endif %}}"),
+                        2 => format!("{open}{a}{middle}{b}{last}{c}{{%- endif %}}"),
+                        _ => format!("{{%- for x in xs %}}{open}{a}{middle}{b}{{% endif %}}{c}{{% endfor -%}}"),
+                    }
+                },
+            )
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_answered_template_says_what_it_said(parts in prop::collection::vec(piece(), 1..5)) {
+            let text = parts.concat();
+            let answered = decided(&Mapped::of("a", &text), &brand());
+            let (without, tables) = without_tables(&answered);
+            prop_assert_eq!(rendered(&text, &BTreeMap::new()), rendered(&without.text, &tables), "{}", without.text);
+        }
+    }
+}
