@@ -247,7 +247,7 @@ fn expression<'a>(tokens: &[(Token<'a>, usize)], names: &mut Names<'a>) {
     }
 }
 
-fn word(token: Token<'_>) -> Option<&str> {
+pub(super) fn word(token: Token<'_>) -> Option<&str> {
     match token {
         Token::Word(w) => Some(w),
         _ => None,
