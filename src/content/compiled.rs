@@ -350,8 +350,13 @@ impl Compiled {
         let known = [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)];
         let customer = context::object(facts.payload.get("customer"), &self.fields.customer, &known);
         context.insert_value("customer", customer);
-        context.insert_value("campaign", context::texts(&[("name", facts.campaign), ("title", facts.campaign_title)]));
-        context.insert_value("step", context::texts(&[("name", facts.step)]));
+        if self.fields.campaign {
+            let names = [("name", facts.campaign), ("title", facts.campaign_title)];
+            context.insert_value("campaign", context::texts(&names));
+        }
+        if self.fields.step {
+            context.insert_value("step", context::texts(&[("name", facts.step)]));
+        }
         let links = [("unsubscribe", facts.unsubscribe), ("preferences", facts.preferences.unwrap_or_default())];
         context.insert_value("links", context::texts(&links[..1 + usize::from(facts.preferences.is_some())]));
         let locale = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);

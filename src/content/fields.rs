@@ -197,6 +197,9 @@ pub struct FieldSet {
     pub loyalty: bool,
     /// What was left in the basket.
     pub cart: bool,
+    /// The campaign's or the step's names.
+    pub campaign: bool,
+    pub step: bool,
     /// A template may skip somebody, so whether it does is asked before the verdict.
     pub skips: bool,
     /// A template asks a question.
@@ -217,6 +220,8 @@ impl FieldSet {
             order: false,
             loyalty: false,
             cart: false,
+            campaign: false,
+            step: false,
             skips: false,
             answers: false,
         }
@@ -252,6 +257,8 @@ impl FieldSet {
             Some(&"order") => self.order = true,
             Some(&"loyalty") => self.loyalty = true,
             Some(&"cart") => self.cart = true,
+            Some(&"campaign") => self.campaign = true,
+            Some(&"step") => self.step = true,
             _ => {}
         }
     }

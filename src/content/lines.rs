@@ -56,7 +56,16 @@ impl Effect {
     }
 
     pub fn of_letter(letter: u8) -> Option<Effect> {
-        LETTERS.iter().find(|(_, l)| *l == letter).map(|(effect, _)| *effect)
+        const BY_LETTER: [Option<Effect>; 128] = {
+            let mut all = [None; 128];
+            let mut i = 0;
+            while i < LETTERS.len() {
+                all[LETTERS[i].1 as usize] = Some(LETTERS[i].0);
+                i += 1;
+            }
+            all
+        };
+        BY_LETTER.get(usize::from(letter)).copied().flatten()
     }
 
     /// What a tag does by its name alone.
@@ -76,6 +85,9 @@ impl Effect {
         }
     }
 }
+
+/// The last byte of a no-break space.
+const NO_BREAK: u8 = 0xa0;
 
 /// A text part in the making.
 #[derive(Default)]
@@ -172,27 +184,34 @@ impl Lines {
     }
 
     fn plain(&mut self, text: &str) {
+        let is_space = |b: u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b'\x0c');
+        let has_layout = text.as_bytes().contains(&NO_BREAK) && text.contains('\u{a0}');
+        let mut rest = text;
         // Words with single spaces between them are taken together.
-        let is_space = |at: usize| matches!(text.as_bytes()[at], b' ' | b'\t' | b'\r' | b'\n' | b'\x0c');
-        let has_layout = text.contains('\u{a0}');
-        let mut at = 0;
-        while at < text.len() {
-            if is_space(at) {
-                self.space = true;
-                at += 1;
-                continue;
+        loop {
+            let begins = rest.bytes().position(|b| !is_space(b));
+            self.space |= begins != Some(0) && !rest.is_empty();
+            let Some(begins) = begins else { return };
+            rest = &rest[begins..];
+            let bytes = rest.as_bytes();
+            let joins =
+                |at: usize| !has_layout && bytes[at] == b' ' && bytes.get(at + 1).is_some_and(|b| !is_space(*b));
+            let mut end = 0;
+            while let Some(far) = bytes[end..].iter().position(|b| *b <= b' ' && is_space(*b)) {
+                end += far;
+                if !joins(end) {
+                    break;
+                }
+                end += 1;
             }
-            let goes_on = |end: usize| {
-                let joins = !has_layout && text.as_bytes()[end] == b' ' && end + 1 < text.len() && !is_space(end + 1);
-                joins || !is_space(end)
-            };
-            let end = (at + 1..text.len()).find(|end| !goes_on(*end)).unwrap_or(text.len());
-            self.say(&text[at..end]);
-            at = end;
+            let ends = if end < bytes.len() && is_space(bytes[end]) { end } else { bytes.len() };
+            self.say(&rest[..ends]);
+            rest = &rest[ends..];
         }
     }
 
-    fn say(&mut self, words: &str) {
+    /// Words with single spaces between them.
+    pub fn say(&mut self, words: &str) {
         let words = words.trim_matches('\u{a0}');
         // A word of nothing but no-break spaces is layout.
         if words.is_empty() {

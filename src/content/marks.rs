@@ -1,29 +1,29 @@
 //! Marks in a prepared mail: what Tera pours out is HTML with marks, and one pass turns it into the HTML with its links and the text part.
 //!
-//! A link or a picture stands between marks and is judged ([`super::track`]) on the way out, which costs less than a filter of Tera. Tags
-//! of HTML stand between marks that say what they do to the lines of the text part, so that no message's HTML is read again. What
-//! [`super::plain`] makes of the finished HTML is the judge ([`super::gate`]); where a template does not show ahead what a reader
-//! sees, there are no such marks and the text is made from the HTML.
+//! A link or a picture stands between marks and is judged ([`super::track`]) on the way out, which costs less than a filter of Tera. HTML that
+//! no message changes stands between marks that say what its tags and words do to the lines of the text part ([`super::marker`]), so that
+//! no message's HTML is read again. What [`super::plain`] makes of the finished HTML is the judge ([`super::gate`]); where a template does
+//! not show ahead what a reader sees, there are no such marks and the text is made from the HTML.
 //!
 //! A mark is [`MARK`] and a letter. No data holds it: [`super::context`] drops it.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::lines::{Effect, Lines};
 use super::mapped::Edit;
-use super::markup::{Kind, Start};
 use super::plain;
-use super::tags::Kind as TeraKind;
 use super::track::Trail;
-use super::unit::Unit;
 
 /// Begins every mark.
 pub(super) const MARK: char = '\u{1}';
 
 /// From here on HTML alone; may be nested.
 const HTML_ALONE: char = 'h';
-/// Ends that; the letters of effects and [`STOP`] follow.
+/// Ends that; the letters of effects, words ([`WORDS`]) and [`STOP`] follow.
 const BOTH: char = 't';
+/// Words that a stretch says: their length in bytes, a colon, the words.
+const WORDS: u8 = b'x';
 /// A link: its number, how it is treated, its destination up to [`END`].
 const LINK: char = 'l';
 const PICTURE: char = 'p';
@@ -32,6 +32,7 @@ const SAID: char = 's';
 const END: char = 'e';
 /// Ends what follows a mark.
 const STOP: char = ';';
+const STOP_LETTER: u8 = STOP as u8;
 
 /// How a link is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,24 @@ pub(super) fn picture(value: &Range<usize>) -> [Edit; 2] {
     between(value, &PICTURE.to_string())
 }
 
+/// Put a value of an attribute that the text part says between marks.
+pub(super) fn said(value: &Range<usize>) -> [Edit; 2] {
+    between(value, &SAID.to_string())
+}
+
+/// Put a stretch of HTML between marks that tell what it does, in letters and words, to the text part.
+pub(super) fn stretch(range: &Range<usize>, told: &str) -> [Edit; 2] {
+    [
+        Edit::insert(range.start, format!("{MARK}{HTML_ALONE}")),
+        Edit::insert(range.end, format!("{MARK}{BOTH}{told}{STOP}")),
+    ]
+}
+
+/// Words among the letters of a stretch.
+pub(super) fn say(told: &mut String, words: &str) {
+    write!(told, "{}{}:{words}", char::from(WORDS), words.len()).expect("memory takes what is written");
+}
+
 fn between(value: &Range<usize>, begins: &str) -> [Edit; 2] {
     [Edit::insert(value.start, format!("{MARK}{begins}")), Edit::insert(value.end, format!("{MARK}{END}"))]
 }
@@ -64,202 +83,6 @@ fn between(value: &Range<usize>, begins: &str) -> [Edit; 2] {
 /// Whether a prepared text says what its tags do to the text part.
 pub(super) fn tell_text(prepared: &str) -> bool {
     prepared.contains(&format!("{MARK}{HTML_ALONE}"))
-}
-
-/// The marks of the text part. `None`: what a reader sees of it is not known ahead.
-pub(super) fn text_marks(unit: &Unit<'_>) -> Option<Vec<Edit>> {
-    let mut marker = Marker { unit, open: None, edits: Vec::new() };
-    let mut p = 0;
-    while p < unit.pieces.len() {
-        p = marker.piece(p)?;
-    }
-    marker.close();
-    Some(marker.edits)
-}
-
-/// A stretch of HTML that the text part does not show, and what it does to the lines.
-struct Stretch {
-    range: Range<usize>,
-    effects: Vec<Effect>,
-}
-
-struct Marker<'u, 'a> {
-    unit: &'u Unit<'a>,
-    open: Option<Stretch>,
-    edits: Vec<Edit>,
-}
-
-impl Marker<'_, '_> {
-    /// Read a piece; returns the next.
-    fn piece(&mut self, p: usize) -> Option<usize> {
-        let piece = &self.unit.pieces[p];
-        match &piece.kind {
-            Kind::Tera(tag) => {
-                // What is captured is changed before it is written, and marks with it.
-                let captures = match self.unit.word(*tag) {
-                    "filter" => true,
-                    "set" | "set_global" => self.unit.partners[*tag].is_some(),
-                    _ => false,
-                };
-                if captures {
-                    return None;
-                }
-                if self.unit.tera[*tag].kind != TeraKind::Comment || self.trims(p) {
-                    self.close();
-                } else {
-                    self.extend(piece.range.clone(), &[]);
-                }
-            }
-            Kind::Text => self.text(p),
-            Kind::Start(start) => return self.start(p, start),
-            Kind::End(name) => self.extend(piece.range.clone(), Effect::of_tag(name, true)),
-            Kind::Comment | Kind::Doctype => self.extend(piece.range.clone(), &[]),
-            Kind::Sheet | Kind::Raw => return None,
-        }
-        Some(p + 1)
-    }
-
-    fn trims(&self, p: usize) -> bool {
-        match self.unit.pieces[p].kind {
-            Kind::Tera(tag) => self.unit.tera[tag].trims_left || self.unit.tera[tag].trims_right,
-            _ => false,
-        }
-    }
-
-    fn text(&mut self, p: usize) {
-        let range = self.unit.pieces[p].range.clone();
-        let text = plain::decoded(&self.unit.text()[range.clone()]);
-        // White space beside a tag that trims it must stay beside it.
-        let trimmed = p > 0 && self.trims(p - 1) || p + 1 < self.unit.pieces.len() && self.trims(p + 1);
-        if trimmed || !text.chars().all(|c| c == '\u{a0}' || c.is_ascii_whitespace()) {
-            self.close();
-            return;
-        }
-        let space = text.chars().any(|c| c != '\u{a0}');
-        self.extend(range, if space { &[Effect::Space] } else { &[] });
-    }
-
-    fn start(&mut self, p: usize, start: &Start) -> Option<usize> {
-        let range = self.unit.pieces[p].range.clone();
-        if !start.loose.is_empty() && start.attributes.iter().any(|a| matters(&a.name)) {
-            return None;
-        }
-        if self.is_hidden(start)? && !start.is_void() {
-            let end = self.end_of(p, &start.name)?;
-            self.extend(range.start..self.unit.pieces[end].range.end, &[]);
-            return Some(end + 1);
-        }
-        if let Some(role) = start.attribute("role").and_then(|a| a.value.clone())
-            && self.constant(&role)? == "contentinfo"
-        {
-            self.extend(range.clone(), &[Effect::Signature]);
-        }
-        match start.name.as_str() {
-            "img" => match self.say(start, "alt") {
-                true => self.extend(range, &[Effect::Words]),
-                false => self.extend(range, &[]),
-            },
-            "a" => {
-                let leads = start.attribute("href").is_some_and(|a| a.value.is_some());
-                self.extend(range.clone(), &[if leads { Effect::Link } else { Effect::LinkEnds }]);
-                if self.say(start, "aria-label") {
-                    let end = self.end_of(p, "a")?;
-                    self.extend(range.start..self.unit.pieces[end].range.end, &[Effect::Label]);
-                    return Some(end + 1);
-                }
-            }
-            name => self.extend(range, Effect::of_tag(name, false)),
-        }
-        Some(p + 1)
-    }
-
-    /// Whether an element is never seen; `None` when that depends on the message.
-    fn is_hidden(&self, start: &Start) -> Option<bool> {
-        if plain::is_never_seen(&start.name) {
-            return Some(true);
-        }
-        if let Some(value) = start.attribute("aria-hidden").and_then(|a| a.value.clone())
-            && self.constant(&value)? == "true"
-        {
-            return Some(true);
-        }
-        let Some(value) = start.attribute("style").and_then(|a| a.value.clone()) else { return Some(false) };
-        let style = &self.unit.text()[value.clone()];
-        if !style.to_ascii_lowercase().contains("display") {
-            return Some(false);
-        }
-        // A value of a rule changes nothing about the other rules; a condition might.
-        let tags = &self.unit.tera[self.unit.within(&value)];
-        if tags.iter().any(|t| t.kind != TeraKind::Expression) {
-            return None;
-        }
-        Some(plain::displays_nothing(&plain::decoded(style)))
-    }
-
-    /// The value of an attribute that is the same in every message.
-    fn constant(&self, value: &Range<usize>) -> Option<String> {
-        self.unit.within(value).is_empty().then(|| plain::decoded(&self.unit.text()[value.clone()]))
-    }
-
-    /// Have an attribute said.
-    fn say(&mut self, start: &Start, name: &str) -> bool {
-        let value = start.attribute(name).and_then(|a| a.value.clone());
-        if let Some(value) = &value {
-            self.edits.extend(between(value, &SAID.to_string()));
-        }
-        value.is_some()
-    }
-
-    /// The end tag of the element that begins at a piece; `None` also when conditions or loops reach into the element from outside.
-    fn end_of(&self, p: usize, name: &str) -> Option<usize> {
-        let mut depth = 1_usize;
-        let end = (p + 1..self.unit.pieces.len()).find(|i| {
-            match &self.unit.pieces[*i].kind {
-                Kind::Start(start) if start.name == name && !start.is_void() => depth += 1,
-                Kind::End(ended) if ended == name => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        })?;
-        let inside = self.unit.within(&(self.unit.pieces[p].range.end..self.unit.pieces[end].range.start));
-        let whole = inside.clone().all(|tag| match self.unit.partners[tag] {
-            Some(close) => inside.contains(&close),
-            None => !self.unit.word(tag).starts_with("end") || self.opens_within(tag, &inside),
-        });
-        whole.then_some(end)
-    }
-
-    fn opens_within(&self, close: usize, inside: &Range<usize>) -> bool {
-        inside.clone().any(|open| self.unit.partners[open] == Some(close))
-    }
-
-    fn extend(&mut self, range: Range<usize>, effects: &[Effect]) {
-        let stretch = self.open.get_or_insert_with(|| Stretch { range: range.clone(), effects: Vec::new() });
-        stretch.range.end = stretch.range.end.max(range.end);
-        for effect in effects {
-            // A space is forgotten where a line begins, and two are one.
-            let ends_line = matches!(effect, Effect::Space | Effect::Break | Effect::Line | Effect::Paragraph);
-            if ends_line && stretch.effects.last() == Some(&Effect::Space) {
-                stretch.effects.pop();
-            }
-            if *effect == Effect::Line && matches!(stretch.effects.last(), Some(Effect::Line | Effect::Paragraph)) {
-                continue;
-            }
-            stretch.effects.push(*effect);
-        }
-    }
-
-    fn close(&mut self) {
-        let Some(stretch) = self.open.take() else { return };
-        let letters: String = stretch.effects.iter().map(|e| e.letter()).collect();
-        self.edits.push(Edit::insert(stretch.range.start, format!("{MARK}{HTML_ALONE}")));
-        self.edits.push(Edit::insert(stretch.range.end, format!("{MARK}{BOTH}{letters}{STOP}")));
-    }
-}
-
-/// Attributes that decide what the text part says.
-fn matters(name: &str) -> bool {
-    matches!(name, "aria-hidden" | "style" | "role" | "href" | "alt" | "aria-label")
 }
 
 /// The HTML of a message and, where the marks tell it, its text part.
@@ -300,15 +123,8 @@ impl Parted {
         match letter {
             HTML_ALONE => self.alone += 1,
             BOTH => {
-                let (letters, rest) = rest.split_once(STOP).unwrap_or_default();
                 self.alone = self.alone.saturating_sub(1);
-                if wants_text && self.alone == 0 {
-                    let (said, href) = (&self.html[self.said.clone()], &self.html[self.href.clone()]);
-                    for effect in letters.bytes().filter_map(Effect::of_letter) {
-                        self.lines.take(effect, said, href);
-                    }
-                }
-                return rest;
+                return self.told(rest, wants_text && self.alone == 0);
             }
             LINK => {
                 let (how, after) = rest.split_once(STOP).unwrap_or_default();
@@ -339,6 +155,38 @@ impl Parted {
     }
 }
 
+impl Parted {
+    /// Do what the letters of a stretch say, or pass them over; returns where reading goes on.
+    fn told<'r>(&mut self, mut rest: &'r str, wanted: bool) -> &'r str {
+        let (said, href) = (&self.html[self.said.clone()], &self.html[self.href.clone()]);
+        while let Some(letter) = rest.bytes().next() {
+            rest = rest.get(1..).unwrap_or_default();
+            match letter {
+                STOP_LETTER => return rest,
+                WORDS => {
+                    let Some((words, after)) = counted(rest) else { return "" };
+                    rest = after;
+                    if wanted {
+                        self.lines.say(words);
+                    }
+                }
+                letter => {
+                    if let Some(effect) = Effect::of_letter(letter).filter(|_| wanted) {
+                        self.lines.take(effect, said, href);
+                    }
+                }
+            }
+        }
+        rest
+    }
+}
+
+/// `5:words`, and what follows.
+fn counted(text: &str) -> Option<(&str, &str)> {
+    let (length, rest) = text.split_once(':')?;
+    rest.split_at_checked(length.parse().ok()?)
+}
+
 fn next_mark(text: &str) -> Option<usize> {
     memchr::memchr(MARK as u8, text.as_bytes())
 }
@@ -352,6 +200,8 @@ fn ended(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::super::mapped::Mapped;
+    use super::super::marker::text_marks;
+    use super::super::unit::Unit;
     use super::*;
 
     /// The text part that marks tell of a template without tags of Tera, and whether they tell it.
@@ -397,9 +247,20 @@ mod tests {
 
     #[test]
     fn marks_that_make_no_sense_are_no_panic() {
-        for poured in
-            ["\u{1}", "\u{1}h", "\u{1}t", "\u{1}txyz;\u{1}t;", "\u{1}l", "\u{1}lt9;", "\u{1}s\u{1}", "\u{1}日"]
-        {
+        for poured in [
+            "\u{1}",
+            "\u{1}h",
+            "\u{1}t",
+            "\u{1}txyz;\u{1}t;",
+            "\u{1}l",
+            "\u{1}lt9;",
+            "\u{1}s\u{1}",
+            "\u{1}日",
+            "\u{1}tx9:a;",
+            "\u{1}tx",
+            "\u{1}tx1:日;",
+            "\u{1}tx99999999999999999999:;",
+        ] {
             parted(poured, &Trail::default(), true);
         }
     }

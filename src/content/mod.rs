@@ -31,6 +31,7 @@ mod links;
 mod lint;
 mod load;
 mod mapped;
+mod marker;
 mod marks;
 mod markup;
 mod mjml;

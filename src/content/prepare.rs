@@ -15,7 +15,7 @@ use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
 use super::track::Trail;
 use super::unit::Unit;
-use super::{decided, inline, links, marks, mjml, scan, settled, splice};
+use super::{decided, inline, links, marker, mjml, scan, settled, splice};
 
 /// The names of a prepared mail inside the engine; both are escaped.
 pub(super) fn body_of(html: &str) -> String {
@@ -81,7 +81,7 @@ pub(super) fn prepare(
 /// Texts with the marks of their links and, where all of them can tell it ahead, of the text part.
 fn marked(styled: &[Mapped]) -> Vec<Mapped> {
     let units: Vec<Unit<'_>> = styled.iter().map(|text| Unit::new("", text)).collect();
-    let texts: Option<Vec<Vec<Edit>>> = units.iter().map(marks::text_marks).collect();
+    let texts: Option<Vec<Vec<Edit>>> = units.iter().map(marker::text_marks).collect();
     let texts = texts.unwrap_or_else(|| units.iter().map(|_| Vec::new()).collect());
     let mut link = 0;
     let all = |(unit, mut edits): (&Unit<'_>, Vec<Edit>)| {
