@@ -15,6 +15,7 @@ use super::flatten::Refusal;
 use super::format::{STYLES, Style};
 use super::load::{self, Variant, same_locale};
 use super::mapped::Origin;
+use super::named::Named;
 use super::plain;
 use super::prepare::{self, body_of};
 use super::snapshot::SenderValues;
@@ -75,6 +76,8 @@ pub struct Compiled {
     pub(super) tables: BTreeMap<String, Value>,
     /// What the templates name; the rest of a payload is not looked at.
     pub(super) fields: FieldSet,
+    /// What they name of things: products, lines.
+    pub(super) named: Named,
     /// One engine per style, built when the first mail needs it.
     pub(super) engines: [OnceLock<Tera>; STYLES],
     /// Mails that could not be prepared, and why.
@@ -339,8 +342,10 @@ impl Compiled {
         for (name, json) in facts.payload.as_object().into_iter().flatten() {
             let value = match name.as_str() {
                 "customer" => None,
-                "profile" if json.is_object() => Some(context::object(Some(json), &self.fields.profile, &[])),
-                name if self.fields.contains(name) => context::value(json),
+                "profile" if json.is_object() => {
+                    Some(context::object(Some(json), &self.fields.profile, &self.named, &[]))
+                }
+                name if self.fields.contains(name) => context::value(json, &self.named),
                 _ => None,
             };
             if let Some(value) = value {
@@ -348,7 +353,7 @@ impl Compiled {
             }
         }
         let known = [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)];
-        let customer = context::object(facts.payload.get("customer"), &self.fields.customer, &known);
+        let customer = context::object(facts.payload.get("customer"), &self.fields.customer, &self.named, &known);
         context.insert_value("customer", customer);
         if self.fields.campaign {
             let names = [("name", facts.campaign), ("title", facts.campaign_title)];

@@ -4,7 +4,7 @@
 //!
 //! Only answers that are certain: literals and the settings. Whatever else is part of a condition stays in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_json::Value as Json;
@@ -446,6 +446,19 @@ fn written_down<'a>(source: &'a str, tags: &[Tag]) -> Vec<WrittenDown<'a>> {
         (once && uses.iter().all(|at| seen.contains(at))).then_some(WrittenDown { tag, name, value, uses })
     };
     tags.iter().enumerate().filter(|(_, t)| t.word(source) == "set").filter_map(of).collect()
+}
+
+/// Names that a source sets to tables and lists that it writes down, and to nothing else.
+pub(super) fn tables<'a>(source: &'a str, tags: &[Tag]) -> BTreeSet<&'a str> {
+    let names = scan::names(source);
+    let mut found: BTreeMap<&str, usize> = BTreeMap::new();
+    for set in tags.iter().filter(|t| t.word(source) == "set") {
+        if let Some((name, _)) = set.rest(source).split_once('=').filter(|(_, written)| table(written).is_some()) {
+            *found.entry(name.trim()).or_default() += 1;
+        }
+    }
+    let given = |name: &str| names.locals.iter().filter(|local| **local == name).count();
+    found.into_iter().filter(|(name, times)| given(name) == *times).map(|(name, _)| name).collect()
 }
 
 /// A table or list of texts, numbers and switches, written as JSON writes it too.

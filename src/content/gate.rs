@@ -121,7 +121,7 @@ impl Normal {
                         .attributes
                         .iter()
                         .map(|a| {
-                            let value = a.value.clone().map_or(String::new(), |v| decoded(&html[v]));
+                            let value = a.value.clone().map_or(String::new(), |v| decoded(&html[v]).into_owned());
                             format!(" {}={}", a.name, if a.name == "style" { declarations(&value) } else { value })
                         })
                         .collect();

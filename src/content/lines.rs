@@ -177,10 +177,7 @@ impl Lines {
 
     /// Text between tags, with its entities.
     pub fn words(&mut self, raw: &str) {
-        match memchr::memchr(b'&', raw.as_bytes()).is_some() {
-            true => self.plain(&decoded(raw)),
-            false => self.plain(raw),
-        }
+        self.plain(&decoded(raw));
     }
 
     fn plain(&mut self, text: &str) {

@@ -184,7 +184,7 @@ impl Marker<'_, '_> {
 
     /// The value of an attribute that is the same in every message.
     fn constant(&self, value: &Range<usize>) -> Option<String> {
-        self.unit.within(value).is_empty().then(|| plain::decoded(&self.unit.text()[value.clone()]))
+        self.unit.within(value).is_empty().then(|| plain::decoded(&self.unit.text()[value.clone()]).into_owned())
     }
 
     /// Have an attribute said.

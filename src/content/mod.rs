@@ -35,6 +35,7 @@ mod marker;
 mod marks;
 mod markup;
 mod mjml;
+mod named;
 mod plain;
 mod prepare;
 mod sample;

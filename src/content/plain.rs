@@ -5,6 +5,8 @@
 //! says that; what has `role="contentinfo"` begins with `-- `, as signatures do. Drops head, styles, comments (also those for Outlook),
 //! ornaments (`aria-hidden`) and whatever is not displayed. Never fails: broken HTML gives plain, perhaps odd, text.
 
+use std::borrow::Cow;
+
 use super::lines::{Effect, Lines};
 
 /// The text of an HTML mail.
@@ -187,7 +189,10 @@ fn after_element<'a>(name: &str, html: &'a str) -> &'a str {
 }
 
 /// Replace character references. What is none, or unknown, stays as written.
-pub(super) fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'&', text.as_bytes()).is_none() {
+        return text.into();
+    }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = memchr::memchr(b'&', rest.as_bytes()) {
@@ -206,7 +211,7 @@ pub(super) fn decoded(text: &str) -> String {
         }
     }
     out.push_str(rest);
-    out
+    out.into()
 }
 
 /// Longest character reference, in bytes.

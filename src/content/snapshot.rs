@@ -20,6 +20,7 @@ use super::format::{STYLES, Style};
 use super::kept::{self, Kept};
 use super::load::{TemplateSet, Variant};
 use super::mapped::Origin;
+use super::named::Named;
 use super::prepare::{body_of, components_of, prepare, shows_preheader};
 use crate::problem::Problems;
 use crate::settings::{Brand, Links, NotSet, Settings};
@@ -211,7 +212,8 @@ impl Snapshot {
                 match engine::first_fault(&made) {
                     None => {
                         sources.extend(made);
-                        let known = mail.tables.iter().filter_map(|(n, t)| Some((n.clone(), context::value(t)?)));
+                        let known =
+                            mail.tables.iter().filter_map(|(n, t)| Some((n.clone(), context::value(t, &Named::ANY)?)));
                         tables.extend(known);
                     }
                     Some(message) => {
@@ -228,11 +230,12 @@ impl Snapshot {
             sender: self.sender.clone(),
             brands: brands
                 .iter()
-                .map(|(l, b)| ((*l).to_owned(), context::value(b).expect("an object is not null")))
+                .map(|(l, b)| ((*l).to_owned(), context::value(b, &Named::ANY).expect("an object is not null")))
                 .collect(),
             mails,
             tables,
             fields: FieldSet::of(self.files.values().map(String::as_str)),
+            named: Named::of(self.files.values().map(String::as_str)),
             sources,
             engines,
             refusals: Vec::new(),

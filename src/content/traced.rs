@@ -65,6 +65,7 @@ impl Compiled {
             mails: self.mails.clone(),
             tables: self.tables.clone(),
             fields: self.fields.clone(),
+            named: self.named.clone(),
             sources,
             engines: Default::default(),
             refusals: Vec::new(),

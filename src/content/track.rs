@@ -25,10 +25,7 @@ pub(super) struct Trail {
 impl Trail {
     /// Write what an `href` becomes. Takes and gives the text as it stands inside the quotes, escaped.
     pub(super) fn link(&self, out: &mut String, escaped: &str, number: u32, tracked: bool) {
-        let url: Cow<'_, str> = match escaped.contains('&') {
-            true => decoded(escaped).into(),
-            false => escaped.into(),
-        };
+        let url = decoded(escaped);
         let url = url.trim();
         match scheme(url) {
             Leads::Web if tracked && !self.is_own(url) => {}

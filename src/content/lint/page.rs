@@ -51,7 +51,7 @@ impl Page {
                     let mut place = None;
                     let mut attributes = Vec::new();
                     for attribute in &start.attributes {
-                        let value = attribute.value.clone().map_or(String::new(), |v| decoded(&html[v]));
+                        let value = attribute.value.clone().map_or(String::new(), |v| decoded(&html[v]).into_owned());
                         if attribute.name == NUMBER {
                             place = traced.place(&value);
                         } else {
@@ -71,7 +71,8 @@ impl Page {
                     }
                 }
                 Kind::Text => {
-                    page.texts.push(Text { words: decoded(&html[piece.range]), within: open.last().copied() });
+                    page.texts
+                        .push(Text { words: decoded(&html[piece.range]).into_owned(), within: open.last().copied() });
                 }
                 Kind::Sheet => {
                     page.hidden.push((html[piece.range.clone()].to_owned(), open.last().copied()));

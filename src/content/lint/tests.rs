@@ -228,7 +228,7 @@ fn faults_inside_product_cards_are_seen() {
     let faint =
         (kit.0, kit.1.replace(price, &price.replace("class=\"soft\"", "style=\"color:#fefefe;font-size:14px\"")));
     assert_eq!(of(&faint, &sign), ["low-contrast"]);
-    let mute = (sign.0, sign.1.replace(" alt=\"{{ signs[kind] | default(value=\"・\") }}\"", ""));
+    let mute = (sign.0, sign.1.replace(" alt=\"{{ signs[kind] or \"・\" }}\"", ""));
     assert_eq!(of(&kit, &mute), ["missing-alt"]);
 }
 

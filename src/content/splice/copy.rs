@@ -104,7 +104,7 @@ fn read(inlined: &str, numbers: &[(usize, usize)]) -> Answer {
                 if start.name == "style" {
                     sheet = Some(*key);
                 } else if let Some(style) = value("style") {
-                    answer.styles.insert(*key, decoded(style));
+                    answer.styles.insert(*key, decoded(style).into_owned());
                 }
             }
             Kind::Sheet => {
