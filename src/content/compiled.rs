@@ -1,4 +1,4 @@
-//! Templates ready to render: the mails of a snapshot with their engines, and what one message is told. Reads no disk and no clock.
+//! Templates ready to render: the mails of a snapshot with their engine, and what one message is told. Reads no disk and no clock.
 //!
 //! [`Snapshot::compile`](super::Snapshot::compile) makes them.
 
@@ -12,7 +12,6 @@ use super::current::{self, Current};
 use super::engine::{self, RenderError, Source};
 use super::fields::FieldSet;
 use super::flatten::Refusal;
-use super::format::{STYLES, Style};
 use super::load::{self, Variant, same_locale};
 use super::mapped::Origin;
 use super::named::Named;
@@ -78,8 +77,8 @@ pub struct Compiled {
     pub(super) fields: FieldSet,
     /// What they name of things: products, lines.
     pub(super) named: Named,
-    /// One engine per style, built when the first mail needs it.
-    pub(super) engines: [OnceLock<Tera>; STYLES],
+    /// Built when the first mail needs it.
+    pub(super) engine: OnceLock<Tera>,
     /// Mails that could not be prepared, and why.
     pub(super) refusals: Vec<(String, Refusal)>,
 }
@@ -144,7 +143,7 @@ impl Compiled {
             field: None,
             skipped: None,
         })?;
-        let tera = self.engine(self.style(mail, facts.locale));
+        let tera = self.engine();
         let render = |name: &str, context: &Context| {
             tera.render(name, context).map_err(|e| engine::render_error(template, &e, &self.sources))
         };
@@ -228,7 +227,7 @@ impl Compiled {
             // What is proved here holds wherever answers lead.
             let answering = Answering { base: Some(String::new()), clicks: None };
             let current = Current { locale: locale.to_owned(), today: facts.today.to_owned(), answering };
-            let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts), locale));
+            let compared = current::with(current, || self.compared(mail, &self.context(mail, &facts)));
             if let Some(difference) = compared.map_err(refused)? {
                 return Err(refused(format!("prepared ahead it would differ: {difference}")));
             }
@@ -237,8 +236,8 @@ impl Compiled {
     }
 
     /// What differs between the two ways for one person.
-    fn compared(&self, mail: &Mail, context: &Context, locale: &str) -> Result<Option<String>, String> {
-        let tera = self.engine(self.style(mail, locale));
+    fn compared(&self, mail: &Mail, context: &Context) -> Result<Option<String>, String> {
+        let tera = self.engine();
         // Who cannot be rendered at all is no witness; the trial tells the author.
         let Ok(slow) = tera.render(&mail.html, context) else { return Ok(None) };
         let preheader = Some("").filter(|_| mail.lacks_preheader && mail.preheader.is_some());
@@ -321,14 +320,10 @@ impl Compiled {
         if same_locale(language(written_in), language(locale)) { locale } else { written_in }
     }
 
-    pub(super) fn style(&self, mail: &Mail, locale: &str) -> Style {
-        Style::of(self.written_in(mail, locale))
-    }
-
-    pub(super) fn engine(&self, style: Style) -> &Tera {
-        self.engines[style as usize].get_or_init(|| {
-            let mut tera = engine::compile(&self.sources, style, &self.sender.currency, &mut Problems::new())
-                .expect("the same sources compiled in another style");
+    pub(super) fn engine(&self) -> &Tera {
+        self.engine.get_or_init(|| {
+            let mut tera = engine::compile(&self.sources, &self.sender.currency, &mut Problems::new())
+                .expect("sources that compiled, changed in ways that break none");
             for (name, table) in &self.tables {
                 tera.global_context().insert_value(name.clone(), table.clone());
             }

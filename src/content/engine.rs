@@ -1,6 +1,6 @@
 //! Tera, set up our way, and its errors in our words with the author's file, line and column.
 //!
-//! One engine renders in one [`Style`]; `.html` sources are escaped, subjects and text parts are not. Sources are compiled once;
+//! `.html` sources are escaped, subjects and text parts are not. Sources are compiled once;
 //! a render parses nothing and touches no disk.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use tera::{ErrorKind, Tera};
 
 use super::file;
-use super::format::{self, Style};
 use super::mapped::{Mapped, Origin};
-use super::{answer, fields, skip, words};
+use super::{answer, fields, format, skip, words};
 use crate::problem::{Place, Problems};
 
 /// The folder template files live in; names of templates are relative to it.
@@ -117,16 +116,11 @@ pub(super) fn first_fault(sources: &BTreeMap<String, Source>) -> Option<String> 
 }
 
 /// Compile well-formed sources. What they name and nobody defines becomes problems.
-pub(super) fn compile(
-    sources: &BTreeMap<String, Source>,
-    style: Style,
-    currency: &str,
-    problems: &mut Problems,
-) -> Option<Tera> {
+pub(super) fn compile(sources: &BTreeMap<String, Source>, currency: &str, problems: &mut Problems) -> Option<Tera> {
     let mut tera = Tera::new();
     tera.autoescape_on([".html", ".mjml"]);
-    format::register(&mut tera, style, currency);
-    words::register(&mut tera, style);
+    format::register(&mut tera, currency);
+    words::register(&mut tera);
     skip::register(&mut tera);
     answer::register(&mut tera);
     match tera.add_raw_templates(sources.iter().map(|(name, s)| (name.as_str(), s.text.as_str()))) {
@@ -328,9 +322,7 @@ mod tests {
         let files = files.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
         let mut problems = Problems::new();
         let sources = sources(&files, |n| n == "a.html", &mut problems);
-        let tera = check_syntax(&sources, &mut problems)
-            .then(|| compile(&sources, Style::EnglishMonthFirst, "EUR", &mut problems))
-            .flatten();
+        let tera = check_syntax(&sources, &mut problems).then(|| compile(&sources, "EUR", &mut problems)).flatten();
         (tera, sources, anstream::adapter::strip_str(&problems.to_text()).to_string())
     }
 

@@ -9,14 +9,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use tera::Tera;
 
 use super::compiled::{Compiled, Mail};
 use super::context;
 use super::engine::{self, Source};
 use super::fields::FieldSet;
 use super::flatten::Refusal;
-use super::format::{STYLES, Style};
 use super::kept::{self, Kept};
 use super::load::{TemplateSet, Variant};
 use super::mapped::Origin;
@@ -173,20 +171,19 @@ impl Snapshot {
         let before = problems.count(crate::problem::Severity::Error);
         let is_mail = |name: &str| self.mails.values().flatten().any(|v| v.html == name);
         let sources = engine::sources(&self.files, is_mail, problems);
-        let style = Style::of(&self.sender.default_locale);
         if !engine::check_syntax(&sources, problems) {
             return None;
         }
-        let tera = engine::compile(&sources, style, &self.sender.currency, problems)?;
+        let tera = engine::compile(&sources, &self.sender.currency, problems)?;
         if problems.count(crate::problem::Severity::Error) > before {
             return None;
         }
         drop(tera);
-        Some(self.prepared(sources, style))
+        Some(self.prepared(sources))
     }
 
     /// Prepare the mails, keep those that say what the slow way says, and make the engine.
-    fn prepared(&self, mut sources: BTreeMap<String, Source>, style: Style) -> Compiled {
+    fn prepared(&self, mut sources: BTreeMap<String, Source>) -> Compiled {
         let mut kept = Kept::of(&self.made_from(), self.home.as_deref());
         let mut ready = BTreeMap::new();
         let mut showing = BTreeSet::new();
@@ -225,7 +222,6 @@ impl Snapshot {
         }
         let mail = |v: &Variant| Mail::new(v, &sources, showing.contains(v.html.as_str()));
         let mails = self.mails.iter().map(|(n, v)| (n.clone(), v.iter().map(mail).collect())).collect();
-        let engines: [OnceLock<Tera>; STYLES] = Default::default();
         let mut compiled = Compiled {
             sender: self.sender.clone(),
             brands: brands
@@ -237,10 +233,10 @@ impl Snapshot {
             fields: FieldSet::of(self.files.values().map(String::as_str)),
             named: Named::of(self.files.values().map(String::as_str)),
             sources,
-            engines,
+            engine: OnceLock::new(),
             refusals: Vec::new(),
         };
-        compiled.engine(style);
+        compiled.engine();
         for (html, (prepared, judged)) in ready {
             let verdict = match prepared {
                 Ok(mail) if judged => Ok(mail),

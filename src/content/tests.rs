@@ -91,11 +91,14 @@ fn facts<'a>(payload: &'a serde_json::Value, locale: &'a str) -> Facts<'a> {
 fn the_locale_chooses_the_file_and_how_numbers_are_written() {
     let mail = |word: &str| format!("Subject: {word}\n\n{{{{ profile.revenue | money }}}} {{{{ today | date }}}}");
     let (en, ja, taiwan) = (mail("Hello"), mail("こんにちは"), mail("您好"));
+    // What is constant is written in the reader's way all the same.
+    let es = format!("{} {{{{ 0.5 | number }}}}", mail("¡Hola!"));
     let compiled = compiled(
         &[
             ("templates/a/b.html", &en),
             ("templates/a/b.ja.html", &ja),
             ("templates/a/b.zh-Hant-TW.html", &taiwan),
+            ("templates/a/b.es.html", &es),
             ("templates/a/b-2.html", &en),
         ],
         &["a/b"],
@@ -107,12 +110,14 @@ fn the_locale_chooses_the_file_and_how_numbers_are_written() {
     };
     assert_eq!(render("ja-JP"), "こんにちは €1,234.56 2026年12月24日");
     assert_eq!(render("JA_jp"), "こんにちは €1,234.56 2026年12月24日");
-    assert_eq!(render("zh-hant-tw"), "您好 €1,234.56 December 24, 2026");
+    assert_eq!(render("zh-hant-tw"), "您好 €1,234.56 2026年12月24日");
+    assert_eq!(render("es-ES"), "¡Hola! 1234,56\u{a0}€ 24 de diciembre de 2026 0,5");
+    assert_eq!(render("es-CO"), "¡Hola! €\u{a0}1.234,56 24 de diciembre de 2026 0,5");
     // A German reads the English mail: its numbers are English too. A Briton reads it in British.
     assert_eq!(render("de"), "Hello €1,234.56 December 24, 2026");
     assert_eq!(render("en-GB"), "Hello €1,234.56 24 December 2026");
     assert_eq!(render(""), "Hello €1,234.56 December 24, 2026");
-    assert_eq!(compiled.locales("a/b").count(), 3);
+    assert_eq!(compiled.locales("a/b").count(), 4);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Compiled {
             fields: self.fields.clone(),
             named: self.named.clone(),
             sources,
-            engines: Default::default(),
+            engine: Default::default(),
             refusals: Vec::new(),
         };
         Traced { compiled, places }

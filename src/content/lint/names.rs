@@ -6,9 +6,8 @@ use jiff::civil::Date;
 
 use super::super::engine::{self, FOLDER};
 use super::super::flatten;
-use super::super::format::Style;
 use super::super::load::TemplateSet;
-use super::super::{scan, tags};
+use super::super::{language, scan, tags};
 use super::Told;
 use crate::problem::Place;
 use crate::settings::Expires;
@@ -77,12 +76,12 @@ pub(super) fn expired(set: &TemplateSet, today: Date, told: &mut Told<'_>) {
 /// Filters that write as a language does.
 const BY_LANGUAGE: [&str; 5] = ["money", "number", "date", "relative", "list"];
 
-/// Mails in a language whose figures, dates and lists nobody taught us: they come out as in English.
+/// Mails in a language that CLDR does not describe: figures, dates and lists come out as in English.
 pub(super) fn figures(set: &TemplateSet, default_locale: &str, told: &mut Told<'_>) {
     let sources = set.sources();
     for variant in set.mails.values().flatten() {
         let locale = variant.locale.as_deref().unwrap_or(default_locale);
-        if Style::is_known(locale) {
+        if language::is_known(locale) {
             continue;
         }
         let own = [engine::subject_of(&variant.html), engine::preheader_of(&variant.html)]
@@ -104,8 +103,8 @@ pub(super) fn figures(set: &TemplateSet, default_locale: &str, told: &mut Told<'
             told.tell(
                 "english-figures",
                 &place,
-                format!("`{filter}` does not know how `{locale}` is written: it comes out as in English"),
-                "write it in words, or with other filters; `plural` knows every language",
+                format!("nobody knows how `{locale}` is written: `{filter}` comes out as in English"),
+                "a locale of BCP 47 such as `es` or `pt-BR`; or write it in words",
             );
         }
     }

@@ -1,0 +1,466 @@
+//! What a language knows: how it writes figures, days, distances and lists, and which form of a word a number takes.
+//!
+//! The knowledge is CLDR's (through ICU4X), for every language that CLDR describes; another one is written like English. The
+//! calendar is Gregorian for all, digits are those of the language. A few habits are the house's own: yen are written 円 in Japanese,
+//! Austria's figures look like Germany's, the first of a month is `1er` in French, and `$ € £ ¥ ₩ ₹` stand alone in [`SETTLED`] languages.
+//! What was learned of a locale stays with the thread, because a message asks for it many times.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use icu_calendar::{Date as GregorianDate, Gregorian};
+use icu_datetime::FixedCalendarDateTimeFormatter;
+use icu_datetime::fieldsets::YMD;
+use icu_decimal::DecimalFormatter;
+use icu_decimal::input::Decimal;
+use icu_decimal::options::GroupingStrategy;
+use icu_experimental::dimension::currency::CurrencyType;
+use icu_experimental::dimension::currency::formatter::CurrencyFormatter;
+use icu_experimental::relativetime::options::Numeric;
+use icu_experimental::relativetime::{RelativeTimeFormatter, RelativeTimeFormatterOptions};
+use icu_list::ListFormatter;
+use icu_locale_core::Locale;
+use icu_plurals::{PluralCategory, PluralRules};
+use jiff::civil::Date;
+
+use super::figures::Figures;
+use crate::money::minor_digits;
+
+/// A locale, and what was learned of it so far.
+pub(super) struct Language {
+    locale: Locale,
+    /// Whether CLDR describes it; otherwise `locale` is English.
+    known: bool,
+    days: FixedCalendarDateTimeFormatter<Gregorian, YMD>,
+    numbers: OnceCell<Figures>,
+    currencies: RefCell<Vec<(CurrencyType, Rc<Money>)>>,
+    /// In days, weeks, months, years.
+    distances: OnceCell<[RelativeTimeFormatter; 4]>,
+    /// Joined by "and", by "or".
+    lists: [OnceCell<ListFormatter>; 2],
+    forms: OnceCell<PluralRules>,
+}
+
+/// How a language writes a currency.
+struct Money {
+    figures: Figures,
+    /// Behind the point, ISO 4217.
+    digits: u32,
+}
+
+thread_local! {
+    static SPOKEN: RefCell<Vec<(Box<str>, Rc<Language>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Most locales, and currencies of one, that a thread remembers; customers' data may hold any.
+const REMEMBERED_MAX: usize = 64;
+
+/// Longest text that is read as a locale.
+const LOCALE_CHARACTERS_MAX: usize = 64;
+
+/// Names of languages that older systems still use.
+const FORMER: [(&str, &str); 5] = [("in", "id"), ("iw", "he"), ("ji", "yi"), ("sh", "sr-Latn"), ("tl", "fil")];
+
+/// Languages in which these currencies need no country beside their sign.
+const SETTLED: [&str; 4] = ["en", "ja", "de", "fr"];
+const SIGNS: [&str; 6] = ["USD", "EUR", "GBP", "JPY", "KRW", "INR"];
+
+/// Why nothing here fails: whatever a locale says, CLDR answers, with the words of its root if need be.
+const ANSWERS: &str = "compiled data answer for every locale";
+
+/// The language of a locale such as `pt-BR`, `en_US.UTF-8` or anything else a customer's data may hold.
+pub(super) fn of(locale: &str) -> Rc<Language> {
+    let remembered = SPOKEN.with_borrow_mut(|all| {
+        let at = all.iter().position(|(name, _)| **name == *locale)?;
+        // What is asked for again is found at once.
+        all.swap(0, at);
+        Some(all[0].1.clone())
+    });
+    remembered.unwrap_or_else(|| {
+        let language = Rc::new(Language::learned(locale));
+        SPOKEN.with_borrow_mut(|all| {
+            all.truncate(REMEMBERED_MAX - 1);
+            all.insert(0, (locale.into(), language.clone()));
+        });
+        language
+    })
+}
+
+/// Whether CLDR describes the language of a locale.
+pub(super) fn is_known(locale: &str) -> bool {
+    of(locale).known
+}
+
+/// What of a text is a locale; without what follows it in POSIX, and without subtags that are none.
+fn read(text: &str) -> Locale {
+    let plain = text.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let mut tag: String = plain.take(LOCALE_CHARACTERS_MAX).map(|c| if c == '_' { '-' } else { c }).collect();
+    loop {
+        if let Ok(locale) = Locale::try_from_str(&tag) {
+            return match FORMER.iter().find(|(former, _)| locale.id.language.as_str() == *former) {
+                Some((_, today)) => Locale::try_from_str(today).expect("a locale"),
+                None => locale,
+            };
+        }
+        match tag.rfind('-') {
+            Some(end) => tag.truncate(end),
+            None => return Locale::UNKNOWN,
+        }
+    }
+}
+
+impl Language {
+    fn learned(locale: &str) -> Language {
+        let asked = Language::speaking(read(locale));
+        // The root of CLDR numbers the months: who has no name for them is not described.
+        if asked.date(Date::constant(2026, 11, 24)).contains("M11") {
+            return Language { known: false, ..Language::speaking(Locale::try_from_str("en").expect("a locale")) };
+        }
+        asked
+    }
+
+    fn speaking(locale: Locale) -> Language {
+        let days = FixedCalendarDateTimeFormatter::try_new((&locale).into(), YMD::long()).expect(ANSWERS);
+        Language {
+            locale,
+            known: true,
+            days,
+            numbers: OnceCell::new(),
+            currencies: RefCell::default(),
+            distances: OnceCell::new(),
+            lists: Default::default(),
+            forms: OnceCell::new(),
+        }
+    }
+
+    fn is(&self, language: &str) -> bool {
+        self.locale.id.language.as_str() == language
+    }
+
+    /// The locale whose figures are written.
+    fn of_figures(&self) -> Locale {
+        let austrian = self.is("de") && self.locale.id.region.is_some_and(|r| r.as_str() == "AT");
+        if austrian { Locale::try_from_str("de").expect("a locale") } else { self.locale.clone() }
+    }
+
+    fn digits(&self) -> [char; 10] {
+        let formatter = DecimalFormatter::try_new(self.of_figures().into(), GroupingStrategy::Never.into());
+        let all: Vec<char> = formatter.expect(ANSWERS).format(&1_234_567_890_i64.into()).to_string().chars().collect();
+        // Said from one to nothing.
+        std::array::from_fn(|digit| all[(digit + 9) % 10])
+    }
+
+    fn numbers(&self) -> &Figures {
+        self.numbers.get_or_init(|| {
+            let formatter = DecimalFormatter::try_new(self.of_figures().into(), Default::default()).expect(ANSWERS);
+            Figures::learned(self.digits(), ".", |n| formatter.format(n).to_string())
+        })
+    }
+
+    fn currency(&self, currency: CurrencyType) -> Rc<Money> {
+        if let Some((_, money)) = self.currencies.borrow().iter().find(|(c, _)| *c == currency) {
+            return money.clone();
+        }
+        let code = currency.iso_code();
+        let money = Rc::new(Money { figures: self.figures_of(currency), digits: minor_digits(&code) });
+        let mut all = self.currencies.borrow_mut();
+        all.truncate(REMEMBERED_MAX - 1);
+        all.insert(0, (currency, money.clone()));
+        money
+    }
+
+    fn figures_of(&self, currency: CurrencyType) -> Figures {
+        let code = currency.iso_code();
+        if self.is("ja") && code == "JPY" {
+            return self.numbers().clone().followed_by("円");
+        }
+        let settled = SIGNS.contains(&code.as_str()) && SETTLED.iter().any(|language| self.is(language));
+        let (preferences, plain) = (self.of_figures().into(), Default::default());
+        let formatter = match settled {
+            true => CurrencyFormatter::try_new_symbol_narrow(preferences, currency, plain),
+            false => CurrencyFormatter::try_new_symbol(preferences, currency, plain),
+        }
+        .expect(ANSWERS);
+        Figures::learned(self.digits(), self.numbers().point(), |n| formatter.format_fixed_decimal(n).to_string())
+    }
+
+    /// An amount in minor units: `$1,234.50`, `1.234,50 €`, `1,234円`.
+    pub(super) fn money(&self, minor: i64, currency: CurrencyType) -> String {
+        let money = self.currency(currency);
+        let unit = 10_u64.pow(money.digits);
+        let (whole, rest) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);
+        let width = money.digits as usize;
+        let rest = if width > 0 { format!("{rest:0width$}") } else { String::new() };
+        money.figures.write(minor < 0, &whole.to_string(), &rest)
+    }
+
+    /// A finite number: at most two digits after the point and no idle zeros, or just as many `decimals` as are asked for.
+    pub(super) fn number(&self, value: f64, decimals: Option<usize>) -> String {
+        let text = format!("{:.*}", decimals.unwrap_or(2), value.abs());
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        let fraction = if decimals.is_none() { fraction.trim_end_matches('0') } else { fraction };
+        let is_nothing = [whole, fraction].iter().all(|digits| digits.bytes().all(|digit| digit == b'0'));
+        self.numbers().write(value < 0.0 && !is_nothing, whole, fraction)
+    }
+
+    /// A day in full: `November 24, 2026`.
+    pub(super) fn date(&self, day: Date) -> String {
+        let [month, of_month] = [day.month(), day.day()].map(i8::unsigned_abs);
+        let date = GregorianDate::try_new_gregorian(day.year().into(), month, of_month).expect("a day of the calendar");
+        let text = self.days.format(&date).to_string();
+        match text.strip_prefix("1 ").filter(|_| self.is("fr")) {
+            Some(rest) => format!("1er {rest}"),
+            None => text,
+        }
+    }
+
+    /// How far a day lies from today, in the largest unit that says it well.
+    pub(super) fn relative(&self, days: i64) -> String {
+        let far = days.unsigned_abs();
+        let (n, unit) = match far {
+            0..14 => (far, 0),
+            14..60 => ((far + 3) / 7, 1),
+            60..730 => ((far + 15) / 30, 2),
+            _ => ((far + 182) / 365, 3),
+        };
+        let n = n as i64; // At most a seventh of what an i64 holds, or a day near by.
+        let text = self.distances()[unit].format(Decimal::from(if days < 0 { -n } else { n })).to_string();
+        match text {
+            text if self.is("ja") => text.replace(' ', ""),
+            // The root of CLDR knows no words.
+            text if text.starts_with(['+', '-']) => of("en").relative(days),
+            text => text,
+        }
+    }
+
+    fn distances(&self) -> &[RelativeTimeFormatter; 4] {
+        self.distances.get_or_init(|| {
+            let numbered = RelativeTimeFormatterOptions::default().with_grouping_strategy(GroupingStrategy::Never);
+            // "Yesterday" for a day; but "the year before last" is a year of the calendar, not two times 365 days.
+            let named = numbered.with_numeric(Numeric::Auto);
+            let locale = || (&self.locale).into();
+            [
+                RelativeTimeFormatter::try_new_long_day(locale(), named),
+                RelativeTimeFormatter::try_new_long_week(locale(), numbered),
+                RelativeTimeFormatter::try_new_long_month(locale(), numbered),
+                RelativeTimeFormatter::try_new_long_year(locale(), numbered),
+            ]
+            .map(|formatter| formatter.expect(ANSWERS))
+        })
+    }
+
+    /// `a, b and c`; with "or" instead.
+    pub(super) fn list(&self, items: &[String], or: bool) -> String {
+        let formatter = self.lists[usize::from(or)].get_or_init(|| {
+            let (locale, plain) = ((&self.locale).into(), Default::default());
+            match or {
+                true => ListFormatter::try_new_or(locale, plain),
+                false => ListFormatter::try_new_and(locale, plain),
+            }
+            .expect(ANSWERS)
+        });
+        formatter.format(items.iter()).to_string()
+    }
+
+    /// The form that a whole number takes; a broken one takes the general form.
+    pub(super) fn form(&self, n: f64) -> PluralCategory {
+        let rules = self.forms.get_or_init(|| PluralRules::try_new_cardinal((&self.locale).into()).expect(ANSWERS));
+        if n.fract() == 0.0 && n.abs() < 9.0e15 { rules.category_for(n.abs() as u64) } else { PluralCategory::Other }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn money(locale: &str, minor: i64, code: &str) -> String {
+        of(locale).money(minor, CurrencyType::try_from_str(code).unwrap())
+    }
+
+    /// What each locale says, in a line.
+    fn said<const N: usize>(locales: [&str; N], say: impl Fn(&Language) -> String) -> String {
+        locales.map(|l| say(&of(l))).join(" | ")
+    }
+
+    #[test]
+    fn money_follows_currency_and_language() {
+        let all = |minor, code| ["en", "en-GB", "ja", "de-AT", "fr"].map(|l| money(l, minor, code)).join(" | ");
+        assert_eq!(all(123_450, "EUR"), "€1,234.50 | €1,234.50 | €1,234.50 | 1.234,50\u{a0}€ | 1\u{202f}234,50\u{a0}€");
+        assert_eq!(all(-1_234, "JPY"), "-¥1,234 | -¥1,234 | -1,234円 | -1.234\u{a0}¥ | -1\u{202f}234\u{a0}¥");
+        assert_eq!(all(5, "USD"), "$0.05 | $0.05 | $0.05 | 0,05\u{a0}$ | 0,05\u{a0}$");
+        assert_eq!(money("en", 1_234_567, "KWD"), "KWD\u{a0}1,234.567");
+        assert_eq!(money("ja", i64::MIN, "JPY"), "-9,223,372,036,854,775,808円");
+    }
+
+    #[test]
+    fn money_of_other_languages_is_what_cldr_says() {
+        assert_eq!(money("es", 123_450, "EUR"), "1234,50\u{a0}€");
+        assert_eq!(money("es", 1_234_550, "EUR"), "12.345,50\u{a0}€");
+        assert_eq!(money("es-MX", 1_234_550, "MXN"), "$12,345.50");
+        assert_eq!(money("it", 123_450, "EUR"), "1234,50\u{a0}€");
+        assert_eq!(money("pt-BR", 123_450, "BRL"), "R$\u{a0}1.234,50");
+        assert_eq!(money("pl", 1_234_550, "PLN"), "12\u{a0}345,50\u{a0}zł");
+        assert_eq!(money("sv", -123_450, "SEK"), "\u{2212}1\u{a0}234,50\u{a0}kr");
+        assert_eq!(money("ko", -1_234, "KRW"), "-₩1,234");
+        assert_eq!(money("zh-Hans", 123_450, "CNY"), "¥1,234.50");
+        assert_eq!(money("zh-TW", 123_450, "TWD"), "$1,234.50");
+        assert_eq!(money("hi", 123_456_750, "INR"), "₹12,34,567.50");
+        assert_eq!(money("de-CH", -123_450, "CHF"), "CHF-1'234.50");
+        assert_eq!(money("ar-EG", 123_450, "EGP"), "\u{200f}١٬٢٣٤٫٥٠\u{a0}ج.م.\u{200f}");
+        assert_eq!(money("ar-EG-u-nu-latn", 123_450, "EGP"), "\u{200f}1,234.50\u{a0}ج.م.\u{200f}");
+    }
+
+    #[test]
+    fn all_of_an_amount_is_shown() {
+        // CLDR rounds amounts of these currencies to whole ones; a price is what it is.
+        assert_eq!(money("sr-Latn", 123_450, "RSD"), "1.234,50\u{a0}RSD");
+        assert_eq!(money("en", 1_234, "IQD"), "IQD\u{a0}1.234");
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_lose_idle_zeros() {
+        let en = |v, d| of("en").number(v, d);
+        assert_eq!(en(1_234_567.0, None), "1,234,567");
+        assert_eq!(en(4.5, None), "4.5");
+        assert_eq!(en(4.5, Some(2)), "4.50");
+        assert_eq!(en(-0.001, None), "0");
+        assert_eq!(of("de").number(-1_234.25, None), "-1.234,25");
+        let all = said(["es", "it", "pl", "ko", "zh", "hi", "ar-EG", "fa", "th"], |l| l.number(-1_234_567.25, None));
+        assert_eq!(
+            all,
+            "-1.234.567,25 | -1.234.567,25 | -1\u{a0}234\u{a0}567,25 | -1,234,567.25 | -1,234,567.25 | -12,34,567.25 | \
+             \u{61c}-١٬٢٣٤٬٥٦٧٫٢٥ | \u{200e}\u{2212}۱٬۲۳۴٬۵۶۷٫۲۵ | -1,234,567.25"
+        );
+    }
+
+    #[test]
+    fn dates_are_written_in_full() {
+        let day = Date::constant(2026, 11, 1);
+        let all = said(["en", "en-GB", "ja-JP", "de", "fr"], |l| l.date(day));
+        assert_eq!(all, "November 1, 2026 | 1 November 2026 | 2026年11月1日 | 1. November 2026 | 1er novembre 2026");
+        let all = said(["es", "it", "pt", "pl", "nl", "ko", "zh-Hant"], |l| l.date(day));
+        assert_eq!(
+            all,
+            "1 de noviembre de 2026 | 1 novembre 2026 | 1 de novembro de 2026 | 1 listopada 2026 | 1 november 2026 | \
+             2026년 11월 1일 | 2026年11月1日"
+        );
+        assert_eq!(of("fr").date(Date::constant(2026, 2, 11)), "11 février 2026");
+        assert_eq!(of("de-AT").date(Date::constant(2026, 1, 2)), "2. Jänner 2026");
+    }
+
+    #[test]
+    fn the_calendar_is_gregorian_everywhere() {
+        let all = said(["th", "fa", "ar-SA", "ja-u-ca-japanese", "ar-EG"], |l| l.date(Date::constant(2026, 11, 1)));
+        assert_eq!(all, "1 พฤศจิกายน ค.ศ. 2026 | ۱ نوامبر ۲۰۲۶ | ١ نوفمبر ٢٠٢٦ | 2026年11月1日 | ١ نوفمبر ٢٠٢٦");
+    }
+
+    #[test]
+    fn days_are_near_or_far_in_words() {
+        let all = |days| said(["en", "ja", "de", "fr"], |l| l.relative(days));
+        assert_eq!(all(0), "today | 今日 | heute | aujourd’hui");
+        assert_eq!(all(-1), "yesterday | 昨日 | gestern | hier");
+        assert_eq!(all(2), "in 2 days | 明後日 | übermorgen | après-demain");
+        assert_eq!(all(-13), "13 days ago | 13日前 | vor 13 Tagen | il y a 13 jours");
+        assert_eq!(all(14), "in 2 weeks | 2週間後 | in 2 Wochen | dans 2 semaines");
+        assert_eq!(all(-90), "3 months ago | 3か月前 | vor 3 Monaten | il y a 3 mois");
+        assert_eq!(all(-800), "2 years ago | 2年前 | vor 2 Jahren | il y a 2 ans");
+        assert_eq!(of("en-GB").relative(i64::MIN), "25269512429739112 years ago");
+        let all = |days| said(["es", "it", "pl", "ko", "ar-EG", "zh"], |l| l.relative(days));
+        assert_eq!(all(-1), "ayer | ieri | wczoraj | 어제 | أمس | 昨天");
+        assert_eq!(all(-5), "hace 5 días | 5 giorni fa | 5 dni temu | 5일 전 | قبل ٥ أيام | 5天前");
+        // Two years as 365 days have them may be the third year of the calendar.
+        assert_eq!(all(-900), "hace 2 años | 2 anni fa | 2 lata temu | 2년 전 | قبل سنتين | 2年前");
+    }
+
+    #[test]
+    fn lists_end_as_people_end_them() {
+        let all = |items: &[&str], or| {
+            let items: Vec<String> = items.iter().map(|i| (*i).to_owned()).collect();
+            said(["en", "en-GB", "ja", "de", "fr"], |l| l.list(&items, or))
+        };
+        assert_eq!(all(&[], false), " |  |  |  | ");
+        assert_eq!(all(&["a"], false), "a | a | a | a | a");
+        assert_eq!(all(&["a", "b"], true), "a or b | a or b | aまたはb | a oder b | a ou b");
+        assert_eq!(all(&["a", "b", "c"], false), "a, b, and c | a, b and c | a、b、c | a, b und c | a, b et c");
+        let items = ["Mia", "Íñigo", "Inés"].map(str::to_owned);
+        let all = said(["es", "it", "pl", "ko", "ar", "zh"], |l| l.list(&items, false));
+        assert_eq!(
+            all,
+            "Mia, Íñigo e Inés | Mia, Íñigo e Inés | Mia, Íñigo i Inés | Mia, Íñigo 및 Inés | Mia وÍñigo وInés | Mia、Íñigo和Inés"
+        );
+    }
+
+    #[test]
+    fn numbers_take_the_form_of_the_language() {
+        let forms = |locale: &str| [0.0, 1.0, 2.0, 5.0, 1.5].map(|n| format!("{:?}", of(locale).form(n))).join(" ");
+        assert_eq!(forms("en"), "Other One Other Other Other");
+        assert_eq!(forms("ja-JP"), "Other Other Other Other Other");
+        assert_eq!(forms("fr"), "One One Other Other Other");
+        assert_eq!(forms("pl"), "Many One Few Many Other");
+        assert_eq!(forms("ar_EG"), "Zero One Two Few Other");
+    }
+
+    #[test]
+    fn a_locale_may_say_anything() {
+        let date = |locale: &str| of(locale).date(Date::constant(2026, 11, 24));
+        for english in ["", "und", "xx", "tlh-Piqd", "garbage", "日本語", "-", "_US", "xx!!"] {
+            assert_eq!(date(english), "November 24, 2026", "{english}");
+            assert!(!is_known(english), "{english}");
+        }
+        for (odd, plain) in [
+            ("en_GB", "en-GB"),
+            ("en_GB.UTF-8", "en-GB"),
+            ("de_AT@euro", "de-AT"),
+            ("ja-JP-mac", "ja"),
+            ("JA", "ja"),
+            ("es-419-x", "es-419"),
+            ("pt-BR", "pt"),
+            ("zh-TW", "zh-Hant"),
+            ("nb", "no"),
+            ("iw", "he"),
+            ("in_ID", "id"),
+        ] {
+            assert_eq!(date(odd), date(plain), "{odd}");
+            assert!(is_known(odd), "{odd}");
+        }
+        assert_eq!(read(&"a-".repeat(1_000_000)), Locale::UNKNOWN);
+    }
+
+    #[test]
+    fn a_thread_remembers_the_last_locales() {
+        for n in 0..2 * REMEMBERED_MAX {
+            of(&format!("en-x-{n}"));
+        }
+        assert_eq!(SPOKEN.with_borrow(Vec::len), REMEMBERED_MAX);
+        assert!(Rc::ptr_eq(&of("en-x-1"), &of("en-x-1")));
+    }
+
+    /// Locales as they should be, nearly are, and never were.
+    fn locales() -> impl Strategy<Value = String> {
+        let tag = "[a-z]{2,3}([-_][A-Z][a-z]{3})?([-_][A-Z]{2})?(-u-nu-[a-z]{4})?";
+        prop_oneof![tag, "[a-z]{2}(-[a-z0-9]{1,9}){0,4}", any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_fails(
+            locale in locales(),
+            code in "[A-Za-z]{3}",
+            minor in any::<i64>(),
+            value in -1e300..1e300_f64,
+            decimals in proptest::option::of(0..13_usize),
+            (year, month, day) in (-9999..=9999_i16, 1..=12_i8, 1..=28_i8),
+            items in proptest::collection::vec(any::<String>(), 0..5),
+        ) {
+            let language = of(&locale);
+            let mut said = vec![money(&locale, minor, &code), language.number(value, decimals), language.relative(minor)];
+            said.push(language.date(Date::new(year, month, day).unwrap()));
+            prop_assert!(said.iter().all(|text| !text.is_empty()));
+            let all = language.list(&items, minor % 2 == 0);
+            prop_assert!(items.iter().all(|item| all.contains(item.as_str())));
+            language.form(value);
+        }
+    }
+}
