@@ -52,6 +52,8 @@ pub struct Relay {
 pub(super) enum Cause {
     /// No connection, or no sensible conversation.
     Unreachable,
+    /// A certificate that is not accepted: trying again at once does not help.
+    Distrusted,
     /// It asks for less before it has heard anything.
     Busy,
     /// It refuses our login.
@@ -344,6 +346,7 @@ async fn try_again(shared: &Shared, outlet: &Outlet) {
 pub(super) fn told(server: &Server, error: OpenError) -> (Cause, String) {
     match error {
         OpenError::Unreachable(why) => (Cause::Unreachable, why),
+        OpenError::Distrusted(distrust) => (Cause::Distrusted, distrust.to_string()),
         OpenError::Refused(Stage::Auth, reply) if !reply.is_temporary() => (Cause::Login, login_refused(&reply)),
         OpenError::Refused(_, reply) => {
             let cause = if replies::asks_for_less(&reply) { Cause::Busy } else { Cause::Unreachable };

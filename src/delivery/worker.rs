@@ -243,7 +243,7 @@ impl Worker {
         let Some(conversation) = &mut self.conversation else { return };
         let sent = conversation.content(&mail, next.as_ref(), Some(&work.chunk.lease)).await;
         match sent {
-            Sent::Answered(Stage::Content, reply) if (200..300).contains(&reply.code) => {
+            Sent::Answered(Stage::Content, reply) if reply.takes_a_message() => {
                 self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
                 self.shared.breaker.accepted(&work.chunk.lease.run_id, &work.chunk.lease.lane);
                 let outcome = Outcome {
@@ -340,7 +340,7 @@ impl Worker {
             self.shared.slow_down(&self.outlet, &self.outlet.relay.name, why).await;
         }
         let others_talk = server.open_conversations() > 0;
-        if cause == Cause::Login || enough && !others_talk {
+        if cause == Cause::Login || (enough || cause == Cause::Distrusted) && !others_talk {
             self.relay_failed(work, cause, why).await;
             return false;
         }
@@ -361,7 +361,7 @@ impl Worker {
             match cause {
                 Cause::Login => self.pause(&work.chunk.lease.run_id, &why).await,
                 Cause::Busy => self.shared.end(Ended::ServerBusy(why)),
-                Cause::Unreachable => self.shared.end(Ended::ServerUnavailable(why)),
+                Cause::Unreachable | Cause::Distrusted => self.shared.end(Ended::ServerUnavailable(why)),
             }
         }
     }
