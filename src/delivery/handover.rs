@@ -20,6 +20,8 @@ use crate::queue::lease::Lease;
 pub enum Sent {
     /// The server answered.
     Answered(Stage, Reply),
+    /// The server announced BDAT (RFC 3030) and does not know it: a content was never begun.
+    NotUnderstood(Reply),
     /// The connection broke before the end of the content was written: it cannot have been delivered.
     NotWritten(String),
     /// The end was written and no answer came: it may have been delivered.
@@ -65,7 +67,10 @@ impl Conversation {
         let why = match answered.map(reply_of) {
             Ok(Ok(reply)) if self.answers_a_content(&reply) => {
                 failpoint::pass(Step::ReplyRead);
-                return Sent::Answered(Stage::Content, reply);
+                return match self.manner == Manner::Chunked && reply.is_unknown_command() {
+                    true => Sent::NotUnderstood(reply),
+                    false => Sent::Answered(Stage::Content, reply),
+                };
             }
             Ok(Ok(reply)) => format!("a reply that answers no content: {}", reply.line()),
             Ok(Err(e)) => e,

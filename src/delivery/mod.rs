@@ -339,6 +339,7 @@ pub async fn send_copy(server: &Server, mail: &Mail) -> Result<replies::Reply, S
     let reply = match conversation.content(mail, None, None).await {
         Sent::Answered(Stage::Content, reply) if reply.takes_a_message() => reply,
         Sent::Answered(stage, reply) => return Err(told(stage, reply)),
+        Sent::NotUnderstood(reply) => return Err(told(Stage::Content, reply)),
         Sent::NotWritten(why) | Sent::Unanswered(why) => return Err(why),
     };
     conversation.quit().await;

@@ -74,6 +74,11 @@ impl Reply {
         (250..260).contains(&self.code)
     }
 
+    /// The command itself is not known, whatever it was about (RFC 5321 §4.2.4).
+    pub fn is_unknown_command(&self) -> bool {
+        matches!(self.code, 500 | 502)
+    }
+
     /// Whether this speaks of an address (RFC 3463 §3.2), and so answers an envelope.
     pub fn speaks_of_an_address(&self) -> bool {
         self.enhanced.as_deref().is_some_and(|e| e.starts_with("2.1."))

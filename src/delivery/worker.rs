@@ -272,6 +272,14 @@ impl Worker {
                 }
                 self.settle_refusal(work, Some(token), attempt_no, &reply, outcome).await;
             }
+            Sent::NotUnderstood(reply) => {
+                self.conversation = None; // the content may have been read as commands
+                self.outlet.avoid_chunks();
+                let why = format!("the server announces BDAT and does not know it: {}", reply.line());
+                let expires_at = work.expires_at();
+                let outcome = replies::broken(Stage::Content, &why, attempt_no, clock::now(), expires_at, spread());
+                self.settle(work, Some(token), attempt_no, outcome).await;
+            }
             Sent::NotWritten(why) => {
                 self.conversation = None;
                 let expires_at = work.expires_at();
@@ -304,7 +312,7 @@ impl Worker {
 
     /// Have a conversation open; false when there is none and the drain is about to end.
     async fn connect(&mut self, work: &Work) -> bool {
-        if self.conversation.as_ref().is_some_and(|c| self.is_used_up(c))
+        if self.conversation.as_ref().is_some_and(|c| self.is_used_up(c) || self.outlet.is_misled(c))
             && let Some(conversation) = self.conversation.take()
         {
             conversation.quit().await;

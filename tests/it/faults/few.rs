@@ -1,13 +1,15 @@
 //! Refusals because of us that are too few for shares: what holds a small run, and what does not.
 
+use std::time::Duration;
+
 use okaeri::args;
 use okaeri::catcher::{Answer, ByRecipient, Catcher, Stage};
 use okaeri::clock::{self, DAY};
 use okaeri::db::Db;
-use okaeri::delivery::Ended;
+use okaeri::delivery::{Ended, pacing};
 use okaeri::queue::{RunState, lately, run};
 
-use super::{a_day_goes_by, drained, hasten, mended, patience, server};
+use super::{a_day_goes_by, drained, drained_until, hasten, mended, patience, server};
 use crate::ground::each_database;
 use crate::ground::mail::by_recipient;
 use crate::ground::sending::enqueued;
@@ -123,6 +125,26 @@ async fn ten_in_a_row_hold_a_lane_that_took_something_today() {
                 false => assert_eq!(ended, Ended::Idle, "nine may be chance"),
             }
         }
+        db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_held_when_the_time_is_up_is_told_as_held() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let catcher = by_recipient().await;
+        run_to(&db, &catcher, "before", &["mia@example.com", "policy+1@gmail.com"]).await;
+        // Its lane lets one leave a second, so the other waits when the time is up.
+        assert!(pacing::slow_down(&db, "default/yahoo", 2.0, "slow", clock::now()).await.unwrap());
+        let people = ["full+1@yahoo.com", "full+2@yahoo.com", "policy+2@gmail.com", "policy+3@gmail.com"];
+        let run_id = enqueued(&db, "hello", &people).await;
+        let until = tokio::time::Instant::now() + Duration::from_millis(600);
+        let server = server(&catcher.url(), patience(false));
+        let (totals, ended) = drained_until(&db, &run_id, server, 2, 0, Some(until)).await;
+        assert!(matches!(&ended, Ended::Paused(why) if why.starts_with("3 mails (gmail)")), "{ended:?}, {totals:?}");
+        assert_eq!((state(&db, &run_id).await, totals.failed), (RunState::Paused, 2), "{totals:?}");
         db.close().await;
     })
     .await;

@@ -1,6 +1,7 @@
 //! Whole runs meet a server: one that limits, refuses, swallows answers, says nothing or too much, or offers little.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use okaeri::args;
@@ -221,4 +222,30 @@ async fn the_answer_to_an_envelope_is_not_taken_for_that_to_a_content() {
         })
         .await;
     }
+}
+
+/// Some proxies pass on what the server behind them offers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_announces_bdat_and_does_not_know_it_gets_data() {
+    each_database(|url| async move {
+        let db = Db::open(&url).await.unwrap();
+        let data_was_said = AtomicBool::new(false);
+        let behaviour = Acting(move |m: &Moment<'_>| match m.stage {
+            Stage::Data => {
+                data_was_said.store(true, Relaxed);
+                Answer::agree()
+            }
+            Stage::EndOfData if !data_was_said.swap(false, Relaxed) => Answer::reply(502, "5.5.1", "What?"),
+            _ => Answer::agree(),
+        });
+        let (_, extensions) = conversations().into_iter().next().expect("the one with BDAT");
+        let options = CatcherOptions { behaviour: Arc::new(behaviour), extensions, ..CatcherOptions::default() };
+        let (run_id, totals, ended, kept) = sent_to(&db, 20, options, 1, patience(false)).await;
+        assert_eq!(ended, Ended::Idle);
+        // The first is tried again later; nobody was refused.
+        assert_eq!((totals.accepted, totals.deferred, totals.failed, kept.len()), (19, 1, 0, 19), "{totals:?}");
+        assert_eq!(mended(&db, &run_id, 0).await, 1);
+        db.close().await;
+    })
+    .await;
 }
