@@ -15,7 +15,7 @@ use super::revision::git;
 use super::{Exit, Failure, Invocation, sending};
 use crate::clock::{self, MINUTE};
 use crate::db::{Db, DbError, Lease};
-use crate::delivery::{Conversation, OpenError, Server, Stage};
+use crate::delivery::{Conversation, Distrust, OpenError, Server, Stage};
 use crate::dkim::{Identity, PublicKey};
 use crate::doctor::{self, Area, Dns, Finding, Names, Status};
 use crate::problem::{Problem, Problems, Severity, counted};
@@ -60,7 +60,7 @@ pub async fn run(inv: &Invocation, args: DoctorArgs) -> Result<Exit, Failure> {
         let names = Names { from, envelope, servers: mail_hosts(relays), keys };
         match Dns::new(args.dns) {
             Ok(resolver) => findings.extend(doctor::dns(&resolver, &names).await),
-            Err(e) => findings.push(Finding::unavailable(
+            Err(e) => findings.push(Finding::unclear(
                 Area::Dns,
                 format!("the name servers of this machine are not known: {e}"),
                 "nothing of the DNS was looked at",
@@ -74,11 +74,11 @@ pub async fn run(inv: &Invocation, args: DoctorArgs) -> Result<Exit, Failure> {
 
 /// Problems of the project come first: what did not answer may answer later, they stay.
 fn exit(findings: &[Finding]) -> Exit {
-    let problems = || findings.iter().filter(|f| f.status == Status::Problem);
-    match (problems().any(|f| !f.unavailable), problems().next()) {
-        (true, _) => Exit::Problems,
-        (false, Some(_)) => Exit::Unavailable,
-        (false, None) => Exit::Done,
+    let has = |is: fn(&Finding) -> bool| findings.iter().any(is);
+    match () {
+        () if has(|f| f.status == Status::Problem && !f.unavailable) => Exit::Problems,
+        () if has(|f| f.unavailable) => Exit::Unavailable,
+        () => Exit::Done,
     }
 }
 
@@ -250,6 +250,9 @@ async fn mail_server(project: &Project, relay: &Relay) -> Finding {
             meaning,
             "run again later; if it stays, ask who runs the server",
         ),
+        Err(OpenError::Distrusted(Distrust { why, remedy })) => {
+            Finding::problem(Area::MailServer, why, meaning, remedy)
+        }
         Err(OpenError::Unreachable(why)) if server.url().is_loopback() => Finding::unavailable(
             Area::MailServer,
             why,
@@ -260,7 +263,7 @@ async fn mail_server(project: &Project, relay: &Relay) -> Finding {
             Area::MailServer,
             why,
             meaning,
-            "see that host and port are right, that a firewall lets them through, and that the certificate is one this machine trusts (smtp.ca_file)",
+            "see that host and port are right, and that a firewall lets them through",
         ),
     }
 }
@@ -296,6 +299,7 @@ fn told_text(findings: &[Finding]) -> String {
         let (word, colour) = match f.status {
             Status::Ok => ("✓ ok     ", AnsiColor::Green),
             Status::Warn => ("! warn   ", AnsiColor::Yellow),
+            Status::Unclear => ("? unclear", AnsiColor::Cyan),
             Status::Problem => ("✗ problem", AnsiColor::Red),
         };
         let style = Style::new().fg_color(Some(colour.into()));
@@ -308,8 +312,11 @@ fn told_text(findings: &[Finding]) -> String {
         }
     }
     let count = |status| findings.iter().filter(|f| f.status == status).count();
-    let (problems, warnings) = (count(Status::Problem), count(Status::Warn));
-    out.push_str(&format!("{} and {}\n", counted(problems, "problem"), counted(warnings, "warning")));
+    let (problems, warnings) = (counted(count(Status::Problem), "problem"), counted(count(Status::Warn), "warning"));
+    out.push_str(&match count(Status::Unclear) {
+        0 => format!("{problems} and {warnings}\n"),
+        n => format!("{problems}, {warnings}, and {n} without an answer\n"),
+    });
     out
 }
 

@@ -7,6 +7,7 @@ use crate::db::Db;
 use crate::delivery::pacing::{self, SlowLane, WarmingUp};
 use crate::delivery::relays::{self, Outage};
 use crate::delivery::{Ended, Totals};
+use crate::queue::status::Held;
 use crate::settings::Project;
 
 /// What a drain did, and how it ended.
@@ -16,8 +17,8 @@ pub struct Drained {
     pub ended: Ended,
     /// When the next message is due, if any still moves.
     pub next_due_at: Option<Millis>,
-    /// Runs that wait for somebody to let them go on, and why they were held.
-    pub held: Vec<(String, Option<String>)>,
+    /// Runs that wait for somebody to let them go on, and those that were held just now, why, and whether they have something left.
+    pub held: Vec<Held>,
     /// What holds mail back.
     pub back: HeldBack,
     /// Its mail servers are on this machine.
@@ -63,7 +64,7 @@ impl Drained {
             ))),
             Ended::Asked | Ended::ServerBusy(_) => Ok(Exit::WorkRemains),
             Ended::Idle | Ended::TimeUp if self.next_due_at.is_some() => Ok(Exit::WorkRemains),
-            Ended::Idle | Ended::TimeUp if !self.held.is_empty() => Ok(Exit::Breaker),
+            Ended::Idle | Ended::TimeUp if self.held.iter().any(|h| h.has_left) => Ok(Exit::Breaker),
             Ended::Idle | Ended::TimeUp => Ok(Exit::Done),
         }
     }
@@ -104,9 +105,12 @@ impl Drained {
             }
             Ended::ServerUnavailable(_) | Ended::DatabaseUnavailable(_) => {}
         }
-        for (run_id, why) in &self.held {
-            lines.push(format!("  paused: {}", why.as_deref().unwrap_or("by an operator")));
+        for Held { run_id, reason, .. } in &self.held {
+            lines.push(format!("  paused: {}", reason.as_deref().unwrap_or("by an operator")));
             lines.push(format!("  mend it, then: okaeri queue resume {run_id}, and okaeri work"));
+            if t.failed > 0 {
+                lines.push(format!("  what was refused is sent again by: okaeri queue retry --run {run_id}"));
+            }
         }
         if self.doubtful() > 0 {
             lines.push("  see them with: okaeri queue list --state unknown".to_owned());
@@ -137,7 +141,7 @@ impl Drained {
             Ended::DatabaseUnavailable(why) => ("database_unavailable", Some(why)),
         };
         let held: Vec<_> =
-            self.held.iter().map(|(run_id, why)| serde_json::json!({ "run_id": run_id, "reason": why })).collect();
+            self.held.iter().map(|h| serde_json::json!({ "run_id": h.run_id, "reason": h.reason })).collect();
         serde_json::json!({
             "totals": self.totals, "ended": ended, "reason": why, "next_due_at": self.next_due_at, "held": held,
             "slowed": self.back.pace.slowed, "warm_up": self.back.pace.warm_up, "outages": self.back.outages,

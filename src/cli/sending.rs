@@ -300,13 +300,14 @@ pub async fn drain(
         }),
     };
     let growing = ledger::grow(inv, project, db).await?;
+    let began_at = clock::now();
     let drained = delivery::drain(db, options).await;
     growing.end().await;
     let (totals, ended) = drained?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let held = status::held(db, run_id.as_deref()).await?;
+    let held = status::held(db, run_id.as_deref(), began_at).await?;
     let back = drained::held_back(project, db).await?;
     let next_due_at = pacing::next_due(&status::due_by_lane(db, run_id.as_deref()).await?, &back.pace);
     Ok(Drained { totals, ended, next_due_at, held, back, local })

@@ -1,37 +1,50 @@
 //! The circuit breaker: when the servers' answers say that something is wrong with a run or with us, it is held before more harm is done.
 //!
-//! Three rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are enough. *Policy
-//! in a row*: [`POLICY_IN_A_ROW_MAX`] refusals about us in one lane, one after the other, end the whole work, because the next run's mails
-//! would meet the same. *Silence in a row*: contents that nobody answered, [`UNANSWERED_IN_A_ROW_MIN`] of them and two of each connection, end
-//! it too: a server that went away leaves one of each connection, more is somebody who swallows answers, and each is a message in doubt.
+//! Four rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are enough. *Policy
+//! in a row*: refusals about us in one lane, one after the other, end the whole work, because the next run's mails would meet the same:
+//! [`POLICY_IN_A_ROW_MAX`] of them, and [`POLICY_AT_FIRST_MAX`] where the lane took nothing for a day. *Nothing taken*: when the work is over, runs that
+//! were refused because of us are held however few they were, if nothing was taken meanwhile ([`lately`]): small runs have no shares.
+//! *Silence in a row*: contents that nobody answered, [`UNANSWERED_IN_A_ROW_MIN`] of them and two of each connection, end
+//! the work too: a server that went away leaves one of each connection, more is somebody who swallows answers, and each is a message in doubt.
 //!
 //! Each process counts what it hears. At its first refusal, and whenever its count looks wrong, the database is asked, which knows the
 //! answers of all processes and of those before; only what it says holds a run. So a message costs no query.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::replies::Reply;
 use crate::clock;
 use crate::db::DbResult;
 use crate::queue::answers::{self, About, Answers, COMPLAINTS_MIN, Limits};
+use crate::queue::lease::parts;
 use crate::queue::run::{self, Move};
+use crate::queue::{lately, status};
 
 /// Policy refusals in a row, in one lane, that stop everything.
 const POLICY_IN_A_ROW_MAX: u32 = 10;
+/// The same of a lane that took nothing for a day, by all that is known.
+const POLICY_AT_FIRST_MAX: u32 = 3;
 
 /// Unanswered contents in a row, in one lane, that stop everything; at least two of each connection.
 const UNANSWERED_IN_A_ROW_MIN: u32 = 10;
 
+/// How often a run is tried to be held while the database is busy, and how long between the tries.
+const HOLD_TRIES_MAX: u32 = 6;
+const HOLD_PAUSE: Duration = Duration::from_millis(250);
+
 /// What an answer calls for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
     Fine,
     /// By what this process knows a share is exceeded, or it knows nothing yet: count in the database.
     Suspicious,
     /// So many policy refusals in a row.
     InARow(u32),
+    /// So many policy refusals in a row, and this process knows of nothing that the lane took: look in the database.
+    NothingTaken(u32),
 }
 
 /// What this process knows of a run.
@@ -40,8 +53,6 @@ struct Watch {
     answers: Answers,
     /// The database was asked; what was answered before this process began is among the answers.
     asked: bool,
-    /// Policy refusals since the last other answer, by lane.
-    in_a_row: HashMap<String, u32>,
     /// Contents without an answer since the last answer, by lane.
     unanswered: HashMap<String, u32>,
     /// Accepted, and not yet in the database: they travel with the next commit.
@@ -52,10 +63,31 @@ struct Watch {
     stopped_at: Option<Instant>,
 }
 
-/// The runs this process sends.
+/// What this process knows of a lane, whichever run it hears of: refusals because of us are not about a run.
+#[derive(Debug, Default)]
+struct LaneWatch {
+    /// Policy refusals since the last other answer.
+    in_a_row: u32,
+    /// It took something, as this process heard, or the database knows of the last day.
+    takes: bool,
+    /// The last policy refusal, and the runs that had one.
+    last: String,
+    runs: BTreeSet<String>,
+}
+
+/// A lane that refused because of us and took nothing, as far as this process knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusing {
+    lane: String,
+    last: String,
+    runs: Vec<String>,
+}
+
+/// The runs this process sends, and the lanes it sends them in.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     runs: Mutex<HashMap<String, Watch>>,
+    lanes: Mutex<BTreeMap<String, LaneWatch>>,
 }
 
 impl Breaker {
@@ -64,6 +96,14 @@ impl Breaker {
         match runs.get_mut(run_id) {
             Some(watch) => look(watch),
             None => look(runs.entry(run_id.to_owned()).or_default()),
+        }
+    }
+
+    fn with_lane<T>(&self, lane: &str, look: impl FnOnce(&mut LaneWatch) -> T) -> T {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        match lanes.get_mut(lane) {
+            Some(watch) => look(watch),
+            None => look(lanes.entry(lane.to_owned()).or_default()),
         }
     }
 
@@ -82,12 +122,16 @@ impl Breaker {
         self.with(run_id, |w| {
             w.answers.accept(1);
             w.unwritten += 1;
-            for rows in [&mut w.in_a_row, &mut w.unanswered] {
-                if let Some(row) = rows.get_mut(lane) {
-                    *row = 0;
-                }
+            if let Some(row) = w.unanswered.get_mut(lane) {
+                *row = 0;
             }
         });
+        self.with_lane(lane, |l| (l.in_a_row, l.takes) = (0, true));
+    }
+
+    /// A lane took something within the day, as the database knows.
+    pub fn takes(&self, lane: &str) {
+        self.with_lane(lane, |l| l.takes = true);
     }
 
     /// An acceptance is in the database.
@@ -96,18 +140,40 @@ impl Breaker {
     }
 
     /// A message was refused for good.
-    pub fn refused(&self, run_id: &str, lane: &str, about: About, limits: &Limits) -> Finding {
+    pub fn refused(&self, run_id: &str, lane: &str, about: About, reply: &Reply, limits: &Limits) -> Finding {
+        let (row, takes) = self.with_lane(lane, |l| {
+            if about == About::Sender {
+                l.in_a_row += 1;
+                l.last = reply.line();
+                l.runs.insert(run_id.to_owned());
+            } else {
+                l.in_a_row = 0;
+            }
+            (l.in_a_row, l.takes)
+        });
         self.with(run_id, |w| {
             w.answers.refuse(about, 1);
             w.unanswered.remove(lane);
-            let row = w.in_a_row.entry(lane.to_owned()).or_default();
-            *row = if about == About::Sender { *row + 1 } else { 0 };
-            match *row {
+            match row {
                 row if row >= POLICY_IN_A_ROW_MAX => Finding::InARow(row),
+                row if row >= POLICY_AT_FIRST_MAX && !takes => Finding::NothingTaken(row),
                 _ if !w.asked || limits.exceeded_by(&w.answers).is_some() => Finding::Suspicious,
                 _ => Finding::Fine,
             }
         })
+    }
+
+    /// The lanes that refused because of us and took nothing.
+    fn refusing(&self) -> Vec<Refusing> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusing = lanes.iter().filter(|(_, l)| !l.takes && !l.runs.is_empty());
+        refusing
+            .map(|(lane, l)| Refusing {
+                lane: lane.clone(),
+                last: l.last.clone(),
+                runs: l.runs.iter().cloned().collect(),
+            })
+            .collect()
     }
 
     /// A content got no answer over one of so many connections: how many in a row by now, when they are too many.
@@ -148,13 +214,53 @@ impl Breaker {
 }
 
 impl Shared {
+    /// Hold a run. A database that is busy for a moment does not let it go on.
+    pub(super) async fn hold(&self, run_id: &str, why: &str) -> DbResult<()> {
+        for _ in 1..HOLD_TRIES_MAX {
+            match run::advance(&self.db, run_id, Move::Pause, Some(why), clock::now()).await {
+                Err(e) if e.is_retryable() => tokio::time::sleep(HOLD_PAUSE).await,
+                ended => return ended.map(|_| ()),
+            }
+        }
+        run::advance(&self.db, run_id, Move::Pause, Some(why), clock::now()).await.map(|_| ())
+    }
+
     /// Hold a run if the answers that all processes wrote down exceed a limit.
     pub(super) async fn count_and_judge(&self, run_id: &str, limits: &Limits) -> DbResult<()> {
         let counted = answers::count(&self.db, run_id).await?;
         let Some(why) = self.breaker.confirm(run_id, counted, limits) else { return Ok(()) };
-        run::advance(&self.db, run_id, Move::Pause, Some(&why), clock::now()).await?;
+        self.hold(run_id, &why).await?;
         self.breaker.stop(run_id);
         let _ = self.paused.set(why); // the first reason is told
+        Ok(())
+    }
+
+    /// At the end of the work: runs that were refused because of us are held where nothing was taken for a day, however few they were. By one refusal
+    /// only a run is held of which nothing is left: its other answers are known.
+    pub(super) async fn judge_the_end(&self) -> DbResult<()> {
+        let refusing = self.breaker.refusing();
+        if refusing.is_empty() {
+            return Ok(());
+        }
+        let lately = lately::look(&self.db, clock::now()).await?;
+        for Refusing { lane, last, runs } in refusing {
+            let (why, of_all) = match (lately.blocked(&lane), lately.blocked_everywhere()) {
+                (Some(n), _) => (nothing_taken(&format!("{n} mails"), &lane, &last), true),
+                (None, Some(n)) => {
+                    let mails = if n == 1 { "1 mail was".to_owned() } else { format!("{n} mails were") };
+                    let why =
+                        format!("{mails} refused because of us, and nothing was taken for a day; the last: {last}");
+                    (why, false)
+                }
+                (None, None) => continue,
+            };
+            for run_id in runs {
+                if of_all || !status::has_left(&self.db, &run_id).await? {
+                    self.hold(&run_id, &why).await?;
+                    let _ = self.paused.set(why.clone()); // the first reason is told
+                }
+            }
+        }
         Ok(())
     }
 
@@ -168,6 +274,12 @@ impl Shared {
     }
 }
 
+/// That a lane refuses because of us and takes nothing; `mails` are so many.
+pub(super) fn nothing_taken(mails: &str, lane: &str, last: &str) -> String {
+    let family = parts(lane).1;
+    format!("{mails} ({family}) were refused because of us, and none was taken there for a day; the last: {last}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,12 +290,17 @@ mod tests {
         Answers { accepted, hard_bounce, policy, other, complaints: 0 }
     }
 
+    fn reply() -> Reply {
+        Reply::new(550, "5.7.1 no")
+    }
+
     #[test]
     fn policy_refusals_count_in_a_row_and_by_lane() {
         let breaker = Breaker::default();
-        let refused = |lane, about| breaker.refused("r", lane, about, &LIMITS);
+        let refused = |lane, about| breaker.refused("r", lane, about, &reply(), &LIMITS);
         assert_eq!(refused("default/other", About::Message), Finding::Suspicious, "nothing is known yet");
         assert_eq!(breaker.confirm("r", answers(0, 0, 0, 1), &LIMITS), None);
+        breaker.takes("default/gmail");
         for _ in 0..2 {
             for _ in 1..POLICY_IN_A_ROW_MAX {
                 assert_eq!(refused("default/gmail", About::Sender), Finding::Fine);
@@ -198,6 +315,32 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_took_nothing_is_suspected_at_the_third_refusal_whichever_run_hears_it() {
+        let breaker = Breaker::default();
+        for run in ["a", "b", "c", "d"] {
+            assert_eq!(breaker.confirm(run, answers(0, 0, 0, 0), &LIMITS), None);
+        }
+        let refused = |run, lane| breaker.refused(run, lane, About::Sender, &reply(), &LIMITS);
+        assert_eq!([refused("a", "l/gmail"), refused("b", "l/gmail")], [Finding::Fine, Finding::Fine]);
+        assert_eq!(refused("a", "l/other"), Finding::Fine, "another lane");
+        assert_eq!(refused("c", "l/gmail"), Finding::NothingTaken(3));
+        let of_gmail = |runs: &[&str]| Refusing {
+            lane: "l/gmail".to_owned(),
+            last: "550 5.7.1 no".to_owned(),
+            runs: runs.iter().map(|r| (*r).to_owned()).collect(),
+        };
+        assert_eq!(breaker.refusing()[0], of_gmail(&["a", "b", "c"]));
+        // The database knows that it takes something: then ten are needed, and few refusals hold nobody.
+        breaker.takes("l/gmail");
+        assert_eq!(refused("d", "l/gmail"), Finding::Fine);
+        let lanes: Vec<String> = breaker.refusing().into_iter().map(|r| r.lane).collect();
+        assert_eq!(lanes, ["l/other"]);
+        breaker.accepted("a", "l/other");
+        assert_eq!(breaker.refusing(), []);
+        assert_eq!([refused("a", "l/other"), refused("a", "l/other"), refused("a", "l/other")], [Finding::Fine; 3]);
+    }
+
+    #[test]
     fn silence_counts_in_a_row_and_grows_with_the_connections() {
         let breaker = Breaker::default();
         for _ in 1..UNANSWERED_IN_A_ROW_MIN {
@@ -208,7 +351,7 @@ mod tests {
             let expected = (n >= 20).then_some(n);
             assert_eq!(breaker.unanswered("r", "a", 10), expected, "{n} over ten connections");
         }
-        breaker.refused("r", "a", About::Message, &LIMITS);
+        breaker.refused("r", "a", About::Message, &reply(), &LIMITS);
         assert_eq!(breaker.unanswered("r", "a", 1), None, "any answer ends the row");
         assert_eq!(breaker.unanswered("r", "b", 1), None, "another lane");
     }
@@ -217,10 +360,10 @@ mod tests {
     fn a_suspicion_is_confirmed_by_what_all_processes_heard() {
         let breaker = Breaker::default();
         assert_eq!(breaker.confirm("r", answers(95, 5, 0, 0), &LIMITS), None);
-        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Suspicious);
+        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &reply(), &LIMITS), Finding::Suspicious);
         // Others were answered better: the run goes on, and this process knows it.
         assert_eq!(breaker.confirm("r", answers(300, 6, 0, 0), &LIMITS), None);
-        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Fine);
+        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &reply(), &LIMITS), Finding::Fine);
         // What is accepted and not yet written counts.
         assert!(breaker.confirm("r", answers(94, 6, 0, 0), &LIMITS).is_some());
         for _ in 0..30 {
@@ -243,7 +386,11 @@ mod tests {
         assert!(breaker.is_stopped("r", before) && !breaker.is_stopped("another", before));
         let after = Instant::now() + std::time::Duration::from_millis(1);
         assert!(!breaker.is_stopped("r", after), "claimed later: it was let go on");
-        assert_eq!(breaker.refused("r", "l", About::NoSuchMailbox, &LIMITS), Finding::Suspicious, "nothing is known");
+        assert_eq!(
+            breaker.refused("r", "l", About::NoSuchMailbox, &reply(), &LIMITS),
+            Finding::Suspicious,
+            "nothing is known"
+        );
         assert_eq!(breaker.confirm("r", answers(0, 1, 0, 0), &LIMITS), None);
     }
 }

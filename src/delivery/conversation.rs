@@ -150,6 +150,18 @@ impl Conversation {
         &self.offers
     }
 
+    /// Whether contents go out by BDAT.
+    pub fn is_chunked(&self) -> bool {
+        self.manner == Manner::Chunked
+    }
+
+    /// The same, with DATA whatever the server offers. Before its first message.
+    pub fn without_chunks(mut self) -> Conversation {
+        self.offers.chunking = false;
+        self.manner = self.offers.manner();
+        self
+    }
+
     /// Messages begun in it so far.
     pub fn begun(&self) -> u64 {
         self.begun

@@ -1,6 +1,7 @@
 //! Handing over the content of a message, after the commit; and with it, in the same write, the envelope of the next one.
 //!
-//! Whatever happens, it is known whether the end of the content can have reached the server: the wire counts the bytes that it took.
+//! Whatever happens, it is known whether the end of the content can have reached the server: the wire counts the bytes that it took. What the
+//! server says then is an answer only if it can be one: anything else leaves the message in doubt.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::queue::lease::Lease;
 pub enum Sent {
     /// The server answered.
     Answered(Stage, Reply),
+    /// The server announced BDAT (RFC 3030) and does not know it: a content was never begun.
+    NotUnderstood(Reply),
     /// The connection broke before the end of the content was written: it cannot have been delivered.
     NotWritten(String),
     /// The end was written and no answer came: it may have been delivered.
@@ -62,15 +65,25 @@ impl Conversation {
         let answered = timeout(patience, self.connection.command(Raw(&framed.then(&behind)))).await;
         self.gauge.only_under(None);
         let why = match answered.map(reply_of) {
-            Ok(Ok(reply)) if (200..300).contains(&reply.code) || (400..600).contains(&reply.code) => {
+            Ok(Ok(reply)) if self.answers_a_content(&reply) => {
                 failpoint::pass(Step::ReplyRead);
-                return Sent::Answered(Stage::Content, reply);
+                return match self.manner == Manner::Chunked && reply.is_unknown_command() {
+                    true => Sent::NotUnderstood(reply),
+                    false => Sent::Answered(Stage::Content, reply),
+                };
             }
-            Ok(Ok(reply)) => format!("a reply that answers nothing: {}", reply.line()),
+            Ok(Ok(reply)) => format!("a reply that answers no content: {}", reply.line()),
             Ok(Err(e)) => e,
             Err(_) => format!("no answer within {patience:?}"),
         };
         if self.gauge.taken() < content_end { Sent::NotWritten(why) } else { Sent::Unanswered(why) }
+    }
+
+    /// Whether a reply can be the answer to a whole content. Where nothing is said between an envelope and its content (BDAT), one reply too many
+    /// that came before would have us take the answer to RCPT for it.
+    fn answers_a_content(&self, reply: &Reply) -> bool {
+        let is_taken = reply.takes_a_message() && !(self.manner == Manner::Chunked && reply.speaks_of_an_address());
+        is_taken || (400..600).contains(&reply.code)
     }
 
     /// Say DATA and wait until the server waits for the content; or why it does not.

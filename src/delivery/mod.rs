@@ -40,6 +40,7 @@ pub use lock::DeliveryLock;
 pub use relays::Relay;
 pub use replies::Stage;
 pub use server::{OpenError, Patience, Server};
+pub use tls::Distrust;
 
 use crate::clock::{self, Millis};
 use crate::db::{Db, DbError, DbResult};
@@ -298,11 +299,15 @@ pub async fn drain(db: &Db, options: Options) -> Result<(Totals, Ended), DbError
     for task in [timer, reporter, Some(recovery)].into_iter().flatten() {
         task.abort();
     }
+    let ended = ended_seen.borrow().clone();
+    let came_to_its_end = matches!(ended, None | Some(Ended::TimeUp));
+    if came_to_its_end {
+        shared.judge_the_end().await?; // while its runs are not called drained
+    }
     crate::queue::run::drain_finished(db, clock::now()).await?;
     wave::look(db, None, clock::now()).await?; // so that what is due next is known
-    let ended = ended_seen.borrow().clone();
-    let paused = || shared.paused.get().cloned().map(Ended::Paused);
-    let ended = ended.or_else(paused).unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });
+    let paused = shared.paused.get().filter(|_| came_to_its_end).cloned().map(Ended::Paused);
+    let ended = paused.or(ended).unwrap_or(if *shared.stop.borrow() { Ended::Asked } else { Ended::Idle });
     Ok((shared.counters.totals(rescued_unknown), ended))
 }
 
@@ -322,6 +327,7 @@ pub async fn send_copy(server: &Server, mail: &Mail) -> Result<replies::Reply, S
     let told = |stage: replies::Stage, reply: replies::Reply| format!("refused at {}: {}", stage.word(), reply.line());
     let mut conversation = Conversation::open(server).await.map_err(|e| match e {
         OpenError::Unreachable(why) => why,
+        OpenError::Distrusted(distrust) => distrust.to_string(),
         OpenError::Refused(stage, reply) => told(stage, reply),
     })?;
     let envelope = conversation.envelope(mail, "test").map_err(|(stage, reply)| told(stage, reply))?;
@@ -331,8 +337,9 @@ pub async fn send_copy(server: &Server, mail: &Mail) -> Result<replies::Reply, S
         Begun::Broken(_, why) => return Err(why),
     }
     let reply = match conversation.content(mail, None, None).await {
-        Sent::Answered(_, reply) if (200..300).contains(&reply.code) => reply,
+        Sent::Answered(Stage::Content, reply) if reply.takes_a_message() => reply,
         Sent::Answered(stage, reply) => return Err(told(stage, reply)),
+        Sent::NotUnderstood(reply) => return Err(told(Stage::Content, reply)),
         Sent::NotWritten(why) | Sent::Unanswered(why) => return Err(why),
     };
     conversation.quit().await;

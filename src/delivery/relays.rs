@@ -52,6 +52,8 @@ pub struct Relay {
 pub(super) enum Cause {
     /// No connection, or no sensible conversation.
     Unreachable,
+    /// A certificate that is not accepted: trying again at once does not help.
+    Distrusted,
     /// It asks for less before it has heard anything.
     Busy,
     /// It refuses our login.
@@ -71,6 +73,8 @@ pub(super) struct Outlet {
     outages: AtomicU32,
     /// It was silent about an envelope behind a content.
     kept_apart: AtomicBool,
+    /// It announced BDAT and did not know it.
+    unchunked: AtomicBool,
 }
 
 /// All of them.
@@ -128,6 +132,7 @@ impl Outlet {
             opening: AtomicUsize::new(0),
             outages: AtomicU32::new(0),
             kept_apart: AtomicBool::new(false),
+            unchunked: AtomicBool::new(false),
         }
     }
 
@@ -141,12 +146,25 @@ impl Outlet {
         self.kept_apart.load(Ordering::Relaxed)
     }
 
+    /// Say DATA to it from now on: something between us and the server passes on what that offers, and does not know it.
+    pub fn avoid_chunks(&self) {
+        self.unchunked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a conversation goes on by BDAT though that is not known there.
+    pub fn is_misled(&self, conversation: &Conversation) -> bool {
+        conversation.is_chunked() && self.unchunked.load(Ordering::Relaxed)
+    }
+
     /// Open a conversation.
     pub async fn connect(&self) -> Result<Conversation, OpenError> {
         self.opening.fetch_add(1, Ordering::Relaxed);
         let opened = Conversation::open(&self.relay.server).await;
         self.opening.fetch_sub(1, Ordering::Relaxed);
-        opened
+        opened.map(|conversation| match self.is_misled(&conversation) {
+            true => conversation.without_chunks(),
+            false => conversation,
+        })
     }
 
     /// Whether other connections talk with it, or are about to.
@@ -344,6 +362,7 @@ async fn try_again(shared: &Shared, outlet: &Outlet) {
 pub(super) fn told(server: &Server, error: OpenError) -> (Cause, String) {
     match error {
         OpenError::Unreachable(why) => (Cause::Unreachable, why),
+        OpenError::Distrusted(distrust) => (Cause::Distrusted, distrust.to_string()),
         OpenError::Refused(Stage::Auth, reply) if !reply.is_temporary() => (Cause::Login, login_refused(&reply)),
         OpenError::Refused(_, reply) => {
             let cause = if replies::asks_for_less(&reply) { Cause::Busy } else { Cause::Unreachable };

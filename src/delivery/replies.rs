@@ -68,6 +68,22 @@ impl Reply {
         !(400..600).contains(&self.code)
     }
 
+    /// Whether this, in answer to a whole content, means that the server took the message: 250, or a 25z of its own. 220 and 221 are said by
+    /// something that begins or ends, and answer no content.
+    pub fn takes_a_message(&self) -> bool {
+        (250..260).contains(&self.code)
+    }
+
+    /// The command itself is not known, whatever it was about (RFC 5321 §4.2.4).
+    pub fn is_unknown_command(&self) -> bool {
+        matches!(self.code, 500 | 502)
+    }
+
+    /// Whether this speaks of an address (RFC 3463 §3.2), and so answers an envelope.
+    pub fn speaks_of_an_address(&self) -> bool {
+        self.enhanced.as_deref().is_some_and(|e| e.starts_with("2.1."))
+    }
+
     /// The server will close the connection (RFC 5321 §3.8).
     pub fn closes(&self) -> bool {
         self.code == 421
@@ -199,6 +215,28 @@ mod tests {
         assert_eq!(at(1, now + MINUTE).state, DeliveryState::Expired);
         assert_eq!(retry_after(1, 0.0), 4 * MINUTE);
         assert_eq!(retry_after(1, 1.0), 6 * MINUTE);
+    }
+
+    #[test]
+    fn what_begins_or_ends_a_conversation_takes_no_message() {
+        for (code, text, takes, of_an_address) in [
+            (250, "2.0.0 queued", true, false),
+            (250, "2.1.5 Recipient ok", true, true),
+            (250, "OK", true, false),
+            (251, "will forward", true, false),
+            (200, "ok", false, false),
+            (220, "mail.example.com ready", false, false),
+            (221, "2.0.0 closing", false, false),
+            (354, "go on", false, false),
+            (451, "4.1.5 later", false, false),
+        ] {
+            let reply = Reply::new(code, text);
+            assert_eq!(
+                (reply.takes_a_message(), reply.speaks_of_an_address()),
+                (takes, of_an_address),
+                "{code} {text}"
+            );
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::replies::{Reply, Stage};
+use super::tls::{Distrust, NoTls};
 use super::wire::{Stream, Wire};
 use crate::settings::{SmtpUrl, Tls};
 
@@ -78,6 +79,8 @@ impl Drop for Open {
 pub enum OpenError {
     /// No connection, no TLS, or no sensible greeting.
     Unreachable(String),
+    /// A certificate that is not accepted: it stays so until somebody mends it.
+    Distrusted(Distrust),
     /// The server said no.
     Refused(Stage, Reply),
 }
@@ -141,7 +144,12 @@ impl Server {
             .map_err(|_| {
                 OpenError::Unreachable(format!("{}: no TLS handshake within {:?}", self.url, self.patience.connect))
             })?
-            .map_err(OpenError::Unreachable)?;
+            .map_err(|no_tls| match no_tls {
+                NoTls::Broken(why) => OpenError::Unreachable(why),
+                NoTls::Distrusted(Distrust { why, remedy }) => {
+                    OpenError::Distrusted(Distrust { why: format!("{}: {why}", self.url), remedy })
+                }
+            })?;
         Ok(Wire::new(Stream::Tls(Box::new(tls)), peer, greeting))
     }
 

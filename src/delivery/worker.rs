@@ -243,7 +243,7 @@ impl Worker {
         let Some(conversation) = &mut self.conversation else { return };
         let sent = conversation.content(&mail, next.as_ref(), Some(&work.chunk.lease)).await;
         match sent {
-            Sent::Answered(Stage::Content, reply) if (200..300).contains(&reply.code) => {
+            Sent::Answered(Stage::Content, reply) if reply.takes_a_message() => {
                 self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
                 self.shared.breaker.accepted(&work.chunk.lease.run_id, &work.chunk.lease.lane);
                 let outcome = Outcome {
@@ -271,6 +271,14 @@ impl Worker {
                     self.conversation = None;
                 }
                 self.settle_refusal(work, Some(token), attempt_no, &reply, outcome).await;
+            }
+            Sent::NotUnderstood(reply) => {
+                self.conversation = None; // the content may have been read as commands
+                self.outlet.avoid_chunks();
+                let why = format!("the server announces BDAT and does not know it: {}", reply.line());
+                let expires_at = work.expires_at();
+                let outcome = replies::broken(Stage::Content, &why, attempt_no, clock::now(), expires_at, spread());
+                self.settle(work, Some(token), attempt_no, outcome).await;
             }
             Sent::NotWritten(why) => {
                 self.conversation = None;
@@ -304,7 +312,7 @@ impl Worker {
 
     /// Have a conversation open; false when there is none and the drain is about to end.
     async fn connect(&mut self, work: &Work) -> bool {
-        if self.conversation.as_ref().is_some_and(|c| self.is_used_up(c))
+        if self.conversation.as_ref().is_some_and(|c| self.is_used_up(c) || self.outlet.is_misled(c))
             && let Some(conversation) = self.conversation.take()
         {
             conversation.quit().await;
@@ -340,7 +348,7 @@ impl Worker {
             self.shared.slow_down(&self.outlet, &self.outlet.relay.name, why).await;
         }
         let others_talk = server.open_conversations() > 0;
-        if cause == Cause::Login || enough && !others_talk {
+        if cause == Cause::Login || (enough || cause == Cause::Distrusted) && !others_talk {
             self.relay_failed(work, cause, why).await;
             return false;
         }
@@ -361,7 +369,7 @@ impl Worker {
             match cause {
                 Cause::Login => self.pause(&work.chunk.lease.run_id, &why).await,
                 Cause::Busy => self.shared.end(Ended::ServerBusy(why)),
-                Cause::Unreachable => self.shared.end(Ended::ServerUnavailable(why)),
+                Cause::Unreachable | Cause::Distrusted => self.shared.end(Ended::ServerUnavailable(why)),
             }
         }
     }

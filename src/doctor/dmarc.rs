@@ -75,11 +75,13 @@ pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<F
     let publish =
         || format!("publish this TXT record at _dmarc.{0}: \"v=DMARC1; p=none; rua=mailto:dmarc@{0}\"", names.from);
     let mut found: Vec<(&str, Policy)> = Vec::new();
+    let mut why_none = Vec::new();
     for domain in parents(&names.from) {
-        let records = txt(resolver, &format!("_dmarc.{domain}")).await?;
-        let policies: Vec<Result<Policy, String>> = records.iter().filter_map(|r| Policy::parse(r)).collect();
+        let host = format!("_dmarc.{domain}");
+        let records = txt(resolver, &host).await?;
+        let policies: Vec<Result<Policy, String>> = records.texts.iter().filter_map(|r| Policy::parse(r)).collect();
         match policies.as_slice() {
-            [] => {}
+            [] => why_none.push(records.why_none(&host)),
             [Ok(policy)] => found.push((domain, policy.clone())),
             _ if !found.is_empty() => {} // above a record that is read, one that is not changes nothing
             [Err(e)] => {
@@ -97,7 +99,7 @@ pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<F
     // §6.6.3: the record of the domain itself, else that of its organisation; nobody looks in between. RFC 9091: else that of the suffix.
     let of = |domain: &str| found.iter().find(|(d, _)| *d == domain);
     let Some((at, policy)) = of(&names.from).or_else(|| of(organisation)).or_else(|| suffix(&found)) else {
-        let finding = format!("{} has no DMARC record", names.from);
+        let finding = format!("{} has no DMARC record {}", names.from, why_none.join(" "));
         return Ok(vec![Finding::problem(Area::Dns, finding, NO_POLICY, publish())]);
     };
     let told = format!("DMARC of {at}: policy {}", policy.for_mail_from(&names.from, at));

@@ -16,9 +16,9 @@ pub(super) async fn look(
     let records = txt(resolver, &host).await?;
     let publish = || format!("publish this TXT record at {host}: {}", dkim::quoted(&dkim::text(key)));
     let problem = |finding: String| Ok(vec![Finding::problem(Area::Dns, finding, BROKEN, publish())]);
-    let [text] = records.as_slice() else {
-        return problem(match records.len() {
-            0 => format!("no DKIM key at {host}"),
+    let [text] = records.texts.as_slice() else {
+        return problem(match records.texts.len() {
+            0 => format!("no DKIM key at {host} {}", records.why_none(&host)),
             n => format!("{n} TXT records at {host}, where one belongs"),
         });
     };

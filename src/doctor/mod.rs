@@ -19,7 +19,7 @@ mod resolver;
 mod senders;
 mod spf;
 
-pub use resolver::{Dns, Kind, Record, Resolver, Unanswered};
+pub use resolver::{Answer, Dns, Kind, Record, Resolver, Unanswered};
 
 use std::future::ready;
 
@@ -36,6 +36,8 @@ pub enum Status {
     Ok,
     /// Mail goes out, and something makes it go worse than it could.
     Warn,
+    /// Nobody knows: what would tell did not answer. That is not the same as that there is nothing.
+    Unclear,
     /// Mail does not go out, or is refused or thrown away.
     Problem,
 }
@@ -101,7 +103,12 @@ impl Finding {
         Finding { status: Status::Problem, meaning, remedy, ..Finding::ok(area, finding) }
     }
 
-    /// It could not be looked at.
+    /// How it is could not be asked.
+    pub fn unclear(area: Area, finding: impl Into<String>, meaning: &str, remedy: impl Into<String>) -> Finding {
+        Finding { status: Status::Unclear, ..Finding::unavailable(area, finding, meaning, remedy) }
+    }
+
+    /// It does not answer now, and nothing works without it.
     pub fn unavailable(area: Area, finding: impl Into<String>, meaning: &str, remedy: impl Into<String>) -> Finding {
         Finding { unavailable: true, ..Finding::problem(area, finding, meaning, remedy) }
     }
@@ -135,7 +142,7 @@ pub async fn dns(resolver: &dyn Resolver, names: &Names) -> Vec<Finding> {
 /// A name that the DNS did not answer for.
 fn silent(e: &Unanswered) -> Finding {
     let meaning = "whether what stands there is right is not known";
-    Finding::unavailable(Area::Dns, e.to_string(), meaning, "run again later; --dns ADDRESS asks another name server")
+    Finding::unclear(Area::Dns, e.to_string(), meaning, "run again later; --dns ADDRESS asks another name server")
 }
 
 #[cfg(test)]

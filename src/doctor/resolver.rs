@@ -35,6 +35,15 @@ pub enum Record {
     Address(IpAddr),
 }
 
+/// What the DNS says of a kind under a name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub records: Vec<Record>,
+    /// There is no such name, with whatever kind of record (NXDOMAIN, RFC 2308 §2.1). Else a name without records of this kind is there for
+    /// another's sake, or for the names below it.
+    pub no_such_name: bool,
+}
+
 /// The DNS gave no answer, which is not the same as the answer that there is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the DNS does not answer for {name}: {why}")]
@@ -45,14 +54,33 @@ pub struct Unanswered {
 
 /// Whoever answers questions of the DNS.
 pub trait Resolver: Send + Sync {
-    /// The records of a kind under a name; empty when there are none, or no such name.
-    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Vec<Record>, Unanswered>>;
+    /// The records of a kind under a name; or that there are none.
+    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Answer, Unanswered>>;
+}
+
+/// The TXT records of a name; or why there are none, for the end of a sentence that says so.
+pub(super) struct Texts {
+    pub texts: Vec<String>,
+    no_such_name: bool,
+}
+
+impl Texts {
+    /// `(there is no name _dmarc.example.com)`: the difference between a name that was never made, or misspelled, and a record that is missing.
+    pub fn why_none(&self, name: &str) -> String {
+        match (self.no_such_name, self.texts.len()) {
+            (true, _) => format!("(the DNS knows no name {name})"),
+            (false, 0) => format!("({name} is there, without any TXT record)"),
+            (false, 1) => format!("({name} has a TXT record, about something else)"),
+            (false, n) => format!("({name} has {n} TXT records, all about something else)"),
+        }
+    }
 }
 
 /// The TXT records of a name.
-pub(super) async fn txt(resolver: &dyn Resolver, name: &str) -> Result<Vec<String>, Unanswered> {
-    let records = resolver.ask(name, Kind::Txt).await?.into_iter();
-    Ok(records.filter_map(|r| if let Record::Txt(text) = r { Some(text) } else { None }).collect())
+pub(super) async fn txt(resolver: &dyn Resolver, name: &str) -> Result<Texts, Unanswered> {
+    let Answer { records, no_such_name } = resolver.ask(name, Kind::Txt).await?;
+    let text = |r| if let Record::Txt(text) = r { Some(text) } else { None };
+    Ok(Texts { texts: records.into_iter().filter_map(text).collect(), no_such_name })
 }
 
 /// The real DNS.
@@ -80,26 +108,30 @@ impl Dns {
         builder.build().map(Dns).map_err(|e| e.to_string())
     }
 
-    async fn answer(&self, name: &str, kind: RecordType) -> Result<Vec<Record>, Unanswered> {
+    async fn answer(&self, name: &str, kind: RecordType) -> Result<Answer, Unanswered> {
         // With a dot at the end no search list of this machine is tried.
         match self.0.lookup(format!("{name}."), kind).await {
-            Ok(lookup) => Ok(lookup.answers().iter().filter_map(|r| record(&r.data)).collect()),
-            Err(e) if e.is_no_records_found() => Ok(Vec::new()),
+            Ok(lookup) => {
+                let records = lookup.answers().iter().filter_map(|r| record(&r.data)).collect();
+                Ok(Answer { records, no_such_name: false })
+            }
+            Err(e) if e.is_no_records_found() => Ok(Answer { records: Vec::new(), no_such_name: e.is_nx_domain() }),
             Err(e) => Err(Unanswered { name: name.to_owned(), why: e.to_string() }),
         }
     }
 }
 
 impl Resolver for Dns {
-    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Vec<Record>, Unanswered>> {
+    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Answer, Unanswered>> {
         Box::pin(async move {
             match kind {
                 Kind::Txt => self.answer(name, RecordType::TXT).await,
                 Kind::Mx => self.answer(name, RecordType::MX).await,
                 Kind::Address => {
-                    let mut addresses = self.answer(name, RecordType::A).await?;
-                    addresses.extend(self.answer(name, RecordType::AAAA).await?);
-                    Ok(addresses)
+                    let mut of_four = self.answer(name, RecordType::A).await?;
+                    let of_six = self.answer(name, RecordType::AAAA).await?;
+                    of_four.records.extend(of_six.records);
+                    Ok(Answer { no_such_name: of_four.no_such_name && of_six.no_such_name, ..of_four })
                 }
             }
         })

@@ -52,7 +52,7 @@ async fn addresses(resolver: &dyn Resolver, host: &str) -> Result<Vec<IpAddr>, U
     if let Ok(address) = host.trim_matches(['[', ']']).parse() {
         return Ok(vec![address]);
     }
-    let records = resolver.ask(host, Kind::Address).await?.into_iter();
+    let records = resolver.ask(host, Kind::Address).await?.records.into_iter();
     Ok(records.filter_map(|r| if let Record::Address(a) = r { Some(a) } else { None }).collect())
 }
 
@@ -73,7 +73,7 @@ fn judge<'a>(
 ) -> BoxFuture<'a, Result<Verdict, Unanswered>> {
     async move {
         let records = spf::records(resolver, domain).await?;
-        let [record] = records.as_slice() else { return Ok(Verdict::Unclear) };
+        let [record] = records.texts.as_slice() else { return Ok(Verdict::Unclear) };
         let terms: Vec<Term<'_>> = spf::terms(record).collect();
         if terms.iter().any(|t| t.fault().is_some()) {
             return Ok(Verdict::Unclear);
@@ -132,7 +132,7 @@ async fn matches(
     let hosts: Vec<String> = if term.name == "a" {
         vec![host.to_owned()]
     } else {
-        let records = resolver.ask(host, Kind::Mx).await?.into_iter();
+        let records = resolver.ask(host, Kind::Mx).await?.records.into_iter();
         records.filter_map(|r| if let Record::Mx { host, .. } = r { Some(host) } else { None }).collect()
     };
     for host in hosts.iter().filter(|h| !h.is_empty()) {

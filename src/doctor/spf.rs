@@ -134,10 +134,10 @@ pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<F
     let publish = format!(
         "publish one TXT record at {domain}: \"v=spf1 include:… -all\", with the name your mail provider gives for include"
     );
-    let record = match records.as_slice() {
+    let record = match records.texts.as_slice() {
         [record] => record,
         [] => {
-            let finding = format!("{domain} has no SPF record");
+            let finding = format!("{domain} has no SPF record {}", records.why_none);
             return Ok(vec![Finding::problem(Area::Dns, finding, UNKNOWN_SENDER, publish)]);
         }
         several => {
@@ -152,9 +152,13 @@ pub(super) async fn look(resolver: &dyn Resolver, names: &Names) -> Result<Vec<F
         if walk.lookups > LOOKUPS_WALKED_MAX {
             break;
         }
-        match self::records(resolver, &next.domain).await?.as_slice() {
+        let records = self::records(resolver, &next.domain).await?;
+        match records.texts.as_slice() {
             [record] => walk.read(resolver, record, next).await?,
-            [] => walk.faults.push(format!("{} points to {}, which has no SPF record", told(&next.via), next.domain)),
+            [] => {
+                let (via, domain, why) = (told(&next.via), &next.domain, &records.why_none);
+                walk.faults.push(format!("{via} points to {domain}, which has no SPF record {why}"));
+            }
             several => walk.faults.push(format!("{} has {} SPF records", next.domain, several.len())),
         }
     }
@@ -217,7 +221,7 @@ impl Walk {
             return Ok(());
         }
         let kind = if term.name == "a" { Kind::Address } else { Kind::Mx };
-        match resolver.ask(host, kind).await?.len() {
+        match resolver.ask(host, kind).await?.records.len() {
             0 => self.voids.push(format!("`{}` of {domain}", term.text)),
             n if kind == Kind::Mx && n > EXCHANGERS_MAX => self.faults.push(format!(
                 "`{}` of {domain} leads to {n} mail exchangers; {EXCHANGERS_MAX} are allowed",
@@ -253,7 +257,8 @@ impl Walk {
             findings.push(Finding::problem(Area::Dns, finding, PERMERROR, remedy));
         }
         if self.voids.len() > VOIDS_MAX {
-            let finding = format!("SPF of {domain} asks for names that do not exist: {}", self.voids.join(", "));
+            let finding =
+                format!("SPF of {domain} asks for names under which nothing stands: {}", self.voids.join(", "));
             let meaning = "receivers may stop after two of those, with a permanent error";
             findings.push(Finding::warn(Area::Dns, finding, meaning, "remove these terms"));
         }
@@ -294,8 +299,16 @@ pub(super) fn terms(record: &str) -> impl Iterator<Item = Term<'_>> {
     record.split_ascii_whitespace().skip(1).map(Term::read)
 }
 
+/// The SPF records of a domain, and why there are none, when there are none.
+pub(super) struct Records {
+    pub texts: Vec<String>,
+    pub why_none: String,
+}
+
 /// The SPF records of a domain (§4.5).
-pub(super) async fn records(resolver: &dyn Resolver, domain: &str) -> Result<Vec<String>, Unanswered> {
+pub(super) async fn records(resolver: &dyn Resolver, domain: &str) -> Result<Records, Unanswered> {
     let is_spf = |text: &String| text.split(' ').next().is_some_and(|version| version.eq_ignore_ascii_case("v=spf1"));
-    Ok(txt(resolver, domain).await?.into_iter().filter(is_spf).collect())
+    let found = txt(resolver, domain).await?;
+    let why_none = found.why_none(domain);
+    Ok(Records { texts: found.texts.into_iter().filter(is_spf).collect(), why_none })
 }

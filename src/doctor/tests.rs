@@ -32,14 +32,15 @@ impl Table {
 }
 
 impl Resolver for Table {
-    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Vec<Record>, Unanswered>> {
+    fn ask<'a>(&'a self, name: &'a str, kind: Kind) -> BoxFuture<'a, Result<Answer, Unanswered>> {
         let is_kind = move |r: &&Record| {
             matches!(
                 (r, kind),
                 (Record::Txt(_), Kind::Txt) | (Record::Mx { .. }, Kind::Mx) | (Record::Address(_), Kind::Address)
             )
         };
-        let found = self.0.get(name).into_iter().flatten().filter(is_kind).cloned().collect();
+        let records = self.0.get(name).into_iter().flatten().filter(is_kind).cloned().collect();
+        let found = Answer { records, no_such_name: !self.0.contains_key(name) };
         let broken = name.starts_with("broken");
         let unanswered = Unanswered { name: name.to_owned(), why: "no answer in time".to_owned() };
         Box::pin(async move { if broken { Err(unanswered) } else { Ok(found) } })
@@ -132,7 +133,10 @@ async fn spf_redirects_stand_in_and_includes_do_not() {
 #[tokio::test]
 async fn spf_faults_are_named() {
     for (record, told) in [
-        ("v=spf1 include:none.example -all", "example.com points to none.example, which has no SPF record"),
+        (
+            "v=spf1 include:none.example -all",
+            "example.com points to none.example, which has no SPF record (the DNS knows no name none.example)",
+        ),
         ("v=spf1 include:example.com -all", "example.com includes itself again: example.com"),
         ("v=spf1 redirect=example.com", "example.com includes itself again: example.com"),
         ("v=spf1 include: -all", "`include:` of example.com names nothing after its colon"),
@@ -159,8 +163,10 @@ async fn spf_faults_are_named() {
     ] {
         assert_eq!(spf(spf_record(record)).await, [format!("Problem: SPF of example.com: {told}")], "{record}");
     }
-    assert_eq!(spf(Table::default()).await, ["Problem: example.com has no SPF record"]);
-    assert_eq!(spf(spf_record("v=spf10 -all")).await, ["Problem: example.com has no SPF record"]);
+    let no_spf = "Problem: example.com has no SPF record";
+    assert_eq!(spf(Table::default()).await, [format!("{no_spf} (the DNS knows no name example.com)")]);
+    let other = format!("{no_spf} (example.com has 2 TXT records, all about something else)");
+    assert_eq!(spf(spf_record("v=spf10 -all")).await, [other]);
     let twice = spf_record("v=spf1 -all").txt("example.com", "V=SPF1 ~all");
     assert_eq!(spf(twice).await, ["Problem: example.com has 2 SPF records, where one belongs"]);
     assert_eq!(
@@ -171,7 +177,7 @@ async fn spf_faults_are_named() {
     assert_eq!(
         spf(voids).await,
         [
-            "Warn: SPF of example.com asks for names that do not exist: `a:a.example` of example.com, `mx:b.example` of example.com, `a:c.example/24` of example.com",
+            "Warn: SPF of example.com asks for names under which nothing stands: `a:a.example` of example.com, `mx:b.example` of example.com, `a:c.example/24` of example.com",
             "Warn: SPF of example.com uses `ptr`"
         ]
     );
@@ -198,7 +204,7 @@ async fn keys_are_compared_with_what_is_published() {
         lines(&keys::look(&table, &identity, &key).await.unwrap()).remove(0)
     };
     assert_eq!(look(&[&published]).await, format!("Ok: DKIM of {host}: the rsa key is ours"));
-    assert_eq!(look(&[]).await, format!("Problem: no DKIM key at {host}"));
+    assert_eq!(look(&[]).await, format!("Problem: no DKIM key at {host} (the DNS knows no name {host})"));
     assert_eq!(look(&[&published, "x"]).await, format!("Problem: 2 TXT records at {host}, where one belongs"));
     assert_eq!(look(&["v=DKIM1"]).await, format!("Problem: the record at {host} has no `p=`"));
     assert!(look(&["v=DKIM1; p="]).await.ends_with("is withdrawn (its `p=` is empty)"));
@@ -234,7 +240,9 @@ async fn dmarc_policy_is_found_and_read() {
             "Ok: the signature of shop.example.com (relaxed) and the return path (relaxed) align with From (shop.example.com)"
         ]
     );
-    assert_eq!(dmarc(Table::default(), ours()).await, ["Problem: shop.example.com has no DMARC record"]);
+    let none = "Problem: shop.example.com has no DMARC record \
+                (the DNS knows no name _dmarc.shop.example.com) (the DNS knows no name _dmarc.example.com)";
+    assert_eq!(dmarc(Table::default(), ours()).await, [none]);
     let silent = dmarc(at("shop.example.com", "v=DMARC1;p=none"), ours()).await;
     assert!(silent[0].starts_with("Warn: DMARC of shop.example.com: policy none, and its reports go to nobody"));
     for (text, told) in [
@@ -248,7 +256,8 @@ async fn dmarc_policy_is_found_and_read() {
     }
     assert_eq!(
         dmarc(at("example.com", "v=spf1 -all"), ours()).await,
-        ["Problem: shop.example.com has no DMARC record"],
+        ["Problem: shop.example.com has no DMARC record (the DNS knows no name _dmarc.shop.example.com) \
+          (_dmarc.example.com has a TXT record, about something else)"],
         "another kind of record does not count"
     );
     // What is said of subdomains is their policy, unless they say something themselves.
@@ -307,9 +316,13 @@ async fn bounces_need_somebody_who_takes_them() {
     let mx = async |table: Table| lines(&mx::look(&table, "example.com").await.unwrap());
     let good = Table::default().mx("example.com", "mx1.example.com").address("mx1.example.com");
     assert_eq!(mx(good).await, ["Ok: MX of example.com, where bounces go: mx1.example.com"]);
-    let dangling = Table::default().mx("example.com", "old.example.com");
-    assert_eq!(mx(dangling).await, ["Problem: the MX old.example.com of example.com has no address"]);
-    assert_eq!(mx(Table::default()).await, ["Problem: example.com, where bounces go, has no MX record"]);
+    let dangling = || Table::default().mx("example.com", "old.example.com");
+    let no_address = "Problem: the MX old.example.com of example.com has no address";
+    assert_eq!(mx(dangling()).await, [format!("{no_address} (the DNS knows no such name)")]);
+    assert_eq!(mx(dangling().txt("old.example.com", "moved")).await, [no_address]);
+    let no_mx = "Problem: example.com, where bounces go, has no MX record";
+    assert_eq!(mx(Table::default()).await, [format!("{no_mx} (the DNS knows no such name)")]);
+    assert_eq!(mx(Table::default().txt("example.com", "hello")).await, [no_mx]);
     assert_eq!(
         mx(Table::default().address("example.com")).await,
         ["Warn: example.com, where bounces go, has no MX record"]
@@ -326,4 +339,40 @@ async fn silence_is_not_taken_for_an_answer() {
     // SPF, MX; the key's and the policy's names begin otherwise, and are answered: there is nothing.
     assert_eq!(silent, [true, false, false, true], "{findings:?}");
     assert_eq!(findings[0].finding, "the DNS does not answer for broken.example.com: no answer in time");
+    let status: Vec<Status> = findings.iter().map(|f| f.status).collect();
+    assert_eq!(
+        status,
+        [Status::Unclear, Status::Problem, Status::Problem, Status::Unclear],
+        "absence is told only where it was answered"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_there_is_told_from_a_record_that_is_missing() {
+    let names = || names("example.com", "example.com", &["example.com"]);
+    let told = async |table: Table| -> String { lines(&dns(&table, &names()).await).join("\n") };
+    let nothing = told(Table::default()).await;
+    for words in [
+        "example.com has no SPF record (the DNS knows no name example.com)",
+        "no DKIM key at s1._domainkey.example.com (the DNS knows no name s1._domainkey.example.com)",
+        "example.com has no DMARC record (the DNS knows no name _dmarc.example.com)",
+        "example.com, where bounces go, has no MX record (the DNS knows no such name)",
+    ] {
+        assert!(nothing.contains(words), "{words}: {nothing}");
+    }
+    // The names are there, for another's sake.
+    let other = Table::default()
+        .txt("example.com", "google-site-verification=x")
+        .address("s1._domainkey.example.com")
+        .txt("_dmarc.example.com", "v=spf1 -all")
+        .txt("_dmarc.example.com", "hello");
+    let other = told(other).await;
+    for words in [
+        "example.com has no SPF record (example.com has a TXT record, about something else)",
+        "no DKIM key at s1._domainkey.example.com (s1._domainkey.example.com is there, without any TXT record)",
+        "example.com has no DMARC record (_dmarc.example.com has 2 TXT records, all about something else)",
+        "example.com, where bounces go, has no MX record",
+    ] {
+        assert!(other.contains(words), "{words}: {other}");
+    }
 }

@@ -247,13 +247,15 @@ async fn settle(tx: &mut Tx, list: &[&Settlement], now: Millis) -> DbResult<()> 
         "attempt_no",
         "at",
     ];
-    // The order is: the outcomes, then each delivery by its key.
+    // The order is: the outcomes, then each delivery by its key. That it was accepted counts whatever somebody decided while the answer was
+    // missing: what did arrive is not sent again.
     let sql = "UPDATE delivery SET state = k.state, due_at = COALESCE(k.due_at, delivery.due_at), code = k.code, reply = k.reply, \
                 relay = k.relay, attempts = CASE WHEN delivery.attempts < k.attempt_no THEN k.attempt_no ELSE delivery.attempts END, \
                 changed_at = k.at \
          FROM k WHERE delivery.bucket = k.bucket AND delivery.chunk_id = k.chunk_id AND delivery.seq = k.seq \
            AND ((k.tries = 0 AND delivery.commit_token = k.token \
-                 AND (delivery.state IN ('committed', 'unknown') OR (delivery.state = 'pending' AND k.state = 'accepted'))) \
+                 AND (delivery.state IN ('committed', 'unknown') \
+                      OR (delivery.state IN ('pending', 'failed', 'closed_unknown') AND k.state = 'accepted'))) \
              OR (k.tries = 1 AND delivery.state IN ('pending', 'deferred')))";
     let mut rows = Vec::with_capacity(list.len().next_power_of_two() * COLUMNS.len());
     for s in list {

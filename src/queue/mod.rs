@@ -14,6 +14,7 @@ pub mod enqueue;
 pub mod fill;
 mod follow;
 pub mod groups;
+pub mod lately;
 pub mod lease;
 pub mod ledger;
 pub mod planner;

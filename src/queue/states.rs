@@ -111,8 +111,9 @@ impl DeliveryState {
             Unknown => matches!(next, Accepted | Bounced | Failed | Deferred | Expired | Pending | ClosedUnknown),
             Accepted => matches!(next, Bounced | Complained),
             Bounced => matches!(next, Complained),
-            Failed => matches!(next, Pending),
-            Withheld | Suppressed | Expired | Cancelled | Complained | ClosedUnknown => false,
+            Failed => matches!(next, Pending | Accepted),
+            ClosedUnknown => matches!(next, Accepted),
+            Withheld | Suppressed | Expired | Cancelled | Complained => false,
         }
     }
 
@@ -145,7 +146,9 @@ mod tests {
         }
         assert!(!Failed.may_become(Committed), "a refused message goes through an operator's pending first");
         assert!(!Unknown.may_become(Committed), "an unknown message goes through an operator's pending first");
-        assert!(Unknown.may_become(Accepted), "a late answer still counts");
+        for s in [Unknown, Pending, Failed, ClosedUnknown] {
+            assert!(s.may_become(Accepted), "a late answer still counts: {s}");
+        }
     }
 
     #[test]

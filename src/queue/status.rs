@@ -47,19 +47,37 @@ pub async fn states_of(db: &Db, run_id: &str) -> DbResult<Vec<(String, i64)>> {
     Ok(counts)
 }
 
-/// Runs that are held and have something left to send, with the reason; one run or all.
-pub async fn held(db: &Db, run_id: Option<&str>) -> DbResult<Vec<(String, Option<String>)>> {
+/// A run that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub run_id: String,
+    pub reason: Option<String>,
+    /// It has something left to send.
+    pub has_left: bool,
+}
+
+/// Runs that are held and have something left to send, and those that were held `since` then, whatever they have; one run or all.
+pub async fn held(db: &Db, run_id: Option<&str>, since: Millis) -> DbResult<Vec<Held>> {
     let mut args = args![];
     let only = run_id.map(|id| {
         args.push(Value::from(id));
         "AND r.run_id = $1"
     });
     let sql = format!(
-        "SELECT r.run_id, r.reason FROM run r WHERE r.state = 'paused' {} \
-         AND EXISTS (SELECT 1 FROM chunk k WHERE k.run_id = r.run_id AND k.state IN ('open', 'leased')) ORDER BY r.run_id",
+        "SELECT r.run_id, r.reason, r.changed_at, CAST(CASE WHEN EXISTS (SELECT 1 FROM chunk k WHERE k.run_id = r.run_id \
+         AND k.state IN ('open', 'leased')) THEN 1 ELSE 0 END AS BIGINT) FROM run r WHERE r.state = 'paused' {} ORDER BY r.run_id",
         only.unwrap_or_default()
     );
-    db.fetch_all(&sql, args).await
+    let paused: Vec<(String, Option<String>, Millis, i64)> = db.fetch_all(&sql, args).await?;
+    let held = paused.into_iter().filter(|(.., held_at, left)| *left == 1 || *held_at >= since);
+    Ok(held.map(|(run_id, reason, _, left)| Held { run_id, reason, has_left: left == 1 }).collect())
+}
+
+/// Whether a run has anything left to send.
+pub async fn has_left(db: &Db, run_id: &str) -> DbResult<bool> {
+    let sql = "SELECT COUNT(*) FROM chunk WHERE run_id = $1 AND state <> 'done'";
+    let (chunks,): (i64,) = db.fetch_one(sql, args![run_id]).await?;
+    Ok(chunks > 0)
 }
 
 /// When the next chunk of runs that may send is due; `None` when nothing is left to do.

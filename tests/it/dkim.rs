@@ -61,6 +61,32 @@ pub fn foreign_verdicts(records: &Records, mails: &[Vec<u8>]) -> Option<Vec<Vec<
     Some(serde_json::from_slice(&told.stdout).unwrap())
 }
 
+#[test]
+fn the_verifier_is_asked() {
+    if let Some(verdicts) = foreign_verdicts(&Records::new(), &[]) {
+        assert_eq!(verdicts, Vec::<Vec<bool>>::new());
+    }
+}
+
+/// `make test` installs it; where it is not there all the same, a run that must leave nothing out fails.
+#[test]
+fn without_the_verifier_tests_are_skipped_unless_nothing_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("dkim.py"), "raise ImportError('not on this machine')\n").unwrap();
+    for (must_be_there, passes) in [(false, true), (true, false)] {
+        let mut itself = Command::new(std::env::current_exe().unwrap());
+        itself.args(["--exact", "dkim::the_verifier_is_asked", "--nocapture"]).env("PYTHONPATH", folder.path());
+        match must_be_there {
+            true => itself.env("OKAERI_NO_SKIP", "1"),
+            false => itself.env_remove("OKAERI_NO_SKIP"),
+        };
+        let ran = itself.output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(ran.status.success(), passes, "{said}");
+        assert!(said.contains("python3-dkim is not installed; make test installs it"), "{said}");
+    }
+}
+
 /// A mail with one more line before its first.
 fn topped(mail: &[u8], line: &str) -> Vec<u8> {
     [line.as_bytes(), b"\r\n", mail].concat()

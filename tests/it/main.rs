@@ -26,11 +26,13 @@ mod delivery;
 mod dkim;
 mod doctor;
 mod faults;
+mod frozen;
 mod hostile;
 mod pacing;
 mod queue;
 mod receivers;
 mod relays;
+mod tls;
 mod wave;
 
 mod calendar;
@@ -56,6 +58,7 @@ mod web;
 
 mod crash;
 mod demo;
+mod full;
 mod late;
 mod outage;
 mod sql_rules;

@@ -1,11 +1,10 @@
-//! Databases that fail in the middle: a wire cut at COMMIT, both ways; busy, read-only, full. What was promised holds, and what to do is said.
+//! Databases that fail in the middle: a wire cut at COMMIT, both ways; busy, read-only. What was promised holds, and what to do is said.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use okaeri::args;
-use okaeri::catcher::Catcher;
 use okaeri::clock;
 use okaeri::db::Db;
 use okaeri::queue::lease::{self, Lease};
@@ -15,10 +14,10 @@ use okaeri::suppression::Kind;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::crash::{Chance, age_leases, enlisted, logging_catcher, until};
-use crate::delivery::enqueued;
 use crate::ground::promise::{judge, nothing_is_left};
 use crate::ground::proxy::Proxy;
 use crate::ground::scenario::{CONNECTIONS, Scenario};
+use crate::ground::sending::enqueued;
 use crate::ground::{each_database, postgres};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +46,7 @@ async fn a_wire_that_is_cut_at_commit_again_and_again_loses_and_doubles_nothing(
             process = shop.start("work --quiet");
         }
     }
-    proxy.cut_at(0, false, 0);
+    proxy.mend();
     // Its own lost claims, if any, it waits for.
     let ended = process.end().await;
     given_up += usize::from(ended.code() == 5);
@@ -272,33 +271,5 @@ async fn a_file_that_may_not_be_written_ends_the_work_and_nothing_leaves() {
     age_leases(&db).await;
     shop.okaeri("work").await.exits(0);
     judge(&db, &log, 20, 0).await;
-    nothing_is_left(&shop).await;
-}
-
-/// Kibibytes that a file may have on the disk that is full.
-const FULL_KIB: u64 = 1_600;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_ends_the_work_and_room_again_brings_it_to_its_end() {
-    const PEOPLE: usize = 600;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("okaeri.db");
-    let log = folder.path().join("log");
-    let catcher: Catcher = logging_catcher(&log, Duration::ZERO).await;
-    let shop = Scenario::new(&format!("sqlite:{}", file.display())).campaign("hello", "").with_people(PEOPLE).await;
-    let shop = enlisted(shop).await.smtp(&catcher.url());
-    let has = std::fs::metadata(&file).unwrap().len() / 1024;
-    assert!(has < FULL_KIB, "the database itself has {has} KiB already");
-    // No file grows beyond this; the signal that says so is ignored, as a full disk sends none.
-    let full = format!("trap '' XFSZ; ulimit -f {FULL_KIB}; exec \"$@\"");
-    let ran = shop.start_under(&["bash", "-c", &full, "bash"], &["work"], &[]).end().await;
-    assert!(ran.code() == 5 && ran.stderr.contains("disk"), "{ran:?}");
-    let passed = catcher.counts().messages as usize;
-    assert!(0 < passed && passed < PEOPLE, "{passed} messages before the disk was full");
-    let db = shop.database().await;
-    age_leases(&db).await;
-    let last = shop.okaeri("work").await;
-    assert!(matches!(last.code(), 0 | 3), "{last:?}");
-    judge(&db, &log, PEOPLE, CONNECTIONS).await;
     nothing_is_left(&shop).await;
 }

@@ -11,10 +11,10 @@ use okaeri::delivery::{Ended, Totals};
 use okaeri::queue::status;
 use okaeri::settings::{Pacing, Rate};
 
-use crate::delivery::{enqueued, paced};
 use crate::ground::each_database;
 use crate::ground::mail::by_recipient;
 use crate::ground::scenario::Scenario;
+use crate::ground::sending::{enqueued, paced};
 
 const LANE: &str = "default/other";
 

@@ -13,10 +13,10 @@ use okaeri::delivery::{Ended, Patience, Relay, Server, Totals, pacing, relays};
 use okaeri::queue::{RunState, run, status};
 use okaeri::settings::{Pacing, Rate, SmtpUrl};
 
-use crate::delivery::{RELAY, adds_up, drained_through, enqueued};
 use crate::ground::each_database;
 use crate::ground::mail::{Acting, at, catcher, deserted};
 use crate::ground::scenario::Scenario;
+use crate::ground::sending::{RELAY, adds_up, drained_through, enqueued};
 
 /// The second relay.
 const SPARE: &str = "spare";

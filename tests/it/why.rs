@@ -1,9 +1,12 @@
 //! Who is asked for by name: `okaeri why` with what every campaign would do now; and campaigns that are called something else than before.
 
+use std::collections::BTreeSet;
+
 use okaeri::args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ground::each_database;
+use crate::ground::mail::by_recipient;
 use crate::ground::scenario::Scenario;
 use crate::review::catcher;
 
@@ -139,6 +142,98 @@ async fn a_campaign_with_a_new_name_remembers_who_had_it_and_who_is_held_out() {
         let told = shop.okaeri("check").await.exits(0).stdout;
         assert!(told.contains("write `spring`") && told.contains("[renamed-campaign]"), "{told}");
         db.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_tells_what_was_sent_what_was_not_and_the_reason() {
+    each_database(|url| async move {
+        let catcher = by_recipient().await;
+        let shop = Scenario::new(&url)
+            .smtp(&catcher.url())
+            .campaign("hello", "once_per: 60d")
+            .campaign("news", "topic: news")
+            .campaign("held", "experiment: { split: { holdout: 100% } }");
+        let people = "mia,mia@example.com,offers\ntwin,mia@example.com,offers\ntom,tom@example.com,offers\nhard,hard@example.com,offers\n";
+        shop.write("people.csv", format!("customer_id,email,consent\n{people}"));
+        shop.okaeri("import customers people.csv --quiet").await.exits(0);
+        shop.okaeri("send hello --slot one").await.exits(0);
+        shop.okaeri("send hello --slot two").await.exits(0);
+        shop.okaeri("send news --slot one").await.exits(0);
+        shop.okaeri("send held --slot one").await.exits(0);
+        shop.okaeri("suppress tom@example.com --topic news").await.exits(0);
+        shop.write("late.csv", "customer_id,email,consent\nlate,late@example.com,offers\n");
+        shop.okaeri("import customers late.csv --quiet").await.exits(0);
+        let verdicts = |person: &Value| -> Vec<(String, String, String)> {
+            let word = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+            let of = |r: &Value| {
+                (format!("{} {}", word(&r["campaign"]), word(&r["slot"])), word(&r["verdict"]), word(&r["reason"]))
+            };
+            let mut all: Vec<_> = person["runs"].as_array().unwrap().iter().map(of).collect();
+            all.sort();
+            all
+        };
+        let row = |run: &str, verdict: &str, reason: &str| (run.to_owned(), verdict.to_owned(), reason.to_owned());
+        let told = shop.json("why MIA@example.com", 0).await;
+        let ids: Vec<&str> =
+            told["people"].as_array().unwrap().iter().map(|p| p["customer_id"].as_str().unwrap()).collect();
+        assert_eq!(BTreeSet::from_iter(ids), BTreeSet::from(["mia", "twin"]));
+        let by_id = |id: &str| told["people"].as_array().unwrap().iter().find(|p| p["customer_id"] == id).unwrap();
+        let (first, second) = match by_id("twin")["written_to"].as_str() {
+            Some(_) => ("mia", "twin"),
+            None => ("twin", "mia"),
+        };
+        assert_eq!(by_id(second)["written_to"], first);
+        assert_eq!(
+            verdicts(by_id(first)),
+            [
+                row("held one", "withheld", "holdout"),
+                row("hello one", "send", ""),
+                row("hello two", "skip", "already_received"),
+                row("news one", "skip", "no_consent"),
+            ]
+        );
+        assert!(verdicts(by_id(second)).iter().all(|(_, _, reason)| reason == "duplicate_address"));
+        let messages = by_id(first)["messages"].as_array().unwrap();
+        assert_eq!((messages.len(), &messages[1]["state"]), (2, &json!("accepted")), "{messages:?}");
+        assert_eq!(messages[1]["next"], "nothing: the mail server took it");
+        assert_eq!(by_id(first)["consents"][0]["topic"], "offers");
+        let tom = shop.json("why tom", 0).await;
+        assert_eq!(
+            (&tom["people"][0]["suppressions"][0]["scope"], &tom["people"][0]["suppressions"][0]["reason"]),
+            (&json!("topic:news"), &json!("manual"))
+        );
+        let late = shop.json("why late@example.com", 0).await;
+        assert!(verdicts(&late["people"][0]).iter().all(|(_, verdict, _)| verdict == "not_in_audience"), "{late}");
+        let text = shop.okaeri("why hard").await.exits(0).stdout;
+        for piece in [
+            "suppressed hard@example.com (all): hard_bounce",
+            "last answer: 550 5.1.1 No such person here",
+            "held, slot one (drained): skip suppressed: unsubscribed, bounced, complained or blocked",
+            "hello, slot one (drained): a message, which is failed",
+        ] {
+            assert!(text.contains(piece), "{piece}: {text}");
+        }
+        // An address that nobody has any more is known by what went there.
+        shop.write("moved.csv", "customer_id,email,consent\ntom,tom@example.org,offers\n");
+        shop.okaeri("import customers moved.csv --quiet").await.exits(0);
+        let moved = shop.json("why tom@example.com", 0).await;
+        assert_eq!((&moved["people"][0]["customer_id"], &moved["people"][0]["address"]), (&json!("tom"), &json!("tom@example.org")));
+        shop.okaeri("suppress stranger@example.com").await.exits(0);
+        let stranger = shop.json("why stranger@example.com", 0).await;
+        assert_eq!((stranger["people"].as_array().map(Vec::len), &stranger["suppressions"][0]["scope"]), (Some(0), &json!("all")));
+        for (who, words) in [
+            ("nobody@example.com", "nobody here is `nobody@example.com`, and nothing was ever sent there"),
+            ("nobody", "nobody here has the id `nobody`"),
+            ("nobody@", "`nobody@` is nobody's id here, and no address: it has a domain that is not a DNS name"),
+            ("", "nobody was named: the address is empty"),
+            (" ", "nobody was named: the address is empty"),
+        ] {
+            let said = shop.start_with(&["why", who]).end().await.exits(2).stderr;
+            assert!(said.starts_with(&format!("error: {words}\n")), "{who:?}: {said}");
+            assert!(said.contains("give a customer's id as it was imported, or a whole address"), "{who:?}: {said}");
+        }
     })
     .await;
 }

@@ -1,5 +1,7 @@
 //! The verbs of `okaeri queue` that change something: hold, release and cancel runs, try again, settle a doubt.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use serde_json::json;
 
@@ -17,9 +19,10 @@ use crate::queue::{RunState, planner, status};
 const EVIDENCE_CHARS_MAX: usize = 2_000;
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["ids", "run"]))]
 pub struct RetryArgs {
-    /// The messages' ids, as `queue list` shows them
-    #[arg(value_name = "ID", required_unless_present = "run", conflicts_with = "run")]
+    /// The messages' ids, as `queue list` shows them; or --run for all of a run
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// Every refused message of this run
     #[arg(long)]
@@ -130,11 +133,15 @@ pub(super) async fn retry(inv: &Invocation, db: &Db, args: RetryArgs) -> Result<
     let by = By { who: &who, evidence: &evidence(&args.evidence)? };
     let now = clock::now();
     let (mut retried, mut refused) = (0, Vec::new());
+    let mut held = BTreeSet::new();
     if let Some(run_id) = &args.run {
-        if run::get(db, run_id).await?.is_none() {
+        let Some(run) = run::get(db, run_id).await? else {
             return Err(cannot_become(db, run_id, RunState::Sending).await?);
-        }
+        };
         retried = decide::retry_run(db, run_id, by, now).await?;
+        if run.state() == RunState::Paused {
+            held.insert(run.run_id);
+        }
         let failed = status::states_of(db, run_id).await?.into_iter().find(|(state, _)| state == "failed");
         if let Some((_, left)) = failed {
             let why = "their address is suppressed, they no longer agree to the topic, or the run has ended";
@@ -144,17 +151,29 @@ pub(super) async fn retry(inv: &Invocation, db: &Db, args: RetryArgs) -> Result<
     for id in &args.ids {
         let message = found(db, id).await?;
         match decide::decide(db, &message, Decision::Retry, by, now).await? {
-            None => retried += 1,
+            None => {
+                retried += 1;
+                if message.run_state() == RunState::Paused {
+                    held.insert(message.run_id);
+                }
+            }
             Some(why) => refused.push((message.message_id, why)),
         }
     }
     inv.print(
         || {
             let refused: Vec<_> = refused.iter().map(|(what, why)| json!({ "id": what, "why": why })).collect();
-            json!({ "retried": retried, "refused": refused })
+            json!({ "retried": retried, "refused": refused, "held": held })
         },
         || {
-            let mut out = format!("{} will be sent again: okaeri work\n", grouped(retried as i64));
+            let mut out = match (retried, held.is_empty()) {
+                (0, _) => "nothing will be sent again\n".to_owned(),
+                (n, true) => format!("{} will be sent again: okaeri work\n", grouped(n as i64)),
+                (n, false) => format!("{} will be sent again when their run goes on\n", grouped(n as i64)),
+            };
+            for run_id in held.iter().filter(|_| retried > 0) {
+                out.push_str(&format!("  it is paused: okaeri queue resume {run_id}, then okaeri work\n"));
+            }
             for (what, why) in &refused {
                 out.push_str(&format!("  not {what}: {}\n", why.replace('\n', "; ")));
             }

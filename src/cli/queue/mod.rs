@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Exit, Failure, Invocation, drained, ledger, table};
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::db::Db;
 use crate::delivery::pacing;
 use crate::money::grouped;
@@ -103,12 +103,12 @@ async fn restored(inv: &Invocation, project: &Project, db: &Db) -> Result<Exit, 
         .accept(db)
         .await?
         .map_err(|e| Failure::Environment(format!("{} cannot be written: {e}", beside.file().display())))?;
-    let held = status::held(db, None).await?;
+    let held = status::held(db, None, Millis::MAX).await?;
     inv.print(
-        || json!({ "held": held.iter().map(|(run_id, reason)| json!({ "run_id": run_id, "reason": reason })).collect::<Vec<_>>() }),
+        || json!({ "held": held.iter().map(|h| json!({ "run_id": h.run_id, "reason": h.reason })).collect::<Vec<_>>() }),
         || {
             let mut out = "this database counts as the newest from now on\n".to_owned();
-            for (run_id, _) in &held {
+            for status::Held { run_id, .. } in &held {
                 out.push_str(&format!("  {run_id} is paused: okaeri queue cancel {run_id}, or resume\n"));
             }
             out

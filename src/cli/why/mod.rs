@@ -25,22 +25,32 @@ pub struct WhyArgs {
     campaign: Option<String>,
 }
 
+/// Who can be asked for.
+const WHOM: &str = "give a customer's id as it was imported, or a whole address";
+
 pub async fn run(inv: &Invocation, args: WhyArgs) -> Result<Exit, Failure> {
     let loaded = Loaded::for_delivery(inv)?;
     let zone = &loaded.project.settings.time_zone;
     let asked = now::Question::of(inv, &loaded, args.campaign.as_deref())?;
+    if args.who.trim().is_empty() {
+        return Err(Failure::Usage(format!("nobody was named: the address is empty\n{WHOM}")));
+    }
     let db = inv.open_db(&loaded.project).await?;
-    let key = Address::parse(&args.who).ok().map(|address| address.key());
+    let address = Address::parse(&args.who);
+    let key = address.as_ref().ok().map(Address::key);
     let people = why::people(&db, &args.who, key.as_deref()).await?;
     let standing = match &key {
         Some(key) if people.is_empty() => why::suppressions(&db, key).await?,
         _ => Vec::new(),
     };
     if people.is_empty() && standing.is_empty() {
-        return Err(Failure::Usage(format!(
-            "nobody here is `{}`, and nothing was ever sent there\ngive a customer's id as it was imported, or a whole address",
-            args.who.escape_debug()
-        )));
+        let who = args.who.escape_debug();
+        return Err(Failure::Usage(match address {
+            Ok(_) => format!("nobody here is `{who}`, and nothing was ever sent there\n{WHOM}"),
+            // What has an @ was meant as an address.
+            Err(e) if args.who.contains('@') => format!("`{who}` is nobody's id here, and no address: it {e}\n{WHOM}"),
+            Err(_) => format!("nobody here has the id `{who}`\n{WHOM}"),
+        }));
     }
     let mut out = String::new();
     let mut all = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::super::breaker::Finding;
+use super::super::breaker::{Finding, nothing_taken};
 use super::super::feed::{HeldChunk, Work};
 use super::super::replies::{self, Reply};
 use super::super::{Ended, refusal::is_about_login};
@@ -10,9 +10,9 @@ use super::{Worker, is_acceptance, key};
 use crate::clock;
 use crate::queue::DeliveryState;
 use crate::queue::answers::{About, Limits};
+use crate::queue::lately;
 use crate::queue::lease::{Lease, parts};
 use crate::queue::ledger::{Outcome, Settlement};
-use crate::queue::run::{self, Move};
 
 impl Worker {
     /// What a recorded refusal means for the run, and for everything we send.
@@ -22,19 +22,30 @@ impl Worker {
             let why = format!("the mail server refused our login: {}", reply.line());
             return self.pause(run_id, &why).await;
         }
-        match self.shared.breaker.refused(run_id, lane, about, limits) {
-            Finding::Fine => {}
+        let finding = self.shared.breaker.refused(run_id, lane, about, reply, limits);
+        let judged = match finding {
+            Finding::Fine => return,
             Finding::InARow(n) => {
                 let family = parts(lane).1;
                 let why =
                     format!("{n} mails in a row ({family}) were refused because of us; the last: {}", reply.line());
-                self.pause(run_id, &why).await;
+                return self.pause(run_id, &why).await;
             }
-            Finding::Suspicious => {
-                if let Err(e) = self.shared.count_and_judge(run_id, limits).await {
-                    self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
+            Finding::NothingTaken(n) => match lately::look(&self.shared.db, clock::now()).await {
+                Ok(lately) if !lately.takes(lane) => {
+                    let why = nothing_taken(&format!("{n} mails in a row"), lane, &reply.line());
+                    return self.pause(run_id, &why).await;
                 }
-            }
+                Ok(_) => {
+                    self.shared.breaker.takes(lane);
+                    self.shared.count_and_judge(run_id, limits).await
+                }
+                Err(e) => Err(e),
+            },
+            Finding::Suspicious => self.shared.count_and_judge(run_id, limits).await,
+        };
+        if let Err(e) = judged {
+            self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
         }
     }
 
@@ -54,7 +65,7 @@ impl Worker {
 
     /// Hold a run and end the work: whatever comes next would meet the same.
     pub(super) async fn pause(&self, run_id: &str, why: &str) {
-        if let Err(e) = run::advance(&self.shared.db, run_id, Move::Pause, Some(why), clock::now()).await {
+        if let Err(e) = self.shared.hold(run_id, why).await {
             self.shared.end(Ended::DatabaseUnavailable(e.to_string()));
         }
         self.shared.end(Ended::Paused(why.to_owned()));

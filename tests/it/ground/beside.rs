@@ -13,9 +13,16 @@ pub struct Beside {
 impl Beside {
     /// Starts a script and waits for what it tells in these variables; `None` when it could not start.
     pub fn start(script: &str, variables: &[&str]) -> Option<Beside> {
+        Beside::start_through(&[], script, variables)
+    }
+
+    /// The same, through a program that runs its arguments.
+    pub fn start_through(through: &[&str], script: &str, variables: &[&str]) -> Option<Beside> {
         let echo: String = variables.iter().map(|v| format!("echo \"${v}\"; ")).collect();
-        let mut command = Command::new(format!("{}/.ci/{script}", env!("CARGO_MANIFEST_DIR")));
-        command.args(["sh", "-c", &format!("{echo}exec cat >/dev/null")]);
+        let script = format!("{}/.ci/{script}", env!("CARGO_MANIFEST_DIR"));
+        let mut words = through.iter().copied().chain([script.as_str()]);
+        let mut command = Command::new(words.next().expect("the script at least"));
+        command.args(words).args(["sh", "-c", &format!("{echo}exec cat >/dev/null")]);
         variables.iter().for_each(|v| {
             command.env_remove(v);
         });

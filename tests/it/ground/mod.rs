@@ -2,9 +2,10 @@
 //!
 //! Databases are never faked. SQLite is a file in a folder that vanishes; PostgreSQL is a private cluster
 //! (`postgres.rs`), shared by the run when `make test` started one. `scenario.rs` runs the binary on a project of its own;
-//! `promise.rs` judges what was sent; `proxy.rs` cuts the wire to PostgreSQL; `emitted.rs` has `sql_lint` judge every statement it runs.
+//! `sending.rs` enqueues runs without a plan and sends them; `promise.rs` judges what was sent; `proxy.rs` cuts the wire to PostgreSQL; `emitted.rs` has `sql_lint` judge every statement it runs.
 
 pub mod beside;
+pub mod certificates;
 pub mod dns;
 pub mod emitted;
 pub mod mail;
@@ -12,6 +13,7 @@ pub mod postgres;
 pub mod promise;
 pub mod proxy;
 pub mod scenario;
+pub mod sending;
 pub mod sql_lint;
 
 use futures_util::FutureExt;

@@ -4,6 +4,8 @@
 //! test that asks starts one through `.ci/with-postgres` and holds it by a pipe: however this process ends, the pipe
 //! closes and the cluster is stopped and removed. Without PostgreSQL a test fails, saying what to do; it never skips.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -103,6 +105,86 @@ impl Reader {
         for statement in statements {
             owner.execute(AssertSqlSafe(*statement)).await.expect("the owner may do this");
         }
+    }
+}
+
+/// A database whose tables lie on a small disk, in a cluster of its own. Only root may mount one: in a mount namespace of its own, so that
+/// it goes with the cluster.
+pub struct SmallDisk {
+    /// As the `database` setting takes it.
+    pub url: String,
+    cluster: Beside,
+    _folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// Room for the tables of an empty project, and some mebibytes more.
+    const MEBIBYTES: u32 = 40;
+
+    /// `None` where this machine does not let us.
+    pub async fn mounted() -> Option<SmallDisk> {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let at = folder.path().display();
+        let open = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(folder.path(), open).expect("our folder is ours");
+        // Owned by whoever `.ci/with-postgres` runs the server as.
+        let mount = format!(
+            "owner=postgres; id -u $owner >/dev/null 2>&1 || owner=nobody; \
+             mount -t tmpfs -o size={}m,mode=0700,uid=$(id -u $owner) tmpfs '{at}'",
+            Self::MEBIBYTES
+        );
+        let apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c"];
+        let mut tried = std::process::Command::new(apart[0]);
+        tried.args(&apart[1..]).arg(&mount).stderr(std::process::Stdio::null());
+        if !tried.status().is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let mounted = format!("{mount} && exec \"$@\"");
+        let through = [&apart[..], &[&mounted, "sh"]].concat();
+        let cluster = Beside::start_through(&through, "with-postgres", &["OKAERI_TEST_POSTGRES"]);
+        let cluster = cluster.expect("a cluster starts where the others do");
+        let mut server = PgConnection::connect(&cluster.told[0]).await.expect("the server can be reached");
+        for statement in [
+            format!("CREATE TABLESPACE small LOCATION '{at}'"),
+            "CREATE DATABASE shop TEMPLATE template0 TABLESPACE small".to_owned(),
+        ] {
+            server.execute(AssertSqlSafe(statement)).await.expect("the server does as it is told");
+        }
+        let (server, _) = cluster.told[0].rsplit_once('/').expect("the URL of a server ends in the name of a database");
+        Some(SmallDisk { url: format!("{server}/shop"), cluster, _folder: folder })
+    }
+
+    async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("the database can be reached")
+    }
+
+    /// Until not another page fits.
+    pub async fn fill(&self) {
+        let mut filler = self.connect().await;
+        // A row a page, as it stands: nothing is compressed.
+        for statement in ["CREATE TABLE ballast (t TEXT)", "ALTER TABLE ballast ALTER t SET STORAGE PLAIN"] {
+            filler.execute(statement).await.expect("there is room for a table");
+        }
+        for rows in [100, 1] {
+            let more = format!("INSERT INTO ballast SELECT repeat('x', 8000) FROM generate_series(1, {rows})");
+            let full = loop {
+                if let Err(e) = filler.execute(AssertSqlSafe(more.as_str())).await {
+                    break e;
+                }
+            };
+            let code = full.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+            assert_eq!(code, "53100", "disk full: {full}");
+        }
+    }
+
+    /// Room again.
+    pub async fn empty(&self) {
+        self.connect().await.execute("DROP TABLE ballast").await.expect("a table can be dropped from a full disk");
+    }
+
+    /// Ends the cluster, and the disk with it.
+    pub fn unmount(self) {
+        self.cluster.stop();
     }
 }
 

@@ -53,6 +53,12 @@ impl Proxy {
         Proxy { url, plan, task }
     }
 
+    /// Cut nothing and turn nobody away any more.
+    pub fn mend(&self) {
+        self.cut_at(0, false, 0);
+        self.plan.refused.store(0, Relaxed); // whoever was to be turned away may have given up before
+    }
+
     /// Cut the wire of whoever says the `nth` COMMIT from now on, `done` or not, and turn away the next so many connections.
     pub fn cut_at(&self, nth: u64, done: bool, then_refuse: u64) {
         self.plan.done.store(done, Relaxed);

@@ -24,11 +24,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::world::Moody;
 use crate::crash::Chance;
-use crate::delivery::enqueued;
-use crate::delivery::relay;
 use crate::ground::mail::conversations;
 use crate::ground::postgres::{self, FreshDatabase};
 use crate::ground::promise::Promise;
+use crate::ground::sending::{enqueued, relay};
 
 /// Days on which a campaign begins, and its people.
 const DAYS: u64 = 4;
