@@ -108,21 +108,26 @@ struct Fields<'a> {
     depth: usize,
 }
 
+/// A name as it stands in this program, when it is known there.
+type Known = Option<(usize, &'static str)>;
+
 impl<'a> Fields<'a> {
-    fn told(&self) -> impl Iterator<Item = (&'a str, Told<'a>)> {
+    fn told(&self) -> impl Iterator<Item = (&'a str, Known, Told<'a>)> {
         let Fields { object, wanted, named, texts, depth } = *self;
         // An object that has something is true, whether or not anything of it is named.
         let mut first = true;
-        object
-            .into_iter()
-            .flatten()
-            .map(move |(name, json)| (name.as_str(), Told { json, named, depth: depth + 1 }))
-            .filter(|(_, told)| !told.is_dropped())
-            .filter(move |(name, _)| match wanted {
-                Some(wanted) => wanted.contains(name),
-                None => std::mem::take(&mut first) || named.contains(name),
-            })
-            .filter(move |(name, _)| !texts.iter().any(|(text, _)| text == name))
+        object.into_iter().flatten().filter_map(move |(name, json)| {
+            let told = Told { json, named, depth: depth + 1 };
+            if told.is_dropped() {
+                return None;
+            }
+            let known = fields::well_known(name);
+            let is_told = match wanted {
+                Some(wanted) => wanted.contains(name) && !texts.iter().any(|(text, _)| text == name),
+                None => std::mem::take(&mut first) || named.contains(name, known.map(|(number, _)| number)),
+            };
+            is_told.then_some((name.as_str(), known, told))
+        })
     }
 }
 
@@ -131,8 +136,8 @@ impl Serialize for Fields<'_> {
         const NOTHING: (&str, Told<'_>) = ("", Told { json: &Json::Null, named: &Named::ANY, depth: 0 });
         let mut known = [NOTHING; FIELDS_MAX];
         let mut n = 0;
-        let all = self.told().all(|(name, told)| match (known.get_mut(n), fields::well_known(name)) {
-            (Some(place), Some(name)) => {
+        let all = self.told().all(|(_, name, told)| match (known.get_mut(n), name) {
+            (Some(place), Some((_, name))) => {
                 *place = (name, told);
                 n += 1;
                 true
@@ -151,7 +156,7 @@ impl Serialize for Fields<'_> {
             return fields.end();
         }
         let mut map = to.serialize_map(None)?;
-        for (name, told) in self.told() {
+        for (name, _, told) in self.told() {
             map.serialize_entry(name, &told)?;
         }
         for (name, text) in self.texts {

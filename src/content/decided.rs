@@ -329,7 +329,7 @@ impl Known {
     }
 
     fn truth(&self, tokens: &[(Token<'_>, usize)]) -> Truth {
-        let open = || Truth::Asks(vec![0..tokens.len()]);
+        let open = || Truth::Asks(std::iter::once(0..tokens.len()).collect());
         if let [(Token::Word("not"), _), asked @ ..] = tokens
             && words(asked, "and").is_empty()
             && words(asked, "or").is_empty()

@@ -106,6 +106,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// With room for a text part as most are.
+    pub fn roomy() -> Lines {
+        Lines { out: String::with_capacity(4_096), links: Vec::with_capacity(16), ..Lines::default() }
+    }
+
     /// Do what a tag does. `said` is the value that it brings, as it stands in HTML: an alternative text or a label; `href` where it leads.
     pub fn take(&mut self, effect: Effect, said: &str, href: &str) {
         match effect {

@@ -87,7 +87,8 @@ pub(super) fn tell_text(prepared: &str) -> bool {
 
 /// The HTML of a message and, where the marks tell it, its text part.
 pub(super) fn parted(poured: &str, trail: &Trail, wants_text: bool) -> (String, Option<String>) {
-    let mut out = Parted { html: String::with_capacity(poured.len() + poured.len() / 8), ..Parted::default() };
+    let lines = if wants_text { Lines::roomy() } else { Lines::default() };
+    let mut out = Parted { html: String::with_capacity(poured.len() + poured.len() / 8), lines, ..Parted::default() };
     let mut rest = poured;
     while let Some(at) = next_mark(rest) {
         out.piece(&rest[..at], wants_text);

@@ -6,23 +6,29 @@
 use std::collections::BTreeSet;
 
 use super::decided;
+use super::fields::{self, KNOWN_MAX};
 use super::scan::{self, Token};
 use super::tags::{self, Kind};
 
-/// Names of fields; `None`: any.
+/// Names of fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named(Option<BTreeSet<String>>);
+pub(super) struct Named {
+    any: bool,
+    /// Those that every message has, by their numbers; they are asked for once for every field of every message.
+    known: [bool; KNOWN_MAX],
+    own: BTreeSet<String>,
+}
 
 /// Filters that see fields nobody named.
 const OF_ANY: [&str; 4] = ["keys", "values", "pairs", "get"];
 
 impl Named {
     /// Any name.
-    pub const ANY: Named = Named(None);
+    pub const ANY: Named = Named { any: true, known: [true; KNOWN_MAX], own: BTreeSet::new() };
 
     /// What sources can name.
     pub fn of<'a>(sources: impl Iterator<Item = &'a str>) -> Named {
-        let mut names = BTreeSet::new();
+        let mut named = Named { any: false, known: [false; KNOWN_MAX], own: BTreeSet::new() };
         for source in sources {
             let all = tags::tags(source);
             let tables = decided::tables(source, &all);
@@ -33,21 +39,32 @@ impl Named {
                 }
                 for (token, _) in tokens {
                     match token {
-                        Token::Word(word) => drop(names.insert(word.to_owned())),
+                        Token::Word(word) => named.add(word),
                         Token::Text(text) => {
                             let parts = text.split(|c: char| !c.is_alphanumeric() && c != '_');
-                            names.extend(parts.chain([text]).map(str::to_owned));
+                            parts.chain([text]).for_each(|part| named.add(part));
                         }
                         Token::Number(_) | Token::Sign(_) => {}
                     }
                 }
             }
         }
-        Named(Some(names))
+        named
     }
 
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.as_ref().is_none_or(|names| names.contains(name))
+    fn add(&mut self, name: &str) {
+        match fields::well_known(name) {
+            Some((number, _)) => self.known[number] = true,
+            None => drop(self.own.insert(name.to_owned())),
+        }
+    }
+
+    /// Whether a name can be asked for. `number`: the name's, when it is [well known](fields::well_known).
+    pub fn contains(&self, name: &str, number: Option<usize>) -> bool {
+        match number {
+            Some(number) => self.known[number],
+            None => self.any || self.own.contains(name),
+        }
     }
 }
 
@@ -77,6 +94,12 @@ fn asks_openly(tokens: &[(Token<'_>, usize)], tables: &BTreeSet<&str>) -> bool {
 mod tests {
     use super::*;
 
+    impl Named {
+        fn holds(&self, name: &str) -> bool {
+            self.contains(name, fields::well_known(name).map(|(number, _)| number))
+        }
+    }
+
     fn of(source: &str) -> Named {
         Named::of([source].into_iter())
     }
@@ -87,13 +110,13 @@ mod tests {
             "{{ item.url | default(value=item.name) }}{% for x in xs | sort(attribute=\"of.price\") %}{{ x[\"own name\"] }}{% endfor %}{# sku #}",
         );
         for name in ["url", "name", "price", "own name", "of"] {
-            assert!(named.contains(name), "{name}");
+            assert!(named.holds(name), "{name}");
         }
         for name in ["sku", "amount"] {
-            assert!(!named.contains(name), "{name}");
+            assert!(!named.holds(name), "{name}");
         }
         let tables = "{% set signs = {\"tea\": \"茶\"} %}{{ signs[item.category] or \"x\" }}{{ xs[0].url }}{% for x in xs[:3] %}{% endfor %}{% for y in [x, 1] %}{% endfor %}";
-        assert!(of(tables).contains("category") && !of(tables).contains("sku"));
+        assert!(of(tables).holds("category") && !of(tables).holds("sku"));
     }
 
     #[test]
@@ -107,7 +130,7 @@ mod tests {
             }
         }
         let named = Named::of(sources.iter().map(String::as_str));
-        assert!(named.contains("category") && !named.contains("strategy"), "{named:?}");
+        assert!(named.holds("category") && !named.holds("strategy"), "{named:?}");
     }
 
     #[test]
