@@ -1,10 +1,11 @@
 //! The circuit breaker: when the servers' answers say that something is wrong with a run or with us, it is held before more harm is done.
 //!
-//! Four rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are enough. *Policy
+//! Five rules beside the refused login. *Shares*: of a run's final answers, so many may be refusals ([`Limits`]), once there are enough. *Policy
 //! in a row*: refusals about us in one lane, one after the other, end the whole work, because the next run's mails would meet the same:
 //! [`POLICY_IN_A_ROW_MAX`] of them, and [`POLICY_AT_FIRST_MAX`] where the lane took nothing for a day. *Nothing taken*: when the work is over, runs that
 //! were refused because of us are held however few they were, if nothing was taken meanwhile ([`lately`]): small runs have no shares.
-//! *Silence in a row*: contents that nobody answered, [`UNANSWERED_IN_A_ROW_MIN`] of them and two of each connection, end
+//! *Nobody at home*: [`NO_MAILBOX_IN_A_ROW_MAX`] mailboxes in a row that are said not to exist, in a lane that took nothing for a day, are a server that
+//! has lost its directory sooner than a list of the dead; each costs an address. *Silence in a row*: contents that nobody answered, [`UNANSWERED_IN_A_ROW_MIN`] of them and two of each connection, end
 //! the work too: a server that went away leaves one of each connection, more is somebody who swallows answers, and each is a message in doubt.
 //!
 //! Each process counts what it hears. At its first refusal, and whenever its count looks wrong, the database is asked, which knows the
@@ -28,6 +29,9 @@ const POLICY_IN_A_ROW_MAX: u32 = 10;
 /// The same of a lane that took nothing for a day, by all that is known.
 const POLICY_AT_FIRST_MAX: u32 = 3;
 
+/// Mailboxes in a row that do not exist, in one lane that took nothing for a day, that stop everything: each is suppressed for good.
+const NO_MAILBOX_IN_A_ROW_MAX: u32 = 10;
+
 /// Unanswered contents in a row, in one lane, that stop everything; at least two of each connection.
 const UNANSWERED_IN_A_ROW_MIN: u32 = 10;
 
@@ -43,7 +47,7 @@ pub(super) enum Finding {
     Suspicious,
     /// So many policy refusals in a row.
     InARow(u32),
-    /// So many policy refusals in a row, and this process knows of nothing that the lane took: look in the database.
+    /// So many policy refusals in a row, or mailboxes that do not exist, and this process knows of nothing that the lane took: look in the database.
     NothingTaken(u32),
 }
 
@@ -68,6 +72,8 @@ struct Watch {
 struct LaneWatch {
     /// Policy refusals since the last other answer.
     in_a_row: u32,
+    /// Mailboxes that do not exist since the last other answer.
+    no_mailbox: u32,
     /// It took something, as this process heard, or the database knows of the last day.
     takes: bool,
     /// The last policy refusal, and the runs that had one.
@@ -126,7 +132,7 @@ impl Breaker {
                 *row = 0;
             }
         });
-        self.with_lane(lane, |l| (l.in_a_row, l.takes) = (0, true));
+        self.with_lane(lane, |l| (l.in_a_row, l.no_mailbox, l.takes) = (0, 0, true));
     }
 
     /// A lane took something within the day, as the database knows.
@@ -141,15 +147,14 @@ impl Breaker {
 
     /// A message was refused for good.
     pub fn refused(&self, run_id: &str, lane: &str, about: About, reply: &Reply, limits: &Limits) -> Finding {
-        let (row, takes) = self.with_lane(lane, |l| {
+        let (row, no_mailbox, takes) = self.with_lane(lane, |l| {
+            l.in_a_row = if about == About::Sender { l.in_a_row + 1 } else { 0 };
+            l.no_mailbox = if about == About::NoSuchMailbox { l.no_mailbox + 1 } else { 0 };
             if about == About::Sender {
-                l.in_a_row += 1;
                 l.last = reply.line();
                 l.runs.insert(run_id.to_owned());
-            } else {
-                l.in_a_row = 0;
             }
-            (l.in_a_row, l.takes)
+            (l.in_a_row, l.no_mailbox, l.takes)
         });
         self.with(run_id, |w| {
             w.answers.refuse(about, 1);
@@ -157,6 +162,7 @@ impl Breaker {
             match row {
                 row if row >= POLICY_IN_A_ROW_MAX => Finding::InARow(row),
                 row if row >= POLICY_AT_FIRST_MAX && !takes => Finding::NothingTaken(row),
+                _ if no_mailbox >= NO_MAILBOX_IN_A_ROW_MAX && !takes => Finding::NothingTaken(no_mailbox),
                 _ if !w.asked || limits.exceeded_by(&w.answers).is_some() => Finding::Suspicious,
                 _ => Finding::Fine,
             }
@@ -245,7 +251,7 @@ impl Shared {
         let lately = lately::look(&self.db, clock::now()).await?;
         for Refusing { lane, last, runs } in refusing {
             let (why, of_all) = match (lately.blocked(&lane), lately.blocked_everywhere()) {
-                (Some(n), _) => (nothing_taken(&format!("{n} mails"), &lane, &last), true),
+                (Some(n), _) => (nothing_taken(&format!("{n} mails"), About::Sender, &lane, &last), true),
                 (None, Some(n)) => {
                     let mails = if n == 1 { "1 mail was".to_owned() } else { format!("{n} mails were") };
                     let why =
@@ -274,10 +280,14 @@ impl Shared {
     }
 }
 
-/// That a lane refuses because of us and takes nothing; `mails` are so many.
-pub(super) fn nothing_taken(mails: &str, lane: &str, last: &str) -> String {
+/// That a lane refuses, because of us or every mailbox, and takes nothing; `mails` are so many.
+pub(super) fn nothing_taken(mails: &str, about: About, lane: &str, last: &str) -> String {
     let family = parts(lane).1;
-    format!("{mails} ({family}) were refused because of us, and none was taken there for a day; the last: {last}")
+    let because = match about {
+        About::NoSuchMailbox => "because there is no such mailbox",
+        About::Sender | About::Message => "because of us",
+    };
+    format!("{mails} ({family}) were refused {because}, and none was taken there for a day; the last: {last}")
 }
 
 #[cfg(test)]
@@ -338,6 +348,25 @@ mod tests {
         breaker.accepted("a", "l/other");
         assert_eq!(breaker.refusing(), []);
         assert_eq!([refused("a", "l/other"), refused("a", "l/other"), refused("a", "l/other")], [Finding::Fine; 3]);
+    }
+
+    #[test]
+    fn ten_mailboxes_in_a_row_that_do_not_exist_are_suspected_where_nothing_is_taken() {
+        let breaker = Breaker::default();
+        assert_eq!(breaker.confirm("r", answers(0, 0, 0, 0), &LIMITS), None);
+        let refused = |about| breaker.refused("r", "l/other", about, &reply(), &LIMITS);
+        for about in [About::Message, About::Sender] {
+            for _ in 1..NO_MAILBOX_IN_A_ROW_MAX {
+                assert_eq!(refused(About::NoSuchMailbox), Finding::Fine);
+            }
+            assert_eq!(refused(about), Finding::Fine, "another answer ends the row");
+        }
+        for _ in 1..NO_MAILBOX_IN_A_ROW_MAX {
+            assert_eq!(refused(About::NoSuchMailbox), Finding::Fine);
+        }
+        assert_eq!(refused(About::NoSuchMailbox), Finding::NothingTaken(NO_MAILBOX_IN_A_ROW_MAX));
+        breaker.takes("l/other");
+        assert_eq!(refused(About::NoSuchMailbox), Finding::Fine, "a list with old addresses: shares judge it");
     }
 
     #[test]

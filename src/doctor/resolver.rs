@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
 
 /// How long one question waits for its answer, and how often it is put.
@@ -116,7 +117,7 @@ impl Dns {
                 Ok(Answer { records, no_such_name: false })
             }
             Err(e) if e.is_no_records_found() => Ok(Answer { records: Vec::new(), no_such_name: e.is_nx_domain() }),
-            Err(e) => Err(Unanswered { name: name.to_owned(), why: e.to_string() }),
+            Err(e) => Err(Unanswered { name: name.to_owned(), why: why(&e) }),
         }
     }
 }
@@ -135,6 +136,14 @@ impl Resolver for Dns {
                 }
             }
         })
+    }
+}
+
+/// A name server that is there and cannot tell is told from one that is silent.
+fn why(error: &NetError) -> String {
+    match error {
+        NetError::Dns(DnsError::ResponseCode(code)) => format!("the name server says `{code}`"),
+        other => other.to_string(),
     }
 }
 

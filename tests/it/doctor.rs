@@ -188,6 +188,38 @@ async fn what_does_not_answer_may_do_so_later() {
 }
 
 #[tokio::test]
+async fn a_missing_name_a_missing_record_and_a_missing_answer_are_three_things() {
+    let shop = Scenario::new("sqlite:a.db").smtp("smtp://127.0.0.1:1");
+    let mut zone = Zone::new();
+    txt(&mut zone, "example.com", "google-site-verification=x");
+    zone.insert("_dmarc.example.com".into(), vec![Data::Trouble]);
+    let dns = NameServer::start(zone).await;
+    let told = shop.json(&format!("doctor --dns {}", dns.addr), 2).await;
+    let found: Vec<String> = lines(&told).into_iter().filter(|l| l.starts_with("dns ")).collect();
+    assert_eq!(
+        [&found[0], &found[3]],
+        [
+            "dns problem example.com has no SPF record (example.com has a TXT record, about something else)",
+            "dns problem example.com, where bounces go, has no MX record", // the name itself is there
+        ]
+    );
+    assert_eq!(
+        found[2],
+        "dns unclear the DNS does not answer for _dmarc.example.com: the name server says `Server Failure`"
+    );
+    // A bounce domain that was never made.
+    let settings = std::fs::read_to_string(shop.path("okaeri.yaml")).unwrap();
+    shop.write("okaeri.yaml", settings.replace("sender:\n", "sender:\n  bounce_domain: bounce.example.com\n"));
+    let told = lines(&shop.json(&format!("doctor --dns {}", dns.addr), 2).await);
+    for finding in [
+        "dns problem bounce.example.com has no SPF record (the DNS knows no name bounce.example.com)",
+        "dns problem bounce.example.com, where bounces go, has no MX record (the DNS knows no such name)",
+    ] {
+        assert!(told.iter().any(|l| l == finding), "{finding}: {told:#?}");
+    }
+}
+
+#[tokio::test]
 async fn settings_that_cannot_be_used_are_told_in_the_same_way() {
     let shop = Scenario::new("sqlite:a.db").settings("dkmi: {}\n");
     let told = shop.json("doctor --dns 127.0.0.1:9", 2).await;

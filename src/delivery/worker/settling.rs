@@ -33,7 +33,7 @@ impl Worker {
             }
             Finding::NothingTaken(n) => match lately::look(&self.shared.db, clock::now()).await {
                 Ok(lately) if !lately.takes(lane) => {
-                    let why = nothing_taken(&format!("{n} mails in a row"), lane, &reply.line());
+                    let why = nothing_taken(&format!("{n} mails in a row"), about, lane, &reply.line());
                     return self.pause(run_id, &why).await;
                 }
                 Ok(_) => {

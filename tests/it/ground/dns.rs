@@ -13,6 +13,8 @@ pub enum Data {
     Txt(String),
     Mx(u16, &'static str),
     A(Ipv4Addr),
+    /// The server cannot tell now (SERVFAIL).
+    Trouble,
 }
 
 /// The records of each name.
@@ -61,8 +63,9 @@ fn answer(zone: &Zone, question: &[u8]) -> Option<Vec<u8>> {
     let records = zone.get(&labels.join("."));
     let found: Vec<Vec<u8>> = records.into_iter().flatten().filter_map(|data| rdata(data, kind)).collect();
     let mut out = question.get(..2)?.to_vec();
-    let name_error = if records.is_none() { 3 } else { 0 };
-    out.extend([0x85, 0x80 | name_error, 0, 1]); // an authoritative answer to one question
+    let trouble = records.is_some_and(|r| r.iter().any(|data| matches!(data, Data::Trouble)));
+    let code = if trouble { 2 } else { u8::from(records.is_none()) * 3 };
+    out.extend([0x85, 0x80 | code, 0, 1]); // an authoritative answer to one question
     out.extend((found.len() as u16).to_be_bytes());
     out.extend([0; 4]);
     out.extend(question.get(12..end)?);
