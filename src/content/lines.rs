@@ -170,7 +170,7 @@ impl Lines {
         if said.is_empty() || !leads_somewhere || said == href || href.strip_prefix("mailto:") == Some(said) {
             return;
         }
-        let n = match self.links.iter().position(|l| *l == href) {
+        let n = match self.links.iter().position(|l| are_same(l, &href)) {
             Some(i) => i + 1,
             None => {
                 self.links.push(href);
@@ -251,4 +251,10 @@ impl Lines {
         }
         self.out
     }
+}
+
+/// Whether two addresses are the same. Those of one mail begin alike and end differently.
+fn are_same(a: &str, b: &str) -> bool {
+    let end = |text: &str| text.as_bytes().last_chunk::<8>().copied();
+    a.len() == b.len() && end(a) == end(b) && a == b
 }
