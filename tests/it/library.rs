@@ -212,13 +212,13 @@ const HOSTILE: [&str; 8] = [
     "javascript:alert(1)//here",
 ];
 
-/// Every text of a person replaced, but what are not words: instants, categories that templates choose by, currencies.
+/// Every text of a person replaced, but what are not words: instants, days, categories that templates choose by, currencies.
 fn poisoned(value: &mut Value, poison: &str) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let fixed =
-                    name.ends_with("_at") || matches!(name.as_str(), "today" | "currency" | "locale" | "strategy");
+                let fixed = ["_at", "_on"].iter().any(|of_time| name.ends_with(of_time))
+                    || matches!(name.as_str(), "today" | "currency" | "locale" | "strategy");
                 if !fixed {
                     poisoned(value, poison);
                 }
