@@ -2,6 +2,7 @@
 //!
 //! [`Snapshot::compile`](super::Snapshot::compile) makes them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -12,15 +13,14 @@ use super::current::{self, Current};
 use super::engine::{self, RenderError, Source};
 use super::fields::FieldSet;
 use super::flatten::Refusal;
-use super::load::{self, Variant, same_locale};
+use super::load::{self, Variant};
 use super::mapped::Origin;
-use super::named::Named;
 use super::plain;
 use super::prepare::{self, body_of};
 use super::snapshot::SenderValues;
 use super::traced::Parts;
 use super::track::Trail;
-use super::{context, gate, marks};
+use super::{context, gate, language, marks};
 use crate::problem::{Place, Problems};
 use crate::token::Clicks;
 
@@ -75,8 +75,6 @@ pub struct Compiled {
     pub(super) tables: BTreeMap<String, Value>,
     /// What the templates name; the rest of a payload is not looked at.
     pub(super) fields: FieldSet,
-    /// What they name of things: products, lines.
-    pub(super) named: Named,
     /// Built when the first mail needs it.
     pub(super) engine: OnceLock<Tera>,
     /// Mails that could not be prepared, and why.
@@ -148,7 +146,7 @@ impl Compiled {
             tera.render(name, context).map_err(|e| engine::render_error(template, &e, &self.sources))
         };
         let current = Current {
-            locale: self.written_in(mail, facts.locale).to_owned(),
+            locale: self.written_in(mail, facts.locale).into_owned(),
             today: facts.payload["today"].as_str().unwrap_or(facts.today).to_owned(),
             answering: self.answering(facts),
         };
@@ -315,9 +313,8 @@ impl Compiled {
     }
 
     /// Numbers and dates follow the language the mail is written in, in the person's own region when it is theirs too.
-    fn written_in<'l>(&'l self, mail: &'l Mail, locale: &'l str) -> &'l str {
-        let written_in = mail.locale.as_deref().unwrap_or(&self.sender.default_locale);
-        if same_locale(language(written_in), language(locale)) { locale } else { written_in }
+    fn written_in<'l>(&'l self, mail: &'l Mail, locale: &'l str) -> Cow<'l, str> {
+        language::in_country(mail.locale.as_deref().unwrap_or(&self.sender.default_locale), locale)
     }
 
     pub(super) fn engine(&self) -> &Tera {
@@ -337,10 +334,8 @@ impl Compiled {
         for (name, json) in facts.payload.as_object().into_iter().flatten() {
             let value = match name.as_str() {
                 "customer" => None,
-                "profile" if json.is_object() => {
-                    Some(context::object(Some(json), &self.fields.profile, &self.named, &[]))
-                }
-                name if self.fields.contains(name) => context::value(json, &self.named),
+                "profile" if json.is_object() => Some(context::object(Some(json), &self.fields.profile, &[])),
+                name if self.fields.contains(name) => context::value(json),
                 _ => None,
             };
             if let Some(value) = value {
@@ -348,7 +343,7 @@ impl Compiled {
             }
         }
         let known = [("customer_id", facts.customer_id), ("email", facts.email), ("locale", facts.locale)];
-        let customer = context::object(facts.payload.get("customer"), &self.fields.customer, &self.named, &known);
+        let customer = context::object(facts.payload.get("customer"), &self.fields.customer, &known);
         context.insert_value("customer", customer);
         if self.fields.campaign {
             let names = [("name", facts.campaign), ("title", facts.campaign_title)];
@@ -366,8 +361,4 @@ impl Compiled {
         context.insert_value("preheader", Value::from(""));
         context
     }
-}
-
-fn language(locale: &str) -> &str {
-    locale.split(['-', '_']).next().unwrap_or(locale)
 }

@@ -9,7 +9,6 @@ use tera::value::Value;
 
 use super::fields::{self, Used};
 use super::marks::MARK;
-use super::named::Named;
 
 /// Deepest nesting of data that reaches a template; deeper values are dropped.
 const DEPTH_MAX: usize = 16;
@@ -28,27 +27,26 @@ fn is_marked(text: &str) -> bool {
     memchr::memchr(MARK as u8, text.as_bytes()).is_some()
 }
 
-/// A JSON value for Tera, its objects with the fields that are named. `None` for null.
-pub(super) fn value(json: &Json, named: &Named) -> Option<Value> {
-    (!json.is_null()).then(|| Value::from_serializable(&Told { json, named, depth: 0 }))
+/// A JSON value for Tera. `None` for null.
+pub(super) fn value(json: &Json) -> Option<Value> {
+    (!json.is_null()).then(|| Value::from_serializable(&Told { json, depth: 0 }))
 }
 
 /// An object for Tera: the wanted fields of a JSON object, if it is one, and texts that stand in front of them.
-pub(super) fn object(json: Option<&Json>, wanted: &Used, named: &Named, texts: &[(&'static str, &str)]) -> Value {
+pub(super) fn object(json: Option<&Json>, wanted: &Used, texts: &[(&'static str, &str)]) -> Value {
     let object = json.and_then(Json::as_object);
-    Value::from_serializable(&Fields { object, wanted: Some(wanted), named, texts, depth: 0 })
+    Value::from_serializable(&Fields { object, wanted: Some(wanted), texts, depth: 0 })
 }
 
 /// An object of texts for Tera.
 pub(super) fn texts(texts: &[(&'static str, &str)]) -> Value {
-    Value::from_serializable(&Fields { object: None, wanted: None, named: &Named::ANY, texts, depth: 0 })
+    Value::from_serializable(&Fields { object: None, wanted: None, texts, depth: 0 })
 }
 
 /// A JSON value that Tera reads. Read directly, since a map that is handed over is built twice.
 #[derive(Clone, Copy)]
 struct Told<'a> {
     json: &'a Json,
-    named: &'a Named,
     depth: usize,
 }
 
@@ -61,7 +59,7 @@ impl Told<'_> {
 
 impl Serialize for Told<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let (named, depth) = (self.named, self.depth + 1);
+        let depth = self.depth + 1;
         match self.json {
             Json::Null => to.serialize_none(),
             Json::Bool(b) => to.serialize_bool(*b),
@@ -74,13 +72,13 @@ impl Serialize for Told<'_> {
             },
             Json::Array(items) => {
                 let mut list = to.serialize_seq(Some(items.len()))?;
-                for told in items.iter().map(|json| Told { json, named, depth }).filter(|told| !told.is_dropped()) {
+                for told in items.iter().map(|json| Told { json, depth }).filter(|told| !told.is_dropped()) {
                     list.serialize_element(&told)?;
                 }
                 list.end()
             }
             Json::Object(object) => {
-                Fields { object: Some(object), wanted: None, named, texts: &[], depth: self.depth }.serialize(to)
+                Fields { object: Some(object), wanted: None, texts: &[], depth: self.depth }.serialize(to)
             }
         }
     }
@@ -100,44 +98,30 @@ impl Serialize for Text<'_> {
 /// The fields of an object.
 struct Fields<'a> {
     object: Option<&'a serde_json::Map<String, Json>>,
-    /// Which of them; `None`: those that are named.
+    /// Which of them; `None`: all.
     wanted: Option<&'a Used>,
-    /// Which of the fields of their own.
-    named: &'a Named,
     texts: &'a [(&'static str, &'a str)],
     depth: usize,
 }
 
-/// A name as it stands in this program, when it is known there.
-type Known = Option<(usize, &'static str)>;
-
 impl<'a> Fields<'a> {
-    fn told(&self) -> impl Iterator<Item = (&'a str, Known, Told<'a>)> {
-        let Fields { object, wanted, named, texts, depth } = *self;
-        // An object that has something is true, whether or not anything of it is named.
-        let mut first = true;
+    fn told(&self) -> impl Iterator<Item = (&'a str, Told<'a>)> {
+        let Fields { object, wanted, texts, depth } = *self;
         object.into_iter().flatten().filter_map(move |(name, json)| {
-            let told = Told { json, named, depth: depth + 1 };
-            if told.is_dropped() {
-                return None;
-            }
-            let known = fields::well_known(name);
-            let is_told = match wanted {
-                Some(wanted) => wanted.contains(name) && !texts.iter().any(|(text, _)| text == name),
-                None => std::mem::take(&mut first) || named.contains(name, known.map(|(number, _)| number)),
-            };
-            is_told.then_some((name.as_str(), known, told))
+            let told = Told { json, depth: depth + 1 };
+            let is_wanted = wanted.is_none_or(|w| w.contains(name)) && !texts.iter().any(|(text, _)| text == name);
+            (!told.is_dropped() && is_wanted).then_some((name.as_str(), told))
         })
     }
 }
 
 impl Serialize for Fields<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        const NOTHING: (&str, Told<'_>) = ("", Told { json: &Json::Null, named: &Named::ANY, depth: 0 });
+        const NOTHING: (&str, Told<'_>) = ("", Told { json: &Json::Null, depth: 0 });
         let mut known = [NOTHING; FIELDS_MAX];
         let mut n = 0;
-        let all = self.told().all(|(_, name, told)| match (known.get_mut(n), name) {
-            (Some(place), Some((_, name))) => {
+        let all = self.told().all(|(name, told)| match (known.get_mut(n), fields::well_known(name)) {
+            (Some(place), Some(name)) => {
                 *place = (name, told);
                 n += 1;
                 true
@@ -156,7 +140,7 @@ impl Serialize for Fields<'_> {
             return fields.end();
         }
         let mut map = to.serialize_map(None)?;
-        for (name, _, told) in self.told() {
+        for (name, told) in self.told() {
             map.serialize_entry(name, &told)?;
         }
         for (name, text) in self.texts {
@@ -176,19 +160,16 @@ mod tests {
         let shown = |value: Value| serde_json::to_string(&value).unwrap();
         let texts = [("email", "n\u{1}ew")];
         assert_eq!(
-            shown(object(Some(&json), &Used::All, &Named::ANY, &texts)),
+            shown(object(Some(&json), &Used::All, &texts)),
             r#"{"sku":"a","own name":1,"country":"JP","email":"new"}"#
         );
         let wanted = Used::Only(["country".to_owned(), "name".to_owned()].into());
-        assert_eq!(shown(object(Some(&json), &wanted, &Named::ANY, &texts)), r#"{"country":"JP","email":"new"}"#);
-        assert_eq!(shown(object(None, &Used::All, &Named::ANY, &[])), "{}");
-        let named = Named::of(["{{ x.name }}"].into_iter());
-        let things = serde_json::json!([{"none": null, "sku": 1, "price": 2, "name": "a"}, {"price": 2}, {}]);
-        assert_eq!(shown(value(&things, &named).unwrap()), r#"[{"sku":1,"name":"a"},{"price":2},{}]"#);
+        assert_eq!(shown(object(Some(&json), &wanted, &texts)), r#"{"country":"JP","email":"new"}"#);
+        assert_eq!(shown(object(None, &Used::All, &[])), "{}");
         let many: serde_json::Map<String, Json> = (0..40).map(|i| (format!("sku{i}"), i.into())).collect();
-        assert_eq!(shown(value(&many.clone().into(), &Named::ANY).unwrap()), Json::from(many).to_string());
+        assert_eq!(shown(value(&many.clone().into()).unwrap()), Json::from(many).to_string());
         let deep = (0..20).fold(Json::from("x"), |inner, _| serde_json::json!({ "sku": inner }));
-        assert_eq!(shown(value(&deep, &Named::ANY).unwrap()).matches("sku").count(), DEPTH_MAX);
+        assert_eq!(shown(value(&deep).unwrap()).matches("sku").count(), DEPTH_MAX);
     }
 
     #[test]
@@ -196,7 +177,7 @@ mod tests {
         let json = serde_json::json!({"a": null, "b": {"c": null, "d": [1, null, {"e": null}]}, "n": 1.5});
         let mut context = tera::Context::new();
         for (name, json) in json.as_object().unwrap() {
-            if let Some(value) = value(json, &Named::ANY) {
+            if let Some(value) = value(json) {
                 context.insert_value(name.clone(), value);
             }
         }

@@ -287,10 +287,18 @@ pub(super) fn render_error(template: &str, error: &tera::Error, sources: &BTreeM
         return RenderError { skipped: Some(reason.into()), ..error };
     }
     let missing = message.contains("is not defined") || message.contains("undefined");
-    match path_around(&source.text, span.range.clone()).filter(|_| missing) {
+    let named = path_around(&source.text, span.range.clone());
+    match named.map(|path| if source.made.is_some() { as_written(&path) } else { path }).filter(|_| missing) {
         Some(path) => error_at(place, format!("`{path}` may be missing and is missing here"), Some(path)),
         None => error_at(place, lowered(message.split(" Available ").next().unwrap_or(message)), None),
     }
+}
+
+/// A path without what was put behind its first name when the mail was prepared: `item__3.url` is an author's `item.url`.
+fn as_written(path: &str) -> String {
+    let (first, rest) = path.split_once('.').map_or((path, ""), |(first, rest)| (first, rest));
+    let own = first.find("__").map_or(first, |at| &first[..at]);
+    if rest.is_empty() { own.to_owned() } else { format!("{own}.{rest}") }
 }
 
 /// The dotted path that a span of a source is part of, or that the filter named there was given: a span may cover only the last field,

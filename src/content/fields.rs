@@ -118,10 +118,10 @@ pub(super) const CATALOGUE: [Field; 13] = [
 const OF_THINGS: [&str; 11] =
     ["sku", "name", "category", "price", "url", "image", "quantity", "amount", "because", "bought", "strategy"];
 
-/// A name that every message has, as it stands in this program, and its number among them, below [`KNOWN_MAX`].
-pub(super) fn well_known(name: &str) -> Option<(usize, &'static str)> {
+/// A name that every message has, as it stands in this program.
+pub(super) fn well_known(name: &str) -> Option<&'static str> {
     /// By their length in bytes.
-    static NAMES: OnceLock<Vec<Vec<(usize, &'static str)>>> = OnceLock::new();
+    static NAMES: OnceLock<Vec<Vec<&'static str>>> = OnceLock::new();
     fn collect(fields: &'static [Field], out: &mut BTreeSet<&'static str>) {
         for field in fields {
             out.insert(field.name);
@@ -133,17 +133,14 @@ pub(super) fn well_known(name: &str) -> Option<(usize, &'static str)> {
         collect(&CATALOGUE, &mut names);
         let longest = names.iter().map(|n| n.len()).max().unwrap_or_default();
         let mut by_length = vec![Vec::new(); longest + 1];
-        for (number, name) in names.into_iter().take(KNOWN_MAX).enumerate() {
-            by_length[name.len()].push((number, name));
+        for name in names {
+            by_length[name.len()].push(name);
         }
         by_length
     });
     let first = name.as_bytes().first();
-    names.get(name.len())?.iter().find(|(_, known)| known.as_bytes().first() == first && *known == name).copied()
+    names.get(name.len())?.iter().find(|known| known.as_bytes().first() == first && **known == name).copied()
 }
-
-/// Most names that every message has.
-pub(super) const KNOWN_MAX: usize = 128;
 
 /// A field among others, by name.
 pub(super) fn find(fields: &'static [Field], name: &str) -> Option<&'static Field> {
@@ -270,21 +267,6 @@ impl FieldSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_name_of_the_catalogue_is_well_known() {
-        fn all(fields: &'static [Field], out: &mut BTreeSet<&'static str>) {
-            for field in fields {
-                out.insert(field.name);
-                all(field.fields, out);
-            }
-        }
-        let mut names = BTreeSet::from(OF_THINGS);
-        all(&CATALOGUE, &mut names);
-        let numbers: BTreeSet<usize> = names.iter().map(|n| well_known(n).expect("it is known").0).collect();
-        assert_eq!(numbers.len(), names.len());
-        assert!(well_known("nam").is_none() && well_known("").is_none());
-    }
 
     #[test]
     fn a_set_holds_what_is_named_and_everything_when_the_name_is_open() {

@@ -5,6 +5,7 @@
 //! Austria's figures look like Germany's, the first of a month is `1er` in French, and `$ € £ ¥ ₩ ₹` stand alone in [`SETTLED`] languages.
 //! What was learned of a locale stays with the thread, because a message asks for it many times.
 
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
@@ -73,7 +74,7 @@ pub(super) fn of(locale: &str) -> Rc<Language> {
     let remembered = SPOKEN.with_borrow_mut(|all| {
         let at = all.iter().position(|(name, _)| **name == *locale)?;
         // What is asked for again is found at once.
-        all.swap(0, at);
+        all[..=at].rotate_right(1);
         Some(all[0].1.clone())
     });
     remembered.unwrap_or_else(|| {
@@ -89,6 +90,47 @@ pub(super) fn of(locale: &str) -> Rc<Language> {
 /// Whether CLDR describes the language of a locale.
 pub(super) fn is_known(locale: &str) -> bool {
     of(locale).known
+}
+
+/// Languages that are written in more than one script, which a country may decide.
+const OF_SCRIPTS: [&str; 14] = ["zh", "yue", "sr", "bs", "uz", "az", "kk", "ky", "pa", "ks", "sd", "mn", "tg", "ha"];
+
+/// The locale of the figures in a mail that is written in one locale and read by a person of another: the mail's language and script, in the
+/// person's country when it is a country of that language and script.
+pub(super) fn in_country<'l>(written: &'l str, person: &'l str) -> Cow<'l, str> {
+    let (mail, reader) = (Subtags::of(written), Subtags::of(person));
+    let (Some(region), true) = (reader.region, mail.language.eq_ignore_ascii_case(reader.language)) else {
+        return written.into();
+    };
+    let known = |tag: Option<&str>| tag.map(str::to_ascii_lowercase);
+    let decides = OF_SCRIPTS.contains(&mail.language.to_ascii_lowercase().as_str());
+    if mail.script.is_none() && decides && known(mail.region) != known(Some(region)) {
+        return written.into();
+    }
+    match mail.script {
+        Some(script) => format!("{}-{script}-{region}", mail.language).into(),
+        None if person.len() == mail.language.len() + 1 + region.len() => person.into(),
+        None => format!("{}-{region}", mail.language).into(),
+    }
+}
+
+/// Language, script and country of a locale; what follows them is left.
+struct Subtags<'a> {
+    language: &'a str,
+    script: Option<&'a str>,
+    region: Option<&'a str>,
+}
+
+impl<'a> Subtags<'a> {
+    fn of(text: &'a str) -> Subtags<'a> {
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_')).unwrap_or(text.len());
+        let mut tags = text[..end].split(['-', '_']).peekable();
+        let language = tags.next().unwrap_or_default();
+        let letters = |tag: &str, n: usize| tag.len() == n && tag.bytes().all(|b| b.is_ascii_alphabetic());
+        let script = tags.next_if(|tag| letters(tag, 4));
+        let digits = |tag: &str| tag.len() == 3 && tag.bytes().all(|b| b.is_ascii_digit());
+        Subtags { language, script, region: tags.next_if(|tag| letters(tag, 2) || digits(tag)) }
+    }
 }
 
 /// What of a text is a locale; without what follows it in POSIX, and without subtags that are none.
@@ -282,6 +324,29 @@ mod tests {
     /// What each locale says, in a line.
     fn said<const N: usize>(locales: [&str; N], say: impl Fn(&Language) -> String) -> String {
         locales.map(|l| say(&of(l))).join(" | ")
+    }
+
+    #[test]
+    fn figures_stand_in_the_script_of_the_mail_and_the_country_of_the_reader() {
+        for (written, person, figures) in [
+            ("de", "de-AT", "de-AT"),
+            ("en", "en_US.UTF-8", "en-US"),
+            ("en", "en-us", "en-us"),
+            ("en-GB", "en", "en-GB"),
+            ("ja", "en-US", "ja"),
+            ("sr-Latn", "sr-RS", "sr-Latn-RS"),
+            ("sr", "sr-Latn-RS", "sr"),
+            ("zh", "zh-TW", "zh"),
+            ("zh-TW", "zh-TW", "zh-TW"),
+            ("zh-TW", "zh-CN", "zh-TW"),
+            ("de", "de-u-nu-arab", "de"),
+            ("de", "de-AT-u-nu-arab", "de-AT"),
+            ("es", "es-419", "es-419"),
+            ("en", "", "en"),
+            ("en", "日本", "en"),
+        ] {
+            assert_eq!(in_country(written, person), figures, "{written}, read by {person}");
+        }
     }
 
     #[test]

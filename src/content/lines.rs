@@ -1,7 +1,7 @@
 //! The lines of a text part while they are written: words, breaks, lists, links as footnotes.
 //!
 //! What the tags of HTML do to them is told here once, for both who read HTML: [`super::plain`], which reads a whole mail, and
-//! [`super::marks`], which reads a template ahead.
+//! [`super::marker`], which reads a template ahead.
 
 use std::fmt::Write as _;
 

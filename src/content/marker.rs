@@ -66,11 +66,7 @@ impl Marker<'_, '_> {
                 if captures {
                     return None;
                 }
-                if self.unit.tera[*tag].kind != TeraKind::Comment || self.trims(p) {
-                    self.close();
-                } else {
-                    self.extend(piece.range.clone(), &[]);
-                }
+                self.close();
             }
             Kind::Text => self.text(p),
             Kind::Start(start) => return self.start(p, start),
@@ -83,7 +79,11 @@ impl Marker<'_, '_> {
 
     fn trims(&self, p: usize) -> bool {
         match self.unit.pieces[p].kind {
-            Kind::Tera(tag) => self.unit.tera[tag].trims_left || self.unit.tera[tag].trims_right,
+            // A comment passes on what the tag before it trims.
+            Kind::Tera(tag) => {
+                let tag = &self.unit.tera[tag];
+                tag.trims_left || tag.trims_right || tag.kind == TeraKind::Comment
+            }
             _ => false,
         }
     }
@@ -102,7 +102,7 @@ impl Marker<'_, '_> {
         // What Tera pours out beside a word may be part of it, and what looks like a tag of Tera must not become one.
         let whole = (text.starts_with(is_space) || self.is_html(p.checked_sub(1)))
             && (text.ends_with(is_space) || self.is_html(Some(p + 1)));
-        if trimmed || !whole || raw.contains('<') || text.contains(['\u{a0}', '{', MARK]) {
+        if trimmed || !whole || raw.contains(['<', '>']) || text.contains(['\u{a0}', '{', MARK]) {
             return self.close();
         }
         self.extend(range.clone(), if text.starts_with(is_space) { &[Effect::Space] } else { &[] });

@@ -37,7 +37,6 @@ mod marker;
 mod marks;
 mod markup;
 mod mjml;
-mod named;
 mod plain;
 mod prepare;
 mod sample;

@@ -15,7 +15,7 @@ use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
 use super::track::Trail;
 use super::unit::Unit;
-use super::{decided, inline, links, marker, mjml, scan, settled, splice};
+use super::{decided, inline, links, marker, mjml, scan, settled, splice, tags};
 
 /// The names of a prepared mail inside the engine; both are escaped.
 pub(super) fn body_of(html: &str) -> String {
@@ -60,7 +60,15 @@ pub(super) fn prepare(
     }
     let mut flat = inline::inlined(flat);
     flat.root = decided::decided(&flat.root, brand);
-    let (root, tables) = decided::without_tables(&flat.root);
+    // A component may take a value of its caller without naming it: `@signs`.
+    let implicit = flat
+        .components
+        .iter()
+        .any(|c| tags::tags(&c.text.text).first().is_some_and(|t| t.inner(&c.text.text).contains('@')));
+    let (root, tables) = match implicit {
+        true => (flat.root, BTreeMap::new()),
+        false => decided::without_tables(&flat.root),
+    };
     let root = if is_mjml(html) { mjml::to_html(&root)? } else { root };
     let mut units = vec![Unit::new("", &root)];
     units.extend(flat.components.iter().map(|c| Unit::new(&c.name, &c.text)));

@@ -1,7 +1,7 @@
 //! What the settings say is the same in every message of a run: `{{ brand.light.ink }}` becomes its text once, when a mail is prepared.
 //!
 //! So a style sheet may take its colours from the settings and still be written into components, which see only what they are given, and
-//! a message does not pay for them. What is asked about (`{% if brand.url %}`) or filtered stays as it is.
+//! a message does not pay for them. What is asked about (`{% if brand.url %}`) is answered by [`super::decided`]; what is filtered stays as it is.
 
 use serde_json::Value as Json;
 

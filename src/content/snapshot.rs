@@ -18,7 +18,6 @@ use super::flatten::Refusal;
 use super::kept::{self, Kept};
 use super::load::{TemplateSet, Variant};
 use super::mapped::Origin;
-use super::named::Named;
 use super::prepare::{body_of, components_of, prepare, shows_preheader};
 use crate::problem::Problems;
 use crate::settings::{Brand, Links, NotSet, Settings};
@@ -209,8 +208,7 @@ impl Snapshot {
                 match engine::first_fault(&made) {
                     None => {
                         sources.extend(made);
-                        let known =
-                            mail.tables.iter().filter_map(|(n, t)| Some((n.clone(), context::value(t, &Named::ANY)?)));
+                        let known = mail.tables.iter().filter_map(|(n, t)| Some((n.clone(), context::value(t)?)));
                         tables.extend(known);
                     }
                     Some(message) => {
@@ -226,12 +224,11 @@ impl Snapshot {
             sender: self.sender.clone(),
             brands: brands
                 .iter()
-                .map(|(l, b)| ((*l).to_owned(), context::value(b, &Named::ANY).expect("an object is not null")))
+                .map(|(l, b)| ((*l).to_owned(), context::value(b).expect("an object is not null")))
                 .collect(),
             mails,
             tables,
             fields: FieldSet::of(self.files.values().map(String::as_str)),
-            named: Named::of(self.files.values().map(String::as_str)),
             sources,
             engine: OnceLock::new(),
             refusals: Vec::new(),

@@ -65,7 +65,6 @@ impl Compiled {
             mails: self.mails.clone(),
             tables: self.tables.clone(),
             fields: self.fields.clone(),
-            named: self.named.clone(),
             sources,
             engine: Default::default(),
             refusals: Vec::new(),

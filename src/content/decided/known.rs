@@ -100,8 +100,9 @@ fn is_truthy(value: &Json) -> bool {
         Json::Bool(b) => *b,
         Json::Number(n) => n.as_f64() != Some(0.0),
         Json::String(s) => !s.is_empty(),
-        Json::Array(items) => !items.is_empty(),
-        Json::Object(fields) => !fields.is_empty(),
+        // Tera is told no nulls.
+        Json::Array(items) => items.iter().any(|item| !item.is_null()),
+        Json::Object(fields) => fields.values().any(|field| !field.is_null()),
     }
 }
 

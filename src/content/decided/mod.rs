@@ -16,11 +16,12 @@ use super::mapped::Mapped;
 use super::scan::{self, Token};
 use super::tags::{self, Kind, Tag, trimming};
 use known::{Known, Truth, words};
+pub(super) use tables::without_tables;
 use tables::written_down;
-pub(super) use tables::{tables, without_tables};
 
-/// Longest text that a loop is written out to, in bytes.
+/// Longest text that a loop is written out to, and all loops of a mail, in bytes.
 const WRITTEN_OUT_MAX: usize = 16 << 10;
+const ALL_WRITTEN_OUT_MAX: usize = 256 << 10;
 
 /// A mail's text with its questions answered. `brand` is what the settings say.
 pub(super) fn decided(text: &Mapped, brand: &Json) -> Mapped {
@@ -34,7 +35,8 @@ pub(super) fn decided(text: &Mapped, brand: &Json) -> Mapped {
     }
     let lists = written_down(source, &tags).into_iter().filter(|w| w.value.is_array());
     known.extend(lists.map(|list| (list.name.to_owned(), Some(list.value))));
-    let mut decider = Decider { text, tags: &tags, partners: &partners, known: Known(known), out: Mapped::default() };
+    let mut decider =
+        Decider { text, tags: &tags, partners: &partners, known: Known(known), out: Mapped::default(), written_out: 0 };
     decider.write(0..tags.len(), 0..source.len());
     decider.out
 }
@@ -45,6 +47,8 @@ struct Decider<'a> {
     partners: &'a [Option<usize>],
     known: Known,
     out: Mapped,
+    /// Bytes of loops written out so far.
+    written_out: usize,
 }
 
 /// A branch of a condition that may come to be taken.
@@ -213,7 +217,7 @@ impl<'a> Decider<'a> {
         self.out.copy(self.text, self.tags[open].range.clone());
         let tokens = self.tokens(&self.tags[open]);
         let names: Vec<&str> =
-            tokens.iter().skip(1).map_while(|(t, _)| scan::word(*t).filter(|w| *w != "in")).collect();
+            tokens[1..].iter().filter_map(|(t, _)| scan::word(*t)).take_while(|word| *word != "in").collect();
         let hidden = self.known.hide(names.into_iter().chain(["loop"]));
         self.between(open, end);
         self.known.restore(hidden);
@@ -227,9 +231,11 @@ impl<'a> Decider<'a> {
         let Some(Json::Array(items)) = self.known.value(list) else { return None };
         let mut bytes = begins.range.end..ends.range.start;
         let body = &self.source()[bytes.clone()];
-        if items.is_empty() || items.len() * body.len() > WRITTEN_OUT_MAX {
+        let length = items.len() * body.len();
+        if items.is_empty() || length > WRITTEN_OUT_MAX || self.written_out + length > ALL_WRITTEN_OUT_MAX {
             return None;
         }
+        self.written_out += length;
         let inside = &self.tags[open + 1..end];
         let simple = |tag: &Tag| match tag.kind {
             Kind::Expression => !tag.inner(self.source()).starts_with('<'),
@@ -249,7 +255,8 @@ impl<'a> Decider<'a> {
         }
         let blank = |range: Range<usize>| self.source()[range].trim().is_empty();
         let reaches_back = inside.first().is_some_and(|t| t.trims_left && blank(bytes.start..t.range.start));
-        let reaches_on = inside.last().is_some_and(|t| t.trims_right && blank(t.range.end..bytes.end));
+        let reaches_on =
+            inside.last().is_some_and(|t| (t.trims_right || t.kind == Kind::Comment) && blank(t.range.end..bytes.end));
         let origin = self.text.origin(begins.range.start)?;
         let before = std::mem::take(&mut self.out);
         for (index, item) in items.iter().enumerate() {
@@ -292,7 +299,9 @@ fn removed(source: &str, tags: &[Tag], gone: Range<usize>) -> String {
     let blank = |range: Range<usize>| source[range].trim().is_empty();
     let before = gone.start.checked_sub(1).map(|i| &tags[i]);
     let after = tags.get(gone.end);
-    let reaches = before.is_some_and(|t| t.trims_right && blank(t.range.end..begins.range.start))
+    // A comment passes on what the tag before it trims.
+    let reaches = before
+        .is_some_and(|t| (t.trims_right || t.kind == Kind::Comment) && blank(t.range.end..begins.range.start))
         || after.is_some_and(|t| t.trims_left && blank(ends.range.end..t.range.start));
     let stop = if reaches { NOTHING } else { "" };
     match (begins.trims_left, ends.trims_right) {

@@ -1,6 +1,6 @@
 //! Tables and lists that templates write down: `{% set signs = {"tea": "茶"} %}`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
@@ -17,7 +17,9 @@ pub(in super::super) fn without_tables(text: &Mapped) -> (Mapped, BTreeMap<Strin
     let mut tables = BTreeMap::new();
     let mut edits = Vec::new();
     for WrittenDown { tag, name, value, uses } in written_down(source, &tags) {
-        let known = format!("table__{}", &hex(&[value.to_string().as_bytes()])[..12]);
+        // Errors name it as its author did (`engine::render_error`).
+        let own = name.find("__").map_or(name, |at| &name[..at]);
+        let known = format!("{own}__{}", &hex(&[value.to_string().as_bytes()])[..12]);
         edits.push(Edit { range: tags[tag].range.clone(), text: removed(source, &tags, tag..tag + 1) });
         edits.extend(uses.iter().map(|at| Edit { range: *at..at + name.len(), text: known.clone() }));
         if !uses.is_empty() {
@@ -37,6 +39,8 @@ pub(super) struct WrittenDown<'a> {
 
 pub(super) fn written_down<'a>(source: &'a str, tags: &[Tag]) -> Vec<WrittenDown<'a>> {
     let names = scan::names(source);
+    // What a call of a component names is its own business: `<c signs />` gives the value under this name.
+    let in_call = |at: usize| tags.iter().any(|t| t.range.contains(&at) && t.inner(source).starts_with('<'));
     let partners = tags::partners(source, tags);
     let of = |(tag, set): (usize, &Tag)| {
         let (name, written) = set.rest(source).split_once('=')?;
@@ -44,22 +48,14 @@ pub(super) fn written_down<'a>(source: &'a str, tags: &[Tag]) -> Vec<WrittenDown
         let uses: Vec<usize> = names.values.iter().filter(|v| v.path[0] == name).map(|v| v.at).collect();
         let seen = set.range.end..end_of_scope(source, tags, &partners, tag);
         let once = names.locals.iter().filter(|local| **local == name).count() == 1;
-        (once && uses.iter().all(|at| seen.contains(at))).then_some(WrittenDown { tag, name, value, uses })
+        (once && uses.iter().all(|at| seen.contains(at) && !in_call(*at))).then_some(WrittenDown {
+            tag,
+            name,
+            value,
+            uses,
+        })
     };
     tags.iter().enumerate().filter(|(_, t)| t.word(source) == "set").filter_map(of).collect()
-}
-
-/// Names that a source sets to tables and lists that it writes down, and to nothing else.
-pub(in super::super) fn tables<'a>(source: &'a str, tags: &[Tag]) -> BTreeSet<&'a str> {
-    let names = scan::names(source);
-    let mut found: BTreeMap<&str, usize> = BTreeMap::new();
-    for set in tags.iter().filter(|t| t.word(source) == "set") {
-        if let Some((name, _)) = set.rest(source).split_once('=').filter(|(_, written)| table(written).is_some()) {
-            *found.entry(name.trim()).or_default() += 1;
-        }
-    }
-    let given = |name: &str| names.locals.iter().filter(|local| **local == name).count();
-    found.into_iter().filter(|(name, times)| given(name) == *times).map(|(name, _)| name).collect()
 }
 
 /// A table or list of texts, numbers and switches, written as JSON writes it too.

@@ -286,3 +286,39 @@ fn the_building_blocks_render_and_hold_whatever_they_are_given() {
     assert!(mail.text.contains("Lamp [1]") && mail.text.contains("KOMOREBI-10"), "{}", mail.text);
     assert!(mail.text.contains("1 star [2] 2 stars [3]"), "{}", mail.text);
 }
+
+/// What stands before the link that every mail must have.
+fn said_for(body: &str, more: &[(&str, &str)], payload: &serde_json::Value) -> String {
+    let text = format!("Subject: x\n\n{body}<p>{{{{ links.unsubscribe }}}}</p>");
+    let mut files = vec![("templates/a.html", text.as_str())];
+    files.extend(more.iter().copied());
+    let shown = compiled(&files, &["a"]).render("a", &facts(payload, "en"));
+    shown.map_or_else(|e| e.to_string(), |r| r.html.split("<p>https").next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn what_is_decided_ahead_holds_for_people_that_nobody_invented() {
+    let gold = json!({ "customer": { "tier": "gold", "sizes": { "top": "M", "ring": "52" }, "wish": "ring" } });
+    let only = |body: &str| format!("{{% if customer.tier == \"gold\" %}}{body}{{% endif %}}");
+    let sign = "{% component c(@signs: map = {}) %}[{{ signs.tea or \"none\" }}]{% endcomponent c %}\
+                {% component d(signs: map) %}[{{ signs.tea }}]{% endcomponent d %}";
+    let parts = [("templates/components/c.html", sign)];
+    for (body, said) in [
+        // Nothing is known of the brand but its name: Tera is told no nulls.
+        ("{% if brand.contact %}<p>call us</p>{% else %}<p>none</p>{% endif %}", "<p>none</p>"),
+        ("{% set signs = {\"tea\": \"T\"} %}<p>{{<c />}}</p>", "<p>[T]</p>"),
+        ("{% set signs = {\"tea\": \"T\"} %}<p>{{<d signs />}}</p>", "<p>[T]</p>"),
+        ("{% for size in customer.sizes %}<p>{{ size }}</p>{% endfor %}", "<p>M</p><p>52</p>"),
+        ("<p>{{ customer.wish in customer.sizes }}</p>", "<p>true</p>"),
+    ] {
+        assert_eq!(said_for(&only(body), &parts, &gold), said, "{body}");
+    }
+}
+
+#[test]
+fn errors_name_values_as_their_author_did() {
+    let body = "{% set signs = {\"tea\": \"T\"} %}<p>{{ signs.zen }}</p>";
+    let text = format!("Subject: x\n\n{body}<p>{{{{ links.unsubscribe }}}}</p>");
+    let failed = compiled(&[("templates/a.html", &text)], &["a"]).render("a", &facts(&json!({}), "en")).unwrap_err();
+    assert_eq!(failed.field.as_deref(), Some("signs.zen"), "{failed}");
+}
