@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Promises: all mistakes of all files at once, at the author's line. A value that is missing is an error, never an empty place. Data is
-//! never compiled and is escaped in HTML. A snapshot renders the same bytes for ever, without the disk. Nothing here sends, reads the
-//! clock or knows the database. Money is in minor units.
+//! never compiled and is escaped in HTML. A snapshot renders the same bytes in every process of one program, without the disk. Nothing
+//! here sends, reads the clock or knows the database. Money is in minor units.
 //!
 //! Read on: [`load`] (files), [`check`] (names and trial renders), [`lint`] (rules of good mail), [`snapshot`] (pinning and rendering),
 //! [`fields`] (what templates may name).
@@ -58,7 +58,7 @@ pub use engine::{FOLDER, RenderError};
 pub use fields::{FieldSet, Used};
 pub use lint::{Client, IGNORED, Ignored, RULES, Reader, Rule, Sign, weigh};
 pub use load::{Recommends, Rewards, TemplateSet, Variant, Wanted, is_locale, template_names};
-pub use sample::{sample_clicks, sample_person, sample_recommended, sample_stranger};
+pub use sample::{sample_clicks, sample_person, sample_recommended, sample_recommended_of, sample_stranger};
 pub use snapshot::{SenderValues, Snapshot, SnapshotError};
 
 #[cfg(test)]

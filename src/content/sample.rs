@@ -64,10 +64,20 @@ pub fn sample_stranger(locale: &str) -> Value {
 /// At most so many different products recommended to an invented person, by these strategies in turn: `again` what they bought last, as long
 /// as there is any of it; the others what they do not have.
 pub fn sample_recommended(person: &Value, count: usize, strategies: &[&str]) -> Value {
+    sample_recommended_of(person, count, strategies, |_| true)
+}
+
+/// The same of categories that suit. Where nothing invented is of one, anything is shown.
+pub fn sample_recommended_of(person: &Value, count: usize, strategies: &[&str], suits: impl Fn(&str) -> bool) -> Value {
     let locale = person["customer"]["locale"].as_str().unwrap_or_default();
     let japanese = locale.to_ascii_lowercase().starts_with("ja");
     let had = had(person);
-    let (mut again, mut new) = (had.iter(), NEW.iter());
+    let any = !NEW.iter().any(|(.., category, _)| suits(category));
+    let suits = |category: &str| any || suits(category);
+    // Who bought nothing that suits is shown something that does, as if they had.
+    let had_none = !had.iter().any(|product| product["category"].as_str().is_none_or(suits));
+    let mut again = had.iter().filter(|product| product["category"].as_str().is_none_or(suits));
+    let mut new = NEW.iter().filter(|(.., category, _)| suits(category));
     let mut out = Vec::new();
     let others: Vec<&str> = strategies.iter().copied().filter(|s| *s != "again").collect();
     for (turn, strategy) in strategies.iter().cycle().take(count).enumerate() {
@@ -80,7 +90,8 @@ pub fn sample_recommended(person: &Value, count: usize, strategies: &[&str]) -> 
         // Whoever bought nothing is shown what is popular; whoever has nothing left to buy again, what else there is.
         let by = match *strategy {
             _ if had.is_empty() => "popular",
-            "again" if others.is_empty() => break,
+            "again" if others.is_empty() && !had_none => break,
+            "again" if others.is_empty() => "again",
             "again" => others[turn % others.len()],
             other => other,
         };
@@ -91,7 +102,7 @@ pub fn sample_recommended(person: &Value, count: usize, strategies: &[&str]) -> 
             json!({ "sku": sku, "name": name, "category": category, "price": price }),
             by,
             because,
-            0,
+            if by == "again" { 3 } else { 0 },
         ));
     }
     out.into()
@@ -222,6 +233,20 @@ mod tests {
         assert_eq!(names(&stranger["customer"]), "customer_id email locale");
         assert_eq!(names(&stranger["profile"]), "orders revenue lifecycle open_tickets");
     }
+
+    #[test]
+    fn what_is_bought_again_is_of_the_categories_that_a_step_asks_for() {
+        let of = |category: &str, strategies: &[&str]| -> Vec<(String, u64)> {
+            let list = sample_recommended_of(&sample_person("en"), 3, strategies, |c| c == category);
+            let told = |p: &Value| (p["category"].as_str().unwrap().to_owned(), p["bought"].as_u64().unwrap());
+            list.as_array().unwrap().iter().map(told).collect()
+        };
+        assert_eq!(of("light", &["again"]), [("light".to_owned(), 3)]);
+        assert_eq!(of("tea", &["again"]), vec![("tea".to_owned(), 3); 3]);
+        assert_eq!(of("tea", &["popular"]), vec![("tea".to_owned(), 0); 3]);
+        assert_eq!(of("cars", &["again"]).len(), 2, "what nobody invented has is not asked for");
+    }
+
     #[test]
     fn what_is_recommended_is_different_each_and_again_is_what_they_had() {
         let skus = |person: &Value, count, strategies: &[&str]| {

@@ -11,7 +11,7 @@ use crate::campaign::{Campaign, Kind, Step};
 use crate::cli::loaded::Loaded;
 use crate::cli::{Failure, Invocation};
 use crate::clock;
-use crate::content::{Compiled, Snapshot, sample_recommended};
+use crate::content::{Compiled, Snapshot, sample_recommended_of};
 use crate::message::{ComposeError, Composer, MessageFacts};
 use crate::offer::recommend::Asked;
 use crate::persona::Persona;
@@ -199,9 +199,13 @@ impl<'a> Composing<'a> {
         let mut payload = person.payload.clone();
         payload["customer"]["locale"] = locale.as_str().into();
         if let Some(recommend) = step.recommend.as_ref().filter(|_| payload.get("recommend").is_none()) {
-            let Asked { count, strategies, .. } = &recommend.asked;
+            let Asked { count, strategies, categories, not_categories, .. } = &recommend.asked;
             let words: Vec<&str> = strategies.iter().map(|s| s.word()).collect();
-            payload["recommend"] = sample_recommended(&payload, *count, &words);
+            let is_of = |list: &[String], category: &str| list.iter().any(|c| c.eq_ignore_ascii_case(category));
+            let suits = |category: &str| {
+                (categories.is_empty() || is_of(categories, category)) && !is_of(not_categories, category)
+            };
+            payload["recommend"] = sample_recommended_of(&payload, *count, &words, suits);
         }
         add_reward(&self.loaded.project, step, &locale, &mut payload);
         let content = match self.mail(step, template, &locale, &payload, "") {
