@@ -103,6 +103,8 @@ pub(super) struct Lines {
     link: Option<(String, usize)>,
     /// Where links lead; their number is the place in this list, from 1.
     links: Vec<String>,
+    /// How many of them stand in the text.
+    listed: usize,
 }
 
 impl Lines {
@@ -126,6 +128,9 @@ impl Lines {
             Effect::ListEnds => drop(self.lists.pop()),
             Effect::Item => self.item(),
             Effect::Signature => {
+                // Mail programs fold what follows the dashes, so the body's addresses stand before them.
+                self.link_ends();
+                self.list_links();
                 self.owe(2);
                 self.break_line();
                 self.out.push_str("-- ");
@@ -242,14 +247,18 @@ impl Lines {
 
     pub fn finish(mut self) -> String {
         self.link_ends();
+        self.list_links();
         self.out.push('\n');
-        for (i, link) in self.links.iter().enumerate() {
-            write!(self.out, "\n[{}] {link}", i + 1).expect("memory takes what is written");
-        }
-        if !self.links.is_empty() {
-            self.out.push('\n');
-        }
         self.out
+    }
+
+    /// Write where the links lead that were not listed yet.
+    fn list_links(&mut self) {
+        for (i, link) in self.links.iter().enumerate().skip(self.listed) {
+            let apart = if i == self.listed { "\n\n" } else { "\n" };
+            write!(self.out, "{apart}[{}] {link}", i + 1).expect("memory takes what is written");
+        }
+        self.listed = self.links.len();
     }
 }
 

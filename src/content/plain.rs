@@ -318,7 +318,7 @@ mod tests {
             <div role="contentinfo"><p>Unsubscribe</p></div>"#;
         assert_eq!(
             from_html(html),
-            "How was it?\n\n1 star [1] 2 stars [2]\n\n-- \nUnsubscribe\n\n[1] https://example.com/?s=1\n[2] https://example.com/?s=2\n"
+            "How was it?\n\n1 star [1] 2 stars [2]\n\n[1] https://example.com/?s=1\n[2] https://example.com/?s=2\n\n-- \nUnsubscribe\n"
         );
     }
 

@@ -254,6 +254,11 @@ impl<'a> Decider<'a> {
             bytes.end = bytes.start.max(begins.range.end + body.trim_end().len());
         }
         let blank = |range: Range<usize>| self.source()[range].trim().is_empty();
+        // Trimming goes on behind a comment, which stands here only once.
+        let is_comment = |tag: Option<&Tag>| tag.is_some_and(|t| t.kind == Kind::Comment);
+        if begins.trims_right && is_comment(inside.first()) || ends.trims_left && is_comment(inside.last()) {
+            return None;
+        }
         let reaches_back = inside.first().is_some_and(|t| t.trims_left && blank(bytes.start..t.range.start));
         let reaches_on =
             inside.last().is_some_and(|t| (t.trims_right || t.kind == Kind::Comment) && blank(t.range.end..bytes.end));
