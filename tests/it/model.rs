@@ -193,7 +193,9 @@ async fn shown_of_one(shop: &Scenario, best: &Scored) {
     let ltv = score("ltv.12m");
     assert_eq!((ltv["value"].as_f64(), ltv["low"].as_f64()), (Some(best.4 as f64), Some(best.5 as f64)));
     assert!(ltv["percentile"].as_f64().unwrap() > 99.5, "{ltv}");
-    assert_eq!(score("alive")["value"].as_f64(), Some(best.7));
+    // Reading JSON rounds to a neighbour now and then.
+    let alive = score("alive")["value"].as_f64().unwrap();
+    assert!((alive - best.7).abs() < 1e-12, "{alive} {}", best.7);
     assert!(shown["segments"].as_array().unwrap().contains(&"best".into()), "{shown}");
     let text = shop.okaeri(&line).await.exits(0).stdout;
     assert!(text.contains("by the model, fitted on 2") && !text.contains("low confidence"), "{text}");
