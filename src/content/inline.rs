@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use super::flatten::{Component, Flat};
 use super::mapped::{Edit, Mapped, Origin};
+use super::plain::escaped;
 use super::scan;
-use super::tags::{self, Kind, Tag};
+use super::tags::{self, Kind, NOTHING, Tag};
 
 /// The mail with as few calls as can be.
 pub(super) fn inlined(flat: Flat) -> Flat {
@@ -75,9 +76,6 @@ fn put_in(caller: &Mapped, component: &Component, number: usize) -> Option<Mappe
     Some(out)
 }
 
-/// An expression that prints nothing, and that no trimming looks beyond.
-const NOTHING: &str = "{{ \"\" }}";
-
 /// What a component's text becomes for one call.
 fn body(
     component: &Component,
@@ -140,9 +138,7 @@ fn body(
         if let Some(Means::Text { said, .. }) = bound.get(tag.inner(source))
             && !said.contains(['{', '}'])
         {
-            let mut escaped = Vec::new();
-            tera::escape_html(said, &mut escaped).expect("memory takes what is written");
-            edits.push(Edit { range: tag.range.clone(), text: String::from_utf8(escaped).ok()? });
+            edits.push(Edit { range: tag.range.clone(), text: escaped(said) });
         }
     }
     let in_edit = |at: usize| edits.iter().any(|e: &Edit| e.range.contains(&at));

@@ -188,6 +188,13 @@ fn after_element<'a>(name: &str, html: &'a str) -> &'a str {
     ""
 }
 
+/// A text as it stands in HTML, between tags and in quotes; Tera writes values so.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 16);
+    tera::escape_html(text, &mut out).expect("memory takes what is written");
+    String::from_utf8(out).expect("escaping keeps UTF-8")
+}
+
 /// Replace character references. What is none, or unknown, stays as written.
 pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     if memchr::memchr(b'&', text.as_bytes()).is_none() {

@@ -13,6 +13,7 @@ use super::engine::Source;
 use super::flatten::{self, Flat, Refusal};
 use super::mapped::{Edit, Mapped};
 use super::markup::Kind;
+use super::plain::escaped;
 use super::track::Trail;
 use super::unit::Unit;
 use super::{decided, inline, links, marker, mjml, scan, settled, splice, tags};
@@ -140,9 +141,7 @@ pub(super) fn finish(html: &str, rendered: String, preheader: Option<&str>, trai
     let unit = Unit::rendered(&mapped);
     let mut edits = splice::edits(std::slice::from_ref(&unit)).map_err(|r| r.message)?.pop().unwrap_or_default();
     if let Some(preheader) = preheader {
-        let mut escaped = Vec::new();
-        tera::escape_html(preheader, &mut escaped).expect("memory takes what is written");
-        let text = String::from_utf8_lossy(&escaped);
+        let text = escaped(preheader);
         edits.extend(self::preheader(&unit).map(|e| Edit { text: e.text.replace("{{ preheader }}", &text), ..e }));
     }
     Ok(links::in_rendered(&mapped.edited(edits).text, trail))

@@ -6,6 +6,7 @@
 use serde_json::Value as Json;
 
 use super::mapped::{Edit, Mapped};
+use super::plain::escaped;
 use super::tags::{self, Kind};
 
 /// The text with the values of `brand` in place of the expressions that name them.
@@ -25,9 +26,7 @@ pub(super) fn settled(text: &Mapped, brand: &Json) -> Mapped {
         if said.contains(['{', '}']) {
             return None;
         }
-        let mut escaped = Vec::new();
-        tera::escape_html(&said, &mut escaped).expect("memory takes what is written");
-        Some(Edit { range: tag.range, text: String::from_utf8(escaped).expect("escaped text is text") })
+        Some(Edit { range: tag.range, text: escaped(&said) })
     });
     text.edited(edits.collect())
 }

@@ -47,6 +47,9 @@ impl Tag {
     }
 }
 
+/// An expression that prints nothing, and that no trimming looks beyond.
+pub(super) const NOTHING: &str = "{{ \"\" }}";
+
 /// What is left of tags that were resolved: nothing, or a comment that trims as they did.
 pub(super) fn trimming(left: bool, right: bool) -> &'static str {
     match (left, right) {

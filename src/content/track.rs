@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::plain::decoded;
+use super::plain::{self, decoded};
 use crate::token::Clicks;
 
 /// Longest destination that goes through the redirect, in bytes: the link is longer by half, and must fit where links do.
@@ -42,7 +42,7 @@ impl Trail {
                 out.push_str("/c/");
                 clicks.write_token(out, number, &url);
             }
-            _ => out.push_str(&escaped_again(&url)),
+            _ => out.push_str(&plain::escaped(&url)),
         }
     }
 
@@ -63,12 +63,6 @@ pub(super) fn picture(escaped: &str) -> &str {
         Leads::Nowhere => "#",
         _ => escaped,
     }
-}
-
-fn escaped_again(url: &str) -> String {
-    let mut out = Vec::with_capacity(url.len() + 16);
-    tera::escape_html(url, &mut out).expect("memory takes what is written");
-    String::from_utf8(out).expect("escaping keeps UTF-8")
 }
 
 /// Where an address leads, by its scheme.

@@ -13,8 +13,9 @@ use std::ops::Range;
 use serde_json::Value as Json;
 
 use super::mapped::Mapped;
+use super::plain::escaped;
 use super::scan::{self, Token};
-use super::tags::{self, Kind, Tag, trimming};
+use super::tags::{self, Kind, NOTHING, Tag, trimming};
 use known::{Known, Truth, words};
 pub(super) use tables::without_tables;
 use tables::written_down;
@@ -115,9 +116,7 @@ impl<'a> Decider<'a> {
         // Text beside a tag that trims would be trimmed; and what looks like a tag of Tera stays a text that is never read as one.
         let plain = !said.is_empty() && said.trim() == said && !said.contains(['{', '}']);
         if plain && !tag.trims_left && !tag.trims_right {
-            let mut escaped = Vec::new();
-            tera::escape_html(&said, &mut escaped).expect("memory takes what is written");
-            self.out.made(&String::from_utf8(escaped).expect("escaped text is text"), origin);
+            self.out.made(&escaped(&said), origin);
         } else {
             self.out.copy(self.text, tag.range.start..tag.inner.start);
             self.out.made(&format!(" {} ", written(self.source(), chosen)), origin);
@@ -294,9 +293,6 @@ fn written<'a>(source: &'a str, tokens: &[(Token<'_>, usize)]) -> &'a str {
         _ => "",
     }
 }
-
-/// An expression that prints nothing, and that no trimming looks beyond.
-const NOTHING: &str = "{{ \"\" }}";
 
 /// What stands in place of tags that are not needed: nothing, or what trims as they did and keeps their neighbours from trimming further.
 fn removed(source: &str, tags: &[Tag], gone: Range<usize>) -> String {
