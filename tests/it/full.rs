@@ -10,10 +10,10 @@ use okaeri::args;
 use okaeri::catcher::{Answer, ByRecipient, Catcher, CatcherOptions, Keep, Stage};
 
 use crate::crash::{age_leases, enlisted, logging_catcher};
+use crate::ground::not_allowed;
 use crate::ground::postgres::SmallDisk;
 use crate::ground::promise::{judge, nothing_is_left};
 use crate::ground::scenario::{CONNECTIONS, Scenario};
-use crate::ground::skipped;
 
 const PEOPLE: usize = 600;
 
@@ -47,7 +47,7 @@ async fn a_file_that_may_not_grow_ends_the_work_and_room_again_brings_it_to_its_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_disk_is_full_ends_the_work_and_room_again_brings_it_to_its_end() {
     let Some(disk) = SmallDisk::mounted().await else {
-        return skipped("only root may mount a small disk for Postgres");
+        return not_allowed("only root may mount a small disk for Postgres");
     };
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
