@@ -125,12 +125,13 @@ impl Marker<'_, '_> {
         if !start.loose.is_empty() && start.attributes.iter().any(|a| matters(&a.name)) {
             return None;
         }
+        let is_hidden = self.is_hidden(start)? && !start.is_void();
         // A stretch is told at its end, by its last link and its last value.
         let tells = |stretch: &Stretch| stretch.does(&[Effect::Link, Effect::Words, Effect::Label]);
-        if self.open.as_ref().is_some_and(tells) && start.attributes.iter().any(|a| matters(&a.name)) {
+        if self.open.as_ref().is_some_and(tells) && (is_hidden || matches!(start.name.as_str(), "a" | "img")) {
             self.close();
         }
-        if self.is_hidden(start)? && !start.is_void() {
+        if is_hidden {
             let end = self.end_of(p, &start.name)?;
             self.extend(range.start..self.unit.pieces[end].range.end, &[]);
             return Some(end + 1);

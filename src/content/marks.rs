@@ -154,9 +154,7 @@ impl Parted {
         }
         rest
     }
-}
 
-impl Parted {
     /// Do what the letters of a stretch say, or pass them over; returns where reading goes on.
     fn told<'r>(&mut self, mut rest: &'r str, wanted: bool) -> &'r str {
         let (said, href) = (&self.html[self.said.clone()], &self.html[self.href.clone()]);

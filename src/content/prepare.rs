@@ -55,7 +55,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Refusal> {
     let mut flat = flatten::flatten(html, number, sources)?;
     let shows_preheader = flat_shows_preheader(&flat);
-    flat.root = settled::settled(&flat.root, brand);
+    // What the settings say stands in components before they are put where they are called, because they see only what they are given.
     for component in &mut flat.components {
         component.text = settled::settled(&component.text, brand);
     }

@@ -15,30 +15,10 @@ pub(super) enum Truth {
     Asks(Vec<Range<usize>>),
 }
 
-/// Values that every message has alike, by name; `None` hides one.
-pub(super) struct Known(pub(super) BTreeMap<String, Option<Json>>);
-
-/// What stood under names before others took them.
-pub(super) type Hidden = Vec<(String, Option<Option<Json>>)>;
+/// Values that every message has alike, by name. No name stands for anything else in the text that is decided.
+pub(super) struct Known(pub(super) BTreeMap<String, Json>);
 
 impl Known {
-    pub(super) fn show<'n>(&mut self, values: impl IntoIterator<Item = (&'n str, Json)>) -> Hidden {
-        values.into_iter().map(|(name, value)| (name.to_owned(), self.0.insert(name.to_owned(), Some(value)))).collect()
-    }
-
-    pub(super) fn hide<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) -> Hidden {
-        names.into_iter().map(|name| (name.to_owned(), self.0.insert(name.to_owned(), None))).collect()
-    }
-
-    pub(super) fn restore(&mut self, hidden: Hidden) {
-        for (name, before) in hidden.into_iter().rev() {
-            match before {
-                Some(before) => drop(self.0.insert(name, before)),
-                None => drop(self.0.remove(&name)),
-            }
-        }
-    }
-
     pub(super) fn truth(&self, tokens: &[(Token<'_>, usize)]) -> Truth {
         let open = || Truth::Asks(std::iter::once(0..tokens.len()).collect());
         if let [(Token::Word("not"), _), asked @ ..] = tokens
@@ -80,7 +60,7 @@ impl Known {
             [(Token::Word("false"), _)] => Some(Json::from(false)),
             [(Token::Number(digits), _)] => digits.parse::<i64>().ok().map(Json::from),
             [(Token::Word(name), _), rest @ ..] => {
-                let value = self.0.get(*name)?.as_ref()?;
+                let value = self.0.get(*name)?;
                 let mut names = Vec::new();
                 for step in rest.chunks(2) {
                     let [(Token::Sign('.'), _), (Token::Word(name), _)] = step else { return None };

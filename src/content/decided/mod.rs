@@ -32,10 +32,10 @@ pub(super) fn decided(text: &Mapped, brand: &Json) -> Mapped {
     let mut known = BTreeMap::new();
     // Who gives `brand` a value of its own means another.
     if !scan::names(source).locals.contains(&"brand") {
-        known.insert("brand".to_owned(), Some(brand.clone()));
+        known.insert("brand".to_owned(), brand.clone());
     }
     let lists = written_down(source, &tags).into_iter().filter(|w| w.value.is_array());
-    known.extend(lists.map(|list| (list.name.to_owned(), Some(list.value))));
+    known.extend(lists.map(|list| (list.name.to_owned(), list.value)));
     let mut decider =
         Decider { text, tags: &tags, partners: &partners, known: Known(known), out: Mapped::default(), written_out: 0 };
     decider.write(0..tags.len(), 0..source.len());
@@ -140,16 +140,8 @@ impl<'a> Decider<'a> {
 
     /// An `if` with all its branches.
     fn condition(&mut self, open: usize, end: usize) {
-        let mut heads = vec![open];
-        let mut i = open + 1;
-        while i < end {
-            match self.tags[i].word(self.source()) {
-                "elif" | "else" => heads.push(i),
-                _ => i = self.partners[i].unwrap_or(i),
-            }
-            i += 1;
-        }
-        heads.push(end);
+        let asks = |tag: &usize| matches!(self.tags[*tag].word(self.source()), "elif" | "else");
+        let heads: Vec<usize> = std::iter::once(open).chain(self.own(open, end).filter(asks)).chain([end]).collect();
         let mut left = Vec::new();
         for head in &heads[..heads.len() - 1] {
             let tag = &self.tags[*head];
@@ -214,12 +206,7 @@ impl<'a> Decider<'a> {
             return;
         }
         self.out.copy(self.text, self.tags[open].range.clone());
-        let tokens = self.tokens(&self.tags[open]);
-        let names: Vec<&str> =
-            tokens[1..].iter().filter_map(|(t, _)| scan::word(*t)).take_while(|word| *word != "in").collect();
-        let hidden = self.known.hide(names.into_iter().chain(["loop"]));
         self.between(open, end);
-        self.known.restore(hidden);
         self.out.copy(self.text, self.tags[end].range.clone());
     }
 
@@ -242,8 +229,8 @@ impl<'a> Decider<'a> {
             Kind::Comment => true,
             Kind::Raw => false,
         };
-        let no_else = (open + 1..end).all(|i| self.tags[i].word(self.source()) != "else" || self.is_of_if(i, open));
-        if !no_else || !inside.iter().all(simple) {
+        let has_else = self.own(open, end).any(|i| self.tags[i].word(self.source()) == "else");
+        if has_else || !inside.iter().all(simple) {
             return None;
         }
         if begins.trims_right {
@@ -265,7 +252,7 @@ impl<'a> Decider<'a> {
         let before = std::mem::take(&mut self.out);
         for (index, item) in items.iter().enumerate() {
             let place = serde_json::json!({ "index": index + 1, "index0": index, "first": index == 0, "last": index + 1 == items.len(), "length": items.len() });
-            let hidden = self.known.show([(*name, item.clone()), ("loop", place)]);
+            self.known.0.extend([((*name).to_owned(), item.clone()), ("loop".to_owned(), place)]);
             if reaches_back {
                 self.out.made(NOTHING, origin.clone());
             }
@@ -273,17 +260,18 @@ impl<'a> Decider<'a> {
             if reaches_on {
                 self.out.made(NOTHING, origin.clone());
             }
-            self.known.restore(hidden);
         }
+        self.known.0.remove(*name);
+        self.known.0.remove("loop");
         let written = std::mem::replace(&mut self.out, before);
         let asked = scan::names(&written.text);
         asked.values.iter().all(|v| v.path[0] != *name && v.path[0] != "loop").then_some(written)
     }
 
-    /// Whether an `else` belongs to a condition inside the loop that begins at `open`.
-    fn is_of_if(&self, i: usize, open: usize) -> bool {
-        (open + 1..i)
-            .any(|o| self.tags[o].word(self.source()) == "if" && self.partners[o].is_some_and(|close| close > i))
+    /// The tags that stand directly between two others, and in nothing that opens there.
+    fn own(&self, open: usize, end: usize) -> impl Iterator<Item = usize> {
+        let next = move |i: &usize| Some(self.partners[*i].unwrap_or(*i) + 1).filter(|next| *next < end);
+        std::iter::successors(Some(open + 1).filter(|first| *first < end), next)
     }
 }
 
