@@ -27,7 +27,7 @@ use crate::queue::{lately, status};
 /// Policy refusals in a row, in one lane, that stop everything.
 const POLICY_IN_A_ROW_MAX: u32 = 10;
 /// The same of a lane that took nothing for a day, by all that is known.
-const POLICY_AT_FIRST_MAX: u32 = 3;
+const POLICY_AT_FIRST_MAX: u32 = lately::LANE_REFUSALS_MIN;
 
 /// Mailboxes in a row that do not exist, in one lane that took nothing for a day, that stop everything: each is suppressed for good.
 const NO_MAILBOX_IN_A_ROW_MAX: u32 = 10;
@@ -222,13 +222,14 @@ impl Breaker {
 impl Shared {
     /// Hold a run. A database that is busy for a moment does not let it go on.
     pub(super) async fn hold(&self, run_id: &str, why: &str) -> DbResult<()> {
-        for _ in 1..HOLD_TRIES_MAX {
+        let mut tries = 1;
+        loop {
             match run::advance(&self.db, run_id, Move::Pause, Some(why), clock::now()).await {
-                Err(e) if e.is_retryable() => tokio::time::sleep(HOLD_PAUSE).await,
+                Err(e) if e.is_retryable() && tries < HOLD_TRIES_MAX => tokio::time::sleep(HOLD_PAUSE).await,
                 ended => return ended.map(|_| ()),
             }
+            tries += 1;
         }
-        run::advance(&self.db, run_id, Move::Pause, Some(why), clock::now()).await.map(|_| ())
     }
 
     /// Hold a run if the answers that all processes wrote down exceed a limit.

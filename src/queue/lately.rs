@@ -12,7 +12,7 @@ use crate::db::{Db, DbResult};
 /// How far back is looked.
 pub const LATELY: Millis = DAY;
 /// Refusals because of us in a lane that took nothing, before they mean the lane: fewer may mean those receivers.
-const LANE_REFUSALS_MIN: u64 = 3;
+pub const LANE_REFUSALS_MIN: u32 = 3;
 
 /// Final answers of one lane.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Lately {
     /// How many refusals because of us a lane had that took nothing; `None` when they are too few to mean the lane, or it takes something.
     pub fn blocked(&self, lane: &str) -> Option<u64> {
         let heard = self.lanes.get(lane)?;
-        (heard.taken == 0 && heard.refused >= LANE_REFUSALS_MIN).then_some(heard.refused)
+        (heard.taken == 0 && heard.refused >= u64::from(LANE_REFUSALS_MIN)).then_some(heard.refused)
     }
 
     /// How many refusals because of us there were while nobody took anything; `None` when somebody did, or there were none.
